@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * abi.h - everything that the kernel side and user space share
+ *
+ * Every map key, map value, event and test-run argument, and nothing else.
+ * Widths are fixed and padding is spelled out. Addresses have one form, 16
+ * bytes with IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), so that there
+ * is one key and one table. Sequence and acknowledgement numbers, timestamps
+ * and windows are in host byte order, addresses and ports in network order.
+ *
+ * Maps are pinned and outlive the daemon: a change of any layout here is a new
+ * LADON_ABI.
+ */
+#ifndef LADON_ABI_H
+#define LADON_ABI_H
+
+#include <linux/types.h>
+
+#include "reasons.h"
+
+#define LADON_ABI 1
+
+/* One direction of one connection, as its packets arrive. */
+struct ladon_flow_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+};
+_Static_assert(sizeof(struct ladon_flow_key) == 36,
+	       "hash keys are compared as bytes: no padding allowed");
+
+/* ladon_flow.what: fixed when the entry is made */
+enum {
+	LADON_FLOW_TO_CLIENT = 1 << 0, /* backend to client; else client to backend */
+	LADON_FLOW_TS = 1 << 1,	       /* translate timestamps: both ends speak them */
+	LADON_FLOW_NO_TS = 1 << 2,     /* NOP timestamps: the receiver has none */
+	LADON_FLOW_NO_SACK = 1 << 3,   /* NOP SACK blocks: the receiver has none */
+	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
+};
+
+/* ladon_flow.state: changed by atomic or/and only */
+enum {
+	LADON_STATE_HOLD_ACK = 1 << 0, /* drop pure ACKs before .edge */
+	LADON_STATE_HOLD_SEQ = 1 << 1, /* drop segments that, translated, begin before .edge */
+	LADON_STATE_FIN = 1 << 2,      /* this direction's sender sent a FIN */
+	LADON_STATE_PEER_FIN = 1 << 3, /* its peer sent one; .edge is its end */
+	LADON_STATE_DONE = 1 << 4,     /* ... and the sender acknowledged it */
+	LADON_STATE_CLOSED = 1 << 5,   /* both DONE, or a RST; set in both entries */
+	LADON_STATE_RESET = 1 << 6,    /* ... by a RST, which this sender sent */
+	LADON_STATE_KILLED = 1 << 7,   /* answer whatever comes with a RST */
+};
+
+/* A hold that was not ended by LADON_HOLD_MS is void: its maker died. */
+#define LADON_HOLD_MS 100
+
+/**
+ * struct ladon_flow - how to turn one direction's packets into the other leg's
+ *
+ * The reverse of (saddr, daddr, sport, dport) is the key of the twin, the
+ * entry of the other direction. First cache line: read by every packet.
+ *
+ * @saddr, @daddr, @sport, @dport: what the packet leaves with
+ * @d_seq: added to the sequence number
+ * @d_ack: added to the acknowledgement number and the SACK edges
+ * @d_tsval, @d_tsecr: added to TSval and to TSecr
+ * @wscale_in: how far the sender's window field is to be shifted left
+ * @wscale_out: ... and then right: what the receiver believes
+ * @what: LADON_FLOW_*
+ * @state: LADON_STATE_*
+ * @ifindex: interface the packet leaves by
+ * @packets, @bytes: forwarded; bytes are IP lengths. Not atomic: a packet may
+ *	be missed when a flow changes CPU
+ * @seen_ms, @made_ms: CLOCK_MONOTONIC, truncated: compare signed
+ * @id: the same in both entries, unique among live flows
+ * @edge: with HOLD_ACK or PEER_FIN an acknowledgement number as the sender
+ *	writes it; with HOLD_SEQ a sequence number as the receiver sees it
+ */
+struct ladon_flow {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 d_seq;
+	__u32 d_ack;
+	__u32 d_tsval;
+	__u32 d_tsecr;
+	__u8 wscale_in;
+	__u8 wscale_out;
+	__u16 what;
+	__u32 state;
+	__u32 ifindex;
+
+	__u64 packets;
+	__u64 bytes;
+	__u32 seen_ms;
+	__u32 made_ms;
+	__u32 id;
+	__u32 edge;
+};
+_Static_assert(sizeof(struct ladon_flow) == 96,
+	       "two entries and their hash buckets fit in 400 bytes");
+
+/* Value of a counter of the per-CPU map ladon_counters, by enum ladon_reason;
+ * index 0 (LADON_REASON_NONE) counts translated packets.
+ */
+struct ladon_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* A port that ladon listens on: key of ladon_ports, value unused.
+ * addr is all zero for a wildcard of either family.
+ */
+struct ladon_port_key {
+	__be32 addr[4];
+	__be16 port;
+	__u16 pad;
+};
+
+/* Why an event was sent on the ring buffer ladon_events */
+enum ladon_event_type {
+	LADON_EVENT_CLOSED = 1, /* both entries are CLOSED: delete after a linger */
+	LADON_EVENT_REOPENED,	/* the entries were deleted by a SYN: free the port */
+};
+
+/**
+ * struct ladon_event - end of a flow
+ * @key: the client's direction as it arrives (client to listener)
+ * @flow: that direction's entry when the event was sent
+ * @back: packets and bytes of the other direction
+ * @type: enum ladon_event_type
+ * @by_client: the client sent the first FIN, or the RST
+ */
+struct ladon_event {
+	struct ladon_flow_key key;
+	__u32 type;
+	struct ladon_flow flow;
+	struct ladon_count back;
+	__u32 by_client;
+	__u32 reset;
+};
+
+/* ladon_guard.mode */
+enum {
+	LADON_GUARD_OFF,    /* an ordinary socket */
+	LADON_GUARD_QUIET,  /* acknowledges nothing beyond .base received bytes */
+	LADON_GUARD_ACTIVE, /* its flow is in the table: says only what it must */
+};
+
+/* ladon_guard.mirror: what the socket's SYN must not offer */
+enum {
+	LADON_MIRROR_NO_TS = 1 << 0,
+	LADON_MIRROR_NO_SACK = 1 << 1,
+	LADON_MIRROR_NO_WSCALE = 1 << 2,
+};
+
+/**
+ * struct ladon_guard - socket storage: what a socket may say before a handoff
+ * @base: bytes received when the guard was laid on; those are acknowledged
+ * @mode: LADON_GUARD_*
+ * @mirror: LADON_MIRROR_*
+ * @tsval: ACTIVE: what data segments carry, the clock's value at activation
+ * @hold_end: ACTIVE: the hold ends when a segment that reaches this leaves
+ * @hold: ACTIVE: 1 until then
+ */
+struct ladon_guard {
+	__u64 base;
+	__u32 mode;
+	__u32 mirror;
+	__u32 tsval;
+	__u32 hold_end;
+	__u32 hold;
+	__u32 pad;
+};
+
+/**
+ * struct ladon_request - packet of a test run of the programs in handoff.bpf.c
+ *
+ * A test run wants a packet that begins with an Ethernet header; this is one.
+ *
+ * @front: the front socket: source is the client, destination ladon
+ * @back: the back socket: source is the backend, destination ladon
+ * @front_pending: bytes read from the front socket and not yet sent to the back
+ * @back_pending: bytes read from the back socket and not yet sent to the front
+ * @id: of the flow
+ * @reason: answer: LADON_REASON_NONE, or why not
+ * @front_unread, @back_unread: answer: bytes that wait in the sockets
+ * @front_room, @back_room: answer: bytes that may be sent at once on each
+ * @front_sock, @back_sock: answer: for an acknowledgement crafted by user space
+ */
+struct ladon_sock_view {
+	__u32 snd_nxt;
+	__u32 rcv_nxt;
+	__u32 tsval;
+	__u32 tsecr;
+	__u16 window;
+	__u8 has_ts;
+	__u8 pad;
+};
+
+struct ladon_request {
+	__u8 ethernet[14];
+	__u16 pad;
+	struct ladon_flow_key front;
+	struct ladon_flow_key back;
+	__u32 front_pending;
+	__u32 back_pending;
+	__u32 id;
+	__u32 reason;
+	__u32 front_unread;
+	__u32 back_unread;
+	__u32 front_room;
+	__u32 back_room;
+	struct ladon_sock_view front_sock;
+	struct ladon_sock_view back_sock;
+};
+
+#endif

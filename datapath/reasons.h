@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * reasons.h - why something was refused, relayed, closed or left the fast path
+ *
+ * The one list. Each line yields an enumerator, the word that `ladon stats`
+ * prints and the sentence beside it. PACKET reasons are counted per packet by
+ * the datapath, RELAY reasons per connection that stayed in user space instead
+ * of being handed off, CLOSED reasons per connection that ladon itself ended.
+ *
+ * A number is a name for one build only; words and sentences are the
+ * interface. Add at the end of a group, and add the test with it.
+ */
+#ifndef LADON_REASONS_H
+#define LADON_REASONS_H
+
+/* clang-format off */
+#define LADON_REASONS(X)                                                            \
+	/* packets: what became of those that did not take the fast path */         \
+	X(PACKET, NOT_IP,         "not IPv4 or IPv6; left to the stack")            \
+	X(PACKET, NOT_TCP,        "not TCP; left to the stack")                     \
+	X(PACKET, FRAGMENT,       "a fragment; left to the stack")                  \
+	X(PACKET, IP_OPTIONS,     "IP options or extension headers; left to the stack") \
+	X(PACKET, SHORT,          "shorter than its headers say; left to the stack") \
+	X(PACKET, NO_FLOW,        "no such flow; left to the stack")                \
+	X(PACKET, NOT_OURS,       "a flow's packet that cannot be translated; dropped") \
+	X(PACKET, STRAY,          "a segment to ladon's ports with neither flow nor socket; dropped") \
+	X(PACKET, TTL,            "time to live used up; dropped")                  \
+	X(PACKET, HELD_ACK,       "acknowledges first bytes that have not left yet; dropped") \
+	X(PACKET, HELD_DATA,      "repeats first bytes that have not left yet; dropped") \
+	X(PACKET, REOPENED,       "a new connection on a closed flow; left to the stack") \
+	X(PACKET, KILLED,         "the flow was killed; answered with a reset")     \
+	X(PACKET, CSUM,           "the checksum could not be mended; dropped")      \
+	X(PACKET, QUIET_ACK,      "an acknowledgement of ladon's own, kept back before a handoff") \
+	X(PACKET, QUIET_END,      "a FIN or RST of a vanishing socket, kept back")  \
+	/* connections that were relayed */                                         \
+	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
+	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \
+	X(RELAY, NO_BPF,          "the kernel refused the BPF programs")            \
+	X(RELAY, NO_SOCKET,       "the kernel did not find the socket by its addresses") \
+	X(RELAY, NO_INTERFACE,    "the way to the client or backend leads through an interface ladon is not on") \
+	X(RELAY, NO_REPAIR,       "the socket cannot vanish (TCP_REPAIR was refused; CAP_NET_ADMIN)") \
+	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
+	X(RELAY, FAMILY,          "the client speaks IPv4 and the backend IPv6, or the reverse") \
+	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
+	X(RELAY, TABLE_FULL,      "the flow table is full")                         \
+	X(RELAY, EXISTS,          "the flow table has a flow of these addresses and ports already") \
+	X(RELAY, TIMESTAMPS,      "the client uses TCP timestamps and the backend does not") \
+	X(RELAY, MSS,             "the client may send larger segments than the way to the backend takes") \
+	X(RELAY, ECN,             "accurate ECN counters cannot be translated")     \
+	X(RELAY, AUTHENTICATED,   "TCP-MD5, TCP-AO, MPTCP or kernel TLS: segments must not be changed") \
+	X(RELAY, UNACKED,         "bytes that ladon sent were not acknowledged yet") \
+	X(RELAY, ACKED,           "bytes were acknowledged that only ladon has")    \
+	X(RELAY, TOO_MUCH,        "more first bytes than one handoff carries")      \
+	X(RELAY, NO_PORT,         "no source port is free for this backend")        \
+	X(RELAY, SLOW_CONNECT,    "the backend took too long to keep the client waiting unacknowledged") \
+	X(RELAY, BUSY,            "the connection is never quiet")                  \
+	/* connections that ladon closed */                                         \
+	X(CLOSED, CLIENT_GONE,    "the client closed before it said what it wants") \
+	X(CLOSED, FIRST_BYTES,    "the first bytes did not come in time")           \
+	X(CLOSED, PEEK_LENGTH,    "the first bytes grew too long without an answer in them") \
+	X(CLOSED, PEEK_MALFORMED, "the first bytes are malformed")                  \
+	X(CLOSED, SEVERAL_NAMES,  "the TLS hello names several servers")            \
+	X(CLOSED, NO_ROUTE,       "no route matches and there is no default")       \
+	X(CLOSED, NO_BACKEND,     "no backend of the pool answered")                \
+	X(CLOSED, NO_MEMORY,      "out of memory")                                  \
+	X(CLOSED, NO_DESCRIPTOR,  "out of file descriptors")                        \
+	X(CLOSED, IDLE,           "a relayed connection was idle for too long")     \
+	X(CLOSED, CUT,            "cut by the operator")                            \
+	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")
+/* clang-format on */
+
+#define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,
+enum ladon_reason {
+	LADON_REASON_NONE,
+	LADON_REASONS(LADON_REASON_ENUM)
+	LADON_REASON_COUNT,
+};
+#undef LADON_REASON_ENUM
+
+#endif

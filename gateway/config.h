@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config.h - what ladon.yaml says, checked
+ *
+ * A struct config is complete and consistent: every reference is resolved,
+ * every default filled in. It never changes after config_load(); its owner
+ * frees it when no connection uses it any more.
+ */
+#ifndef LADON_CONFIG_H
+#define LADON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/addr.h"
+
+enum pool_policy {
+	POOL_ROUND_ROBIN,
+	POOL_LEAST_FLOWS,
+};
+
+struct config_backend {
+	char *text; /* as written: "10.0.2.2:443", "www.internal:443" */
+	char *host; /* NULL if .addr is numeric */
+	uint16_t port;
+	struct addr addr;
+};
+
+struct config_pool {
+	char *name;
+	enum pool_policy policy;
+	struct config_backend *backends;
+	unsigned int backends_len; /* at least 1 */
+};
+
+/* One rule; all that is set must match. A rule with nothing set matches all. */
+struct config_route {
+	char *tls;	 /* server name, lower case, "*.example.org" for any number of labels; NULL */
+	char *alpn;	 /* one protocol that the client must offer; NULL */
+	char *http_host; /* lower case, without port, "*." as above; NULL */
+	char *http_path; /* prefix, begins with '/'; NULL */
+	unsigned int pool; /* index into config.pools */
+	unsigned int line; /* of the file, for messages */
+};
+
+struct config_listener {
+	char *name;	    /* as written, or the address as text */
+	struct addr addr;
+	uint16_t mss;	    /* TCP_MAXSEG to announce to clients; 0: the kernel's choice */
+	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
+	bool handoff;
+	uint32_t first_bytes_ms;
+	uint32_t connect_ms;
+	uint32_t idle_ms;
+	struct config_route *routes;
+	unsigned int routes_len; /* at least 1 */
+};
+
+struct config {
+	char *path;
+	unsigned int workers; /* at least 1 */
+	bool handoff;	      /* false: relay everything */
+	uint32_t flows_max;
+	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
+	struct addr *sources;
+	unsigned int sources_len; /* 0: what the routes say */
+	char **interfaces;	  /* ended by NULL; NULL: found */
+	char *control;		  /* path of the control socket */
+	char *pin;		  /* directory; NULL: libladon's default */
+	uint32_t idle_ms;	  /* of handed-off flows */
+	struct config_pool *pools;
+	unsigned int pools_len;
+	struct config_listener *listeners;
+	unsigned int listeners_len; /* at least 1 */
+};
+
+/**
+ * config_load() - read and check a file
+ * @path: of the file
+ * @error: on failure one line, "FILE:LINE: KEY: what is wrong; what would be
+ *	right", to be freed by the caller; NULL on success
+ *
+ * Return: the configuration, or NULL. Free it with config_free().
+ */
+struct config *config_load(const char *path, char **error);
+
+/** config_parse() - the same from memory; @path is for messages */
+struct config *config_parse(const char *path, const void *text, size_t len, char **error);
+
+void config_free(struct config *config);
+
+#endif

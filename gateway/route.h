@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * route.h - which pool gets which connection
+ *
+ * The most specific rule wins, whatever the order in the file: an exact name
+ * before a wildcard, a longer wildcard before a shorter one, a longer path
+ * before a shorter one, a rule with an ALPN before one without; among equals the
+ * first. Look-ups are one hash probe per label, not a walk over the rules.
+ */
+#ifndef LADON_ROUTE_H
+#define LADON_ROUTE_H
+
+#include "config.h"
+#include "peek.h"
+
+struct route_table;
+
+/** route_table_new() - index a listener's rules; they must outlive the table. NULL: no memory */
+struct route_table *route_table_new(const struct config_listener *listener);
+void route_table_free(struct route_table *table);
+
+/** route_find() - Return: the rule that matches best, or NULL */
+const struct config_route *route_find(const struct route_table *table, const struct hello *hello);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ladon.h - hand two connected TCP sockets to the kernel and leave
+ *
+ *	if (ladon_open(&ladon, NULL) == 0 &&
+ *	    ladon_handoff(ladon, client, backend, NULL) == 0)
+ *		return;                    // the kernel forwards from here on
+ *	relay(client, backend);            // refused: both sockets are still yours
+ *
+ * Functions return 0 or a negative errno, write their results only on success,
+ * never print, never exit and start no thread. Unless a function says
+ * otherwise, any number of threads may call it with one handle. Strings that
+ * are returned are static.
+ *
+ * Every struct that a caller fills begins with its own size, so that it can
+ * grow: use the _INIT macro.
+ */
+#ifndef LADON_LADON_H
+#define LADON_LADON_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef LADON_BUILD
+#define LADON_API __attribute__((visibility("default")))
+#else
+#define LADON_API
+#endif
+
+/** struct ladon - programs, maps, source ports: opaque, see ladon_open() */
+struct ladon;
+
+/** Addresses are AF_INET or AF_INET6; IPv4 never appears as ::ffff:a.b.c.d. */
+union ladon_address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/** How a flow stands */
+enum ladon_flow_state {
+	LADON_FLOW_OPEN,
+	LADON_FLOW_HALF_CLOSED, /* one end sent a FIN */
+	LADON_FLOW_CLOSED,	/* both did and both were acknowledged, or a RST passed */
+	LADON_FLOW_KILLED,	/* by ladon_flow_kill() */
+};
+
+/** Why a flow ended, in ladon_options.ended */
+enum ladon_end {
+	LADON_END_FIN,	  /* both ends closed */
+	LADON_END_RESET,  /* one end sent a RST */
+	LADON_END_IDLE,	  /* no packet for idle_ms */
+	LADON_END_KILLED, /* by ladon_flow_kill() */
+	LADON_END_REOPENED, /* the client began anew with the same port */
+};
+
+/**
+ * struct ladon_flow - one handed-off connection
+ * @id: unique among live flows
+ * @client, @listener: the client's connection as the client sees it
+ * @source, @backend: the same connection as the backend sees it
+ * @packets_in, @bytes_in: client to backend; bytes are IP lengths
+ * @packets_out, @bytes_out: backend to client
+ * @age_ms, @idle_ms: since the handoff, since the last packet of either side
+ * @by_client: in ladon_options.ended: the client closed or reset first
+ */
+struct ladon_flow {
+	uint32_t id;
+	enum ladon_flow_state state;
+	union ladon_address client, listener, source, backend;
+	uint64_t packets_in, bytes_in;
+	uint64_t packets_out, bytes_out;
+	uint64_t age_ms, idle_ms;
+	int by_client;
+};
+
+/** Urgency of a message given to ladon_options.message, as in syslog(3) */
+enum ladon_level {
+	LADON_LEVEL_ERR = 3,
+	LADON_LEVEL_WARN = 4,
+	LADON_LEVEL_INFO = 6,
+	LADON_LEVEL_DEBUG = 7,
+};
+
+/**
+ * struct ladon_options - what ladon_open() should know
+ * @size: sizeof(struct ladon_options)
+ * @pin_dir: where programs and maps are pinned, in a BPF file system (one is
+ *	mounted there if it is none); NULL: /sys/fs/bpf/ladon. One directory per
+ *	network namespace.
+ * @interfaces: names, ended by NULL; NULL: every interface that is up and is
+ *	not a loopback, followed as they come and go
+ * @flows_max: size of the flow table; 0: 65536. Ignored if a pinned table exists
+ * @port_min, @port_max: source ports, both included; 0: 10000 to 32767. Keep
+ *	them out of net.ipv4.ip_local_port_range
+ * @sources: source addresses, tried in turn; NULL: what the routes say
+ * @sources_len: how many
+ * @quarantine_ms: how long a source port rests after its flow was deleted; 0: 1000
+ * @linger_ms: how long a closed flow is kept for late packets; 0: 2000
+ * @idle_ms: a flow without packets for this long is deleted; 0: 2 hours
+ * @half_closed_ms: the same for a flow that one end has closed; 0: 1 hour
+ * @message: told what happens, from the thread that called in; NULL: nobody
+ * @ended: told of each flow that ended, from ladon_dispatch(); NULL: nobody
+ * @arg: passed to both
+ */
+struct ladon_options {
+	size_t size;
+	const char *pin_dir;
+	const char *const *interfaces;
+	uint32_t flows_max;
+	uint16_t port_min, port_max;
+	const union ladon_address *sources;
+	size_t sources_len;
+	uint32_t quarantine_ms;
+	uint32_t linger_ms;
+	uint32_t idle_ms;
+	uint32_t half_closed_ms;
+	void (*message)(void *arg, enum ladon_level level, const char *text);
+	void (*ended)(void *arg, const struct ladon_flow *flow, enum ladon_end why);
+	void *arg;
+};
+#define LADON_OPTIONS_INIT { .size = sizeof(struct ladon_options) }
+
+/**
+ * ladon_open() - load the programs, or adopt those that are pinned, and attach
+ * @out: the handle; free it with ladon_close()
+ * @options: NULL: defaults
+ *
+ * Return: 0, or -EPERM: CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing;
+ * -EOPNOTSUPP: the kernel refused the programs (older than 6.1, no BTF);
+ * -EBUSY: what is pinned in pin_dir has another layout; -EINVAL: an option is
+ * out of range; -ENODEV: a named interface does not exist; -ENOMEM.
+ * A message says more.
+ */
+LADON_API int ladon_open(struct ladon **out, const struct ladon_options *options);
+
+/**
+ * ladon_close() - forget the handle
+ *
+ * Programs, maps and flows stay and go on without this process.
+ */
+LADON_API void ladon_close(struct ladon *ladon);
+
+/** ladon_cleanup() - detach and unpin everything in @pin_dir (NULL: the default): all flows end */
+LADON_API int ladon_cleanup(const char *pin_dir);
+
+/**
+ * ladon_fd() - a descriptor that is readable when ladon_dispatch() has work
+ *
+ * It stays the handle's. Watch it with poll(2) or epoll(7), level-triggered.
+ */
+LADON_API int ladon_fd(const struct ladon *ladon);
+
+/**
+ * ladon_dispatch() - handle ends of flows, interfaces that came or went, time limits
+ *
+ * Does not block. Call it from one thread at a time, whenever ladon_fd() is
+ * readable; a timer in there makes it so at least once a second.
+ */
+LADON_API int ladon_dispatch(struct ladon *ladon);
+
+/**
+ * ladon_listen() - lay the acknowledgement rule on a listening socket
+ *
+ * Sockets that are accepted from it do not acknowledge what the client sends,
+ * so that the client repeats what a handoff might lose. They stay so until
+ * ladon_handoff() succeeds or ladon_acknowledge() is called. The client waits
+ * meanwhile, with its initial window unacknowledged: be quick.
+ * Call it before listen(2) or right after.
+ *
+ * Return: 0 or a negative errno; then the socket is an ordinary one.
+ */
+LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);
+
+/**
+ * ladon_connect() - connect the back socket so that it can be handed off
+ * @front_fd: the accepted socket whose options the back socket mirrors
+ * @back_fd: a fresh, unbound TCP socket
+ * @to: the backend
+ * @source: the port that was taken: give it to ladon_handoff(), which keeps it
+ *	on success, or to ladon_source_free() after close(back_fd)
+ *
+ * Binds to a source port of ladon's own, announces no larger segments and no
+ * other options than the client did, lays the acknowledgement rule on the
+ * socket and calls connect(2).
+ *
+ * Return: 0: connected; -EINPROGRESS: as connect(2) on a non-blocking socket,
+ * @source is written; -EADDRNOTAVAIL: no source port is free; else the errno
+ * of the call that failed, and no port is taken.
+ */
+LADON_API int ladon_connect(struct ladon *ladon, int front_fd, int back_fd,
+			    const struct sockaddr *to, uint64_t *source);
+
+/** ladon_source_free() - give a port back, after its socket was closed; 0 is ignored */
+LADON_API void ladon_source_free(struct ladon *ladon, uint64_t source);
+
+/**
+ * ladon_acknowledge() - make a guarded socket an ordinary one
+ *
+ * What it kept quiet about is acknowledged at once. Needs CAP_NET_RAW for that;
+ * without it, the next segment or the peer's repetition does it.
+ */
+LADON_API int ladon_acknowledge(struct ladon *ladon, int fd);
+
+/**
+ * struct ladon_handoff - the state of a connection that is handed off
+ * @size: sizeof(struct ladon_handoff)
+ * @front_data: bytes that were read from the front and not yet sent to the back
+ * @back_data: bytes that were read from the back and not yet sent to the front
+ * @source: from ladon_connect(); 0: the back socket's port is the caller's own
+ * @client, @listener, @source_address, @backend: the addresses of the two
+ *	sockets if the caller knows them: it saves four system calls; NULL: unknown
+ * @reason: written always: 0, or why the handoff was refused, for
+ *	ladon_reason_name()
+ * @id: written on success: the flow's
+ */
+struct ladon_handoff {
+	size_t size;
+	const void *front_data;
+	size_t front_len;
+	const void *back_data;
+	size_t back_len;
+	uint64_t source;
+	const struct sockaddr *client, *listener, *source_address, *backend;
+	unsigned int reason;
+	uint32_t id;
+};
+#define LADON_HANDOFF_INIT { .size = sizeof(struct ladon_handoff) }
+
+/**
+ * ladon_handoff() - make the two connections one, and let both sockets vanish
+ *
+ * All or nothing. On success both descriptors are closed, without a FIN or a
+ * RST, and both ends go on talking to each other. On failure neither socket was
+ * touched, nothing was sent, and the bytes of @how are still the caller's.
+ *
+ * With sockets from ladon_listen() and ladon_connect() it may be called as
+ * soon as the back socket is connected. With others, or after
+ * ladon_acknowledge(), only while the connection is quiet: everything read was
+ * sent and acknowledged, on both sides; no bytes may be given then.
+ *
+ * Return: 0, or -EAGAIN: not now, but perhaps later (unacknowledged bytes,
+ * connection not quiet); -ENOTCONN: a socket is not ESTABLISHED; -ENOSPC: the
+ * flow table is full; -EEXIST: a flow with these addresses exists;
+ * -EOPNOTSUPP: these two connections cannot be translated into each other;
+ * -EPERM: a privilege is missing. how->reason says which.
+ */
+LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
+			    struct ladon_handoff *how);
+
+/**
+ * ladon_flow_each() - call @fn with every flow, until it returns non-zero
+ *
+ * Return: what @fn returned last, or a negative errno. Flows that come or go
+ * meanwhile may be missed.
+ */
+LADON_API int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon_flow *),
+			      void *arg);
+
+/**
+ * ladon_flow_kill() - end a flow: each end is told with a RST as soon as it speaks
+ *
+ * Return: 0 or -ENOENT.
+ */
+LADON_API int ladon_flow_kill(struct ladon *ladon, uint32_t id);
+
+/** struct ladon_stats - counters since the programs were loaded; reasons by number */
+struct ladon_stats {
+	size_t size;
+	uint64_t flows, flows_max;
+	uint64_t packets, bytes; /* translated; bytes are lengths on the wire */
+	uint64_t handoffs; /* of this handle */
+	uint64_t handoff_ns[24]; /* histogram: [i] took less than 2^(i+9) ns */
+};
+#define LADON_STATS_INIT { .size = sizeof(struct ladon_stats) }
+
+LADON_API int ladon_stats(struct ladon *ladon, struct ladon_stats *out);
+
+/** ladon_reason_packets() - how many packets left the fast path for @reason */
+LADON_API int ladon_reason_packets(struct ladon *ladon, unsigned int reason, uint64_t *out);
+
+/** ladon_reason_name() - the word for a reason, as "table_full"; NULL past the last */
+LADON_API const char *ladon_reason_name(unsigned int reason);
+
+/** ladon_reason_text() - the sentence for a reason; NULL past the last */
+LADON_API const char *ladon_reason_text(unsigned int reason);
+
+/** ladon_interface_each() - call @fn with every interface that the programs are attached to */
+LADON_API int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *name),
+				   void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
