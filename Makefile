@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make          build everything below build/
+# make check    unit tests, fuzz targets for a moment: no root, no network, seconds
+# make test     everything; as root on a fresh Debian 12 it installs what it needs
+# make demo     the main job, for real, in network namespaces (root)
+# make bench    speed, as ratios to peers (root); QUICK=1: under 50 seconds
+# make install  DESTDIR, PREFIX
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+BUILD   ?= build
+CC      ?= gcc
+CLANG   ?= clang
+PYTHON  ?= /usr/bin/python3
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# ---- sources, in path order ----
+
+base    := base/log.c base/addr.c
+lib     := lib/open.c lib/links.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
+gateway := gateway/main.c gateway/config.c gateway/loop.c gateway/listen.c \
+	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
+	   gateway/route.c gateway/connect.c gateway/handoff.c \
+	   gateway/relay.c gateway/conn.c gateway/control.c \
+	   paths/pool.c paths/resolve.c
+cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
+bpf     := tc handoff
+
+# Each unit test and fuzz target is one file; these are the modules it tests.
+unit_addr      := base/addr.c
+unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
+unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
+unit_config    := gateway/config.c base/addr.c
+unit_pool      := paths/pool.c base/addr.c base/log.c
+unit_source    := lib/source.c base/addr.c
+unit_translate :=
+unit_packet    :=
+units          := addr peek route config pool source translate packet
+
+fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
+fuzz_config    := gateway/config.c base/addr.c
+fuzz_translate :=
+fuzzers        := peek config translate
+
+# ---- how ----
+
+warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+CFLAGS   ?= -O2 -g
+cflags   := -std=gnu11 -D_GNU_SOURCE -DLADON_BUILD -DLADON_VERSION='"$(VERSION)"' -Iinclude -I$(BUILD) \
+	    -fvisibility=hidden -fPIC -pthread $(warnings)
+sanitize := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
+bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
+
+lib_libs     := -lbpf -lelf -lz -lmnl
+gateway_libs := -lcyaml -lyaml -ljansson -lsystemd -lcap
+cli_libs     := -ljansson
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+all: $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/libladon.so $(BUILD)/libladon.a $(BUILD)/example-proxy
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.bpf.o: datapath/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(bpfflags) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	bpftool gen skeleton $< name ladon_$* > $@.tmp && mv $@.tmp $@
+
+skeletons := $(bpf:%=$(BUILD)/%.skel.h)
+$(call objects,$(lib)): | $(skeletons)
+$(BUILD)/lib/open.o: $(skeletons)
+
+$(BUILD)/libladon.a: $(call objects,$(lib) $(base))
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/libladon.so: $(call objects,$(lib) $(base)) lib/ladon.map
+	$(CC) $(CFLAGS) -shared -Wl,-soname,libladon.so.0 -Wl,--version-script=lib/ladon.map -Wl,-z,defs \
+		$(filter %.o,$^) $(lib_libs) -pthread -o $@
+	ln -sf libladon.so $(BUILD)/libladon.so.0
+
+$(BUILD)/ladond: $(call objects,$(gateway)) $(BUILD)/libladon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(gateway_libs) -pthread -o $@
+
+$(BUILD)/ladon: $(call objects,$(cli)) $(BUILD)/libladon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(cli_libs) -pthread -o $@
+
+# Only what is installed: the public header and the shared library.
+$(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/libladon.so
+	$(CC) $(CFLAGS) -D_GNU_SOURCE $(warnings) -Iinclude $< -L$(BUILD) -lladon -Wl,-rpath,'$$ORIGIN' -o $@
+
+# ---- tests ----
+
+.SECONDEXPANSION:
+$(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lcyaml -lyaml -ljansson -o $@
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
+	@mkdir -p $(@D)
+	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lcyaml -lyaml -o $@
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+check-unit: $(units:%=$(BUILD)/unit/%)
+	@set -e; for t in $(units); do echo "== unit/$$t"; $(BUILD)/unit/$$t; done
+
+FUZZ_SECONDS ?= 3
+check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
+	@set -e; for t in $(fuzzers); do \
+		mkdir -p $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; echo "== fuzz/$$t"; \
+		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 \
+			-verbosity=0 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
+	done
+
+check: check-unit check-fuzz
+
+.PHONY: all check check-unit check-fuzz
