@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * flow.h - the flow table
+ *
+ * A connection is two entries, one per direction, each found by the addresses
+ * and ports of a packet as it arrives. Either leads to the other, its twin: what
+ * one direction's packets leave with is, reversed, what the other's arrive with.
+ *
+ * Never an LRU map: it would evict one entry of a pair, and the connection.
+ * Preallocated, so that inserting cannot fail for want of memory and an entry
+ * that is deleted while a packet uses it stays readable.
+ */
+#ifndef LADON_FLOW_H
+#define LADON_FLOW_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+/* User space sets the real size before it loads the programs. */
+#define FLOWS_MAX_DEFAULT 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOWS_MAX_DEFAULT);
+	__type(key, struct ladon_flow_key);
+	__type(value, struct ladon_flow);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} ladon_flows SEC(".maps");
+
+static __always_inline struct ladon_flow *flow_find(const struct ladon_flow_key *key)
+{
+	return bpf_map_lookup_elem(&ladon_flows, key);
+}
+
+/** flow_twin_key() - the key of the entry of the other direction */
+static __always_inline void flow_twin_key(const struct ladon_flow *flow, struct ladon_flow_key *out)
+{
+	__builtin_memcpy(out->saddr, flow->daddr, sizeof(out->saddr));
+	__builtin_memcpy(out->daddr, flow->saddr, sizeof(out->daddr));
+	out->sport = flow->dport;
+	out->dport = flow->sport;
+}
+
+/**
+ * flow_twin() - the entry of the other direction
+ *
+ * Return: NULL if it is gone, or if those addresses and ports belong to another
+ * flow by now.
+ */
+static __always_inline struct ladon_flow *flow_twin(const struct ladon_flow *flow)
+{
+	struct ladon_flow_key key;
+	struct ladon_flow *twin;
+
+	flow_twin_key(flow, &key);
+	twin = flow_find(&key);
+	return twin && twin->id == flow->id ? twin : NULL;
+}
+
+/** flow_now_ms() - the clock of .seen_ms and .made_ms: cheap, late by up to a jiffy */
+static __always_inline __u32 flow_now_ms(void)
+{
+	return bpf_ktime_get_coarse_ns() / 1000000;
+}
+
+#endif
