@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fixtures: a network of one's own per test, removed whatever happens; certificates; a time limit."""
+import faulthandler
+import os
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from lib import gateway, net as networks, tls  # noqa: E402
+
+TEST_SECONDS = 60  # no test may take longer; a hang is a failure with a stack trace
+
+
+def pytest_configure(config):
+    if os.geteuid():
+        pytest.exit("the network tests make network namespaces: run them as root", 2)
+    if not os.path.exists(os.path.join(gateway.BUILD, "ladond")):
+        pytest.exit(f"no ladond in {gateway.BUILD}: run make first, or set LADON_BUILD", 2)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    def expired(*_):
+        faulthandler.dump_traceback(all_threads=True)
+        raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(TEST_SECONDS)
+    yield
+    signal.alarm(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure shows the end of ladond's log and what the counters said."""
+    outcome = yield
+    report = outcome.get_result()
+    net = getattr(item, "funcargs", {}).get("net")
+    if report.failed and net and net.spaces:
+        for daemon in net.daemons[-1:]:
+            report.sections.append(("ladond", daemon.log()[-6000:]))
+        try:
+            report.sections.append(("counters", str(net.trouble())))
+        except OSError:
+            pass
+
+
+class Net(networks.Net):
+    """The tests' network: with ladond on its gateway."""
+
+    def __init__(self):
+        self.daemons = []
+        super().__init__()
+
+    def ladond(self, config, *args, **kwargs):
+        return gateway.Ladond(self, config, *args, **kwargs)
+
+
+@pytest.fixture
+def net():
+    network = Net()
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory):
+    return tls.Certificates(str(tmp_path_factory.mktemp("certs")))

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""net.py - network namespaces, the links between them, and what one can turn and read there
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
+      .1                   .9     .9                  .2 .3 .4
+              fd00:1::/64             fd00:2::/64
+
+setns(2) moves one thread, so a test opens its sockets in any namespace and
+uses them from anywhere: most ends need no process of their own. Names begin
+with "ladon-PID-"; what a killed run left behind is swept by the next one.
+"""
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+CLIENT = "10.0.1.1"
+GATEWAY = "10.0.1.9"
+GATEWAY_BACK = "10.0.2.9"
+BACKENDS = ("10.0.2.2", "10.0.2.3", "10.0.2.4")
+CLIENT6 = "fd00:1::1"
+GATEWAY6 = "fd00:1::9"
+GATEWAY_BACK6 = "fd00:2::9"
+BACKENDS6 = ("fd00:2::2", "fd00:2::3", "fd00:2::4")
+
+# Segments that came twice, late, damaged or out of order; each of the latter is a duplicate ACK.
+TROUBLE = (
+    "TcpRetransSegs",
+    "TcpInErrs",
+    "TcpInCsumErrors",
+    "TcpOutRsts",
+    "TcpExtPAWSActive",
+    "TcpExtPAWSEstab",
+    "TcpExtPAWSOldAck",
+    "TcpExtTSEcrRejected",
+    "TcpExtBeyondWindow",
+    "TcpExtTCPOFOQueue",
+    "TcpExtTCPDSACKRecv",
+    "TcpExtTCPDSACKOldSent",
+    "TcpExtTCPTimeouts",
+    "TcpExtTCPSpuriousRtxHostQueues",
+)
+
+
+def until(condition, what, seconds=10.0):
+    """Wait for condition() to be true and return its value; AssertionError names `what`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.005)
+
+
+def run(*argv, **kwargs):
+    """A command that must succeed; its output is in the exception if it does not."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, **kwargs)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def is_ipv6(address):
+    return ":" in address
+
+
+def join(address, port):
+    """ADDRESS:PORT as the configuration writes it."""
+    return f"[{address}]:{port}" if is_ipv6(address) else f"{address}:{port}"
+
+
+class Namespace:
+    """One network namespace. Sockets, files below /proc/sys/net and children made inside `enter()` are its own."""
+
+    def __init__(self, name):
+        self.name = name
+        self.closers = []
+        run("ip", "netns", "add", name)
+        self.fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        self.sysctl("net.ipv6.conf.all.accept_dad", 0)
+        self.sysctl("net.ipv6.conf.default.accept_dad", 0)
+        self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
+        self.sysctl("net.ipv4.tcp_early_retrans", 0)  # loss probes fire on a busy machine without loss
+        self.ip("link set lo up")
+
+    @contextlib.contextmanager
+    def enter(self):
+        """This thread is inside; other threads stay where they are."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(self.fd)
+            try:
+                yield
+            finally:
+                _setns(home)
+        finally:
+            os.close(home)
+
+    # ---- what can be turned ----
+
+    def ip(self, *lines):
+        """ip(8) commands, in one process."""
+        run("ip", "-n", self.name, "-batch", "-", input="\n".join(lines) + "\n")
+
+    def sysctl(self, name, value=None):
+        """Set, or read when value is None."""
+        with self.enter():
+            path = "/proc/sys/" + name.replace(".", "/")
+            if value is None:
+                with open(path) as file:
+                    return file.read().strip()
+            with open(path, "w") as file:
+                return file.write(str(value))
+
+    def nft(self, rules):
+        """Add an nft(8) ruleset."""
+        with self.enter():
+            run("nft", "-f", "-", input=rules)
+
+    def offload(self, device, **features):
+        """ethtool -K: offload("eth0", tx=False, tso=False). A feature that is fixed stays as it is."""
+        words = [w for f, on in features.items() for w in (f, "on" if on else "off")]
+        with self.enter():
+            run("ethtool", "-K", device, *words)
+
+    def keep_order(self, device):
+        """One CPU per flow (RPS), as a NIC's queues would: else a sender that changes CPU overtakes itself on a veth."""
+        run("ip", "netns", "exec", self.name, "sh", "-c",
+            f"echo {(1 << os.cpu_count()) - 1:x} > /sys/class/net/{device}/queues/rx-0/rps_cpus")
+
+    def lose(self, match, *, percent=None, once=False):
+        """Drop what comes in and matches (nft syntax): a percentage of it, the first packet only, or all.
+
+        Return: a function that says how many packets were dropped.
+        """
+        which = ""
+        if percent is not None:
+            which = f"numgen random mod 1000 < {int(percent * 10)}"
+        elif once:
+            which = "numgen inc mod 4294967295 0"
+        table = f"lose{len(self.closers)}"
+        self.closers.append(lambda: None)
+        self.nft(f"""table inet {table} {{
+            counter lost {{ }}
+            chain in {{
+                type filter hook prerouting priority -300
+                {match} {which} counter name lost drop
+            }}
+        }}""")
+
+        def lost():
+            with self.enter():
+                text = run("nft", "list", "counter", "inet", table, "lost")
+            return int(text.split("packets")[1].split()[0])
+
+        lost.stop = lambda: self.nft(f"delete table inet {table}")
+        return lost
+
+    # ---- what can be read ----
+
+    def counters(self):
+        """All of /proc/net/snmp and netstat by nstat(8)'s names: {"TcpRetransSegs": 0, ...}."""
+        out = {}
+        with self.enter():
+            for file in ("snmp", "netstat"):
+                with open(f"/proc/thread-self/net/{file}") as lines:
+                    for names in lines:
+                        prefix = names.split(":")[0]
+                        values = next(lines).split()[1:]
+                        for name, value in zip(names.split()[1:], values):
+                            out[prefix + name] = int(value)
+        return out
+
+    def counter(self, name):
+        return self.counters()[name]
+
+    def trouble(self):
+        """The counters of TROUBLE that are not zero; {} is the hoped-for answer."""
+        now = self.counters()
+        return {name: now[name] for name in TROUBLE if now.get(name)}
+
+    def sockets(self):
+        """TCP sockets that are not listening, as lines of /proc/net/tcp and tcp6."""
+        out = []
+        with self.enter():
+            for file in ("tcp", "tcp6"):
+                with open(f"/proc/thread-self/net/{file}") as lines:
+                    out += [line.split() for line in list(lines)[1:]]
+        return [fields for fields in out if fields[3] != "0A"]
+
+    # ---- what can live here ----
+
+    def socket(self, address, kind=socket.SOCK_STREAM):
+        """A socket of this namespace, of the address's family, with a time limit."""
+        family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+        with self.enter():
+            sock = socket.socket(family, kind)
+        sock.settimeout(30)
+        return sock
+
+    def run(self, *argv, timeout=60, **kwargs):
+        """A command inside; its outcome, whatever it is."""
+        kwargs.setdefault("capture_output", True)
+        kwargs.setdefault("text", True)
+        with self.enter():
+            return subprocess.run(argv, timeout=timeout, **kwargs)
+
+    def popen(self, *argv, **kwargs):
+        """A process inside; killed when the namespace is closed."""
+        with self.enter():
+            process = subprocess.Popen(argv, **kwargs)
+        self.closers.append(lambda: _kill(process))
+        return process
+
+    def close(self):
+        while self.closers:
+            self.closers.pop()()
+        os.close(self.fd)
+        run("ip", "netns", "del", self.name)
+
+
+class Net:
+    """The three namespaces of the drawing above, and a directory for files."""
+
+    serial = 0
+
+    def __init__(self):
+        sweep()
+        Net.serial += 1
+        prefix = f"ladon-{os.getpid()}-{Net.serial}"
+        self.closers = []
+        self.dir = tempfile.mkdtemp(prefix="ladon-net-")
+        os.chmod(self.dir, 0o755)
+        self.spaces = []
+        try:
+            for name in ("client", "gateway", "backend"):
+                space = Namespace(f"{prefix}-{name[0]}")
+                self.spaces.append(space)
+                setattr(self, name, space)
+            self._link(self.client, "client0", 1, (CLIENT,), (CLIENT6,))
+            self._link(self.backend, "backend0", 2, BACKENDS, BACKENDS6)
+        except BaseException:
+            self.close()
+            raise
+
+    def _link(self, end, device, net, addresses, addresses6):
+        """A veth pair: eth0 in `end`, `device` in the gateway."""
+        end.ip(f"link add eth0 type veth peer name {device} netns {self.gateway.name}",
+               "link set eth0 up",
+               *(f"addr add {a}/24 dev eth0" for a in addresses),
+               *(f"addr add {a}/64 dev eth0 nodad" for a in addresses6))
+        self.gateway.ip(f"link set {device} up",
+                        f"addr add 10.0.{net}.9/24 dev {device}",
+                        f"addr add fd00:{net}::9/64 dev {device} nodad")
+        end.ip(f"route add default via 10.0.{net}.9",
+               f"route add ::/0 via fd00:{net}::9")
+        end.keep_order("eth0")
+        self.gateway.keep_order(device)
+
+    def offload(self, **features):
+        """The same features on all four ends of the links."""
+        self.client.offload("eth0", **features)
+        self.backend.offload("eth0", **features)
+        self.gateway.offload("client0", **features)
+        self.gateway.offload("backend0", **features)
+
+    def forward(self, on=True):
+        """Plain forwarding on the gateway: off unless a test wants it."""
+        self.gateway.sysctl("net.ipv4.ip_forward", int(on))
+        self.gateway.sysctl("net.ipv6.conf.all.forwarding", int(on))
+
+    def trouble(self):
+        """Per namespace, the counters that should have stayed zero."""
+        return {s.name[-1]: t for s in self.spaces if (t := s.trouble())}
+
+    def bpffs(self):
+        """A BPF file system of this network's own; the same one at every call."""
+        path = os.path.join(self.dir, "bpf")
+        if not os.path.ismount(path):
+            os.makedirs(path, exist_ok=True)
+            run("mount", "-t", "bpf", "bpf", path)
+            self.closers.append(lambda: run("umount", "-l", path))
+        return path
+
+    def close(self):
+        with contextlib.ExitStack() as all_of_it:
+            all_of_it.callback(shutil.rmtree, self.dir, ignore_errors=True)
+            for space in self.spaces:
+                all_of_it.callback(space.close)
+            for closer in self.closers:
+                all_of_it.callback(closer)
+
+
+def sweep():
+    """Delete namespaces and directories of runs whose process is gone."""
+    for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else ():
+        words = name.split("-")
+        if words[0] == "ladon" and words[1].isdigit() and not os.path.exists(f"/proc/{words[1]}"):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def _setns(fd):
+    if libc.setns(fd, CLONE_NEWNET) < 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _kill(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
