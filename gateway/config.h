@@ -34,18 +34,23 @@ struct config_pool {
 	unsigned int backends_len; /* at least 1 */
 };
 
-/* One rule; all that is set must match. A rule with nothing set matches all. */
+/*
+ * One rule; all that is set must match. A rule with nothing set matches all.
+ * Names are lower case; "*.example.org" stands for one or more labels before
+ * .example.org, "*" for any name and for none at all. No two rules of a listener
+ * have the same conditions.
+ */
 struct config_route {
-	char *tls;	 /* server name, lower case, "*.example.org" for any number of labels; NULL */
-	char *alpn;	 /* one protocol that the client must offer; NULL */
-	char *http_host; /* lower case, without port, "*." as above; NULL */
-	char *http_path; /* prefix, begins with '/'; NULL */
+	char *tls;	 /* server name; NULL: not only TLS */
+	char *alpn;	 /* one protocol that the client must offer; NULL. Only with .tls */
+	char *http_host; /* without port; NULL: not only HTTP */
+	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
 	unsigned int pool; /* index into config.pools */
 	unsigned int line; /* of the file, for messages */
 };
 
 struct config_listener {
-	char *name;	    /* as written, or the address as text */
+	char *name;	    /* the address as text */
 	struct addr addr;
 	uint16_t mss;	    /* TCP_MAXSEG to announce to clients; 0: the kernel's choice */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
@@ -53,14 +58,14 @@ struct config_listener {
 	uint32_t first_bytes_ms;
 	uint32_t connect_ms;
 	uint32_t idle_ms;
-	struct config_route *routes;
-	unsigned int routes_len; /* at least 1 */
+	struct config_route *routes; /* shared by neighbours that were written as one listener */
+	unsigned int routes_len;     /* at least 1 */
 };
 
 struct config {
 	char *path;
 	unsigned int workers; /* at least 1 */
-	bool handoff;	      /* false: relay everything */
+	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
 	uint32_t flows_max;
 	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
 	struct addr *sources;

@@ -1,0 +1,946 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * config.c - what ladon.yaml says, checked
+ *
+ * Top to bottom: lists of what was seen, names and addresses, pools, routes,
+ * listeners, the file as a whole. Pools are read before listeners, wherever
+ * they stand in the file, so that a route finds its pool at once. Everything
+ * that is allocated hangs on the struct config right away: whoever fails just
+ * returns, and config_free() takes it all.
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "../base/own.h"
+#include "config_node.h"
+#include "peek.h"
+
+#define FILE_BYTES_MAX	(16 * 1024 * 1024)
+#define CONTROL_DEFAULT "/run/ladon/control"
+#define FLOWS_DEFAULT	65536
+#define FLOWS_MAX	(1 << 24)
+#define WORKERS_MAX	1024
+#define FIRST_BYTES_MS	10000
+#define CONNECT_MS	5000
+#define IDLE_MS		(2 * 3600 * 1000)
+#define NAME_MAX_BYTES	253 /* RFC 1035 section 2.3.4, as text without the last dot */
+#define LABEL_MAX_BYTES 63
+#define ALPN_MAX_BYTES	255   /* RFC 7301 section 3.1 */
+#define MSS_MIN		88    /* TCP_MIN_MSS and MAX_TCP_WINDOW: what TCP_MAXSEG accepts, */
+#define MSS_MAX		32767 /* net/ipv4/tcp.c */
+
+/* What is known while a file is read, and not after. The trees are tsearch(3)'s, of struct seen. */
+struct reading {
+	struct config *config;
+	struct config_listener defaults; /* what a listener has that says nothing else */
+	void *pools;			 /* by name */
+	void *addresses;		 /* that are listened on */
+};
+
+/* ---- seen before? ---- */
+
+struct seen {
+	const char *key;
+	unsigned int index;
+	unsigned int line;
+	char text[];
+};
+
+static int seen_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct seen *)a)->key, ((const struct seen *)b)->key);
+}
+
+static const struct seen *seen_find(void *const *tree, const char *key)
+{
+	const struct seen wanted = { .key = key };
+	struct seen **found = tfind(&wanted, tree, seen_compare);
+
+	return found ? *found : NULL;
+}
+
+static int seen_add(void **tree, const char *key, unsigned int index, unsigned int line)
+{
+	size_t size = strlen(key) + 1;
+	struct seen *seen = malloc(sizeof(*seen) + size);
+
+	if (!seen)
+		return -ENOMEM;
+	memcpy(seen->text, key, size);
+	seen->key = seen->text;
+	seen->index = index;
+	seen->line = line;
+	if (!tsearch(seen, tree, seen_compare)) {
+		free(seen);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Make room for one more item, zeroed. The room doubles whenever it is used up. */
+static void *array_add(void *array, unsigned int *len, size_t size)
+{
+	char *items = *(void **)array;
+
+	if ((*len & (*len - 1)) == 0) {
+		items = reallocarray(items, *len ? (size_t)*len * 2 : 1, size);
+		if (!items)
+			return NULL;
+		*(void **)array = items;
+	}
+	return memset(items + (*len)++ * size, 0, size);
+}
+
+static int text_copy(const char *text, char **out)
+{
+	*out = strdup(text);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* ---- names and addresses ---- */
+
+static bool all_of(const char *text, int (*is)(int))
+{
+	while (*text && is((unsigned char)*text))
+		text++;
+	return !*text;
+}
+
+static const char *label_fault(const char *label, size_t len)
+{
+	if (len == 0)
+		return "a name neither begins nor ends with a dot, nor has two in a row";
+	if (len > LABEL_MAX_BYTES)
+		return "between two dots there are at most 63 characters";
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
+			return "a name has letters, digits, '-' and '_' between its dots (other "
+			       "scripts as xn--...), no scheme, port or path";
+	return NULL;
+}
+
+/* Return: what a name is to look like, or NULL if it does. */
+static const char *name_fault(const char *name)
+{
+	if (strlen(name) > NAME_MAX_BYTES)
+		return "a name has at most 253 characters";
+	for (;;) {
+		size_t len = strcspn(name, ".");
+		const char *fault = label_fault(name, len);
+
+		if (fault || !name[len])
+			return fault;
+		name += len + 1;
+	}
+}
+
+static const char *pattern_fault(const char *name)
+{
+	if (strcmp(name, "*") == 0)
+		return NULL;
+	if (strncmp(name, "*.", 2) == 0)
+		name += 2;
+	if (strchr(name, '*'))
+		return "a \"*\" stands alone or for what comes first, as in \"*.example.org\"";
+	return name_fault(name);
+}
+
+static int pattern_read(const struct node *node, char **out)
+{
+	const char *text, *fault;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	fault = pattern_fault(text);
+	if (fault)
+		return node_fail(node, "\"%.80s\" will not do; %s", text, fault);
+	rc = text_copy(text, out);
+	for (char *c = *out; c && *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	return rc;
+}
+
+/* One text for whoever forgot a port or brackets; @other is for everything else. */
+static int address_fail(const struct node *node, const char *text, const char *other)
+{
+	struct addr a;
+
+	if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
+		return node_fail(node, "\"%s\" has no port; write \"%s:443\"", text, text);
+	if (addr_parse_host(text, 0, &a) == 0)
+		return node_fail(node,
+				 "\"%.80s\" will not do; IPv6 is written in brackets and with "
+				 "a port, as in \"[2001:db8::1]:443\"",
+				 text);
+	return node_fail(node, "\"%.80s\" will not do; %s", text, other);
+}
+
+static int listen_read(const struct node *node, struct addr *out)
+{
+	static const char other[] = "it takes an address and a port, as in \"0.0.0.0:443\" or "
+				    "\"[::]:443\"";
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (addr_parse(text, out) < 0 || addr_port(out) == 0)
+		return address_fail(node, text, other);
+	return 0;
+}
+
+static int source_read(const struct node *node, struct addr *out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (addr_parse_host(text, 0, out) < 0 || addr_is_any(out))
+		return node_fail(node,
+				 "\"%.80s\" will not do; it takes an address of this host "
+				 "without a port, as in 192.0.2.1 or 2001:db8::1",
+				 text);
+	return 0;
+}
+
+/* ---- pools ---- */
+
+/*
+ * A name whose last label is a number is an IPv4 address that went wrong:
+ * getaddrinfo(3) would take 10.0.2 for 10.0.0.2.
+ */
+static bool looks_numeric(const char *host)
+{
+	const char *dot = strrchr(host, '.');
+
+	return all_of(dot ? dot + 1 : host, isdigit);
+}
+
+static int backend_read_name(const struct node *node, struct config_backend *backend)
+{
+	static const char other[] = "it takes an address or a name, and a port, as in "
+				    "\"10.0.2.2:443\", \"[2001:db8::1]:443\" or "
+				    "\"www.example.org:443\"";
+	const char *port = strrchr(backend->text, ':');
+	unsigned long number =
+		port && isdigit((unsigned char)port[1]) ? strtoul(port + 1, NULL, 10) : 0;
+	const char *fault;
+
+	if (!port || number < 1 || number > UINT16_MAX || !all_of(port + 1, isdigit))
+		return address_fail(node, backend->text, other);
+	backend->host = strndup(backend->text, (size_t)(port - backend->text));
+	if (!backend->host)
+		return -ENOMEM;
+	if (!*backend->host || strpbrk(backend->host, ":[]") || looks_numeric(backend->host))
+		return address_fail(node, backend->text, other);
+	fault = name_fault(backend->host);
+	if (fault)
+		return node_fail(node, "\"%.80s\" will not do; %s", backend->text, fault);
+	backend->port = (uint16_t)number;
+	return 0;
+}
+
+static int backend_read(const struct node *node, struct config_backend *backend)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc == 0)
+		rc = text_copy(text, &backend->text);
+	if (rc < 0)
+		return rc;
+	if (addr_parse(text, &backend->addr) < 0)
+		return backend_read_name(node, backend);
+	backend->port = addr_port(&backend->addr);
+	if (backend->port == 0 || addr_is_any(&backend->addr))
+		return node_fail(node,
+				 "\"%s\" cannot be connected to; it takes the address and "
+				 "the port of a backend",
+				 text);
+	return 0;
+}
+
+static int backends_read(const struct node *node, struct config_pool *pool)
+{
+	unsigned int len;
+	int rc;
+
+	if (!node->yaml)
+		return node_fail(node, "is missing; name one backend at least, as in "
+				       "backends: [\"10.0.2.2:443\"]");
+	rc = node_list(node, &len);
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct config_backend *backend;
+		struct node item;
+
+		node_item(node, i, &item);
+		backend = array_add(&pool->backends, &pool->backends_len, sizeof(*backend));
+		rc = backend ? backend_read(&item, backend) : -ENOMEM;
+	}
+	return rc;
+}
+
+static int policy_read(const struct node *node, enum pool_policy *out)
+{
+	static const char *const policies[] = {
+		[POOL_ROUND_ROBIN] = "round-robin",
+		[POOL_LEAST_FLOWS] = "least-flows",
+	};
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	for (unsigned int i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (strcmp(text, policies[i]) == 0) {
+			*out = (enum pool_policy)i;
+			return 0;
+		}
+	}
+	return node_fail(node, "\"%.40s\" will not do; it takes round-robin or least-flows", text);
+}
+
+static int pool_name_read(struct reading *r, const struct node *node, struct config_pool *pool)
+{
+	const struct seen *former;
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return node_fail(node, "is missing; routes find the pool by its name");
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	if (label_fault(text, strlen(text)))
+		return node_fail(node,
+				 "\"%.80s\" will not do; a pool's name has up to 63 letters, "
+				 "digits, '-' and '_'",
+				 text);
+	former = seen_find(&r->pools, text);
+	if (former)
+		return node_fail(node,
+				 "a pool in line %u is named \"%s\" already; rename one of "
+				 "them",
+				 former->line, text);
+	rc = text_copy(text, &pool->name);
+	if (rc < 0)
+		return rc;
+	return seen_add(&r->pools, text, r->config->pools_len - 1, node->line);
+}
+
+static int pool_read(struct reading *r, const struct node *node)
+{
+	enum {
+		NAME,
+		POLICY,
+		BACKENDS,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "name", "policy", "backends" };
+	struct config *config = r->config;
+	struct config_pool *pool;
+	struct node at[KEYS];
+	int rc = node_map(node, keys, KEYS, at);
+
+	if (rc < 0)
+		return rc;
+	pool = array_add(&config->pools, &config->pools_len, sizeof(*pool));
+	if (!pool)
+		return -ENOMEM;
+	rc = pool_name_read(r, &at[NAME], pool);
+	if (rc == 0)
+		rc = policy_read(&at[POLICY], &pool->policy);
+	if (rc == 0)
+		rc = backends_read(&at[BACKENDS], pool);
+	return rc;
+}
+
+/* A list in the file, each item of which @read understands. */
+static int each_read(struct reading *r, const struct node *node,
+		     int (*read)(struct reading *r, const struct node *item))
+{
+	unsigned int len;
+	int rc = node_list(node, &len);
+
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = read(r, &item);
+	}
+	return rc;
+}
+
+/* ---- routes ---- */
+
+static int pool_unknown(const struct reading *r, const struct node *node, const char *name)
+{
+	const struct config *config = r->config;
+	_free_ const char **names = calloc(config->pools_len, sizeof(*names));
+	const char *meant;
+
+	if (!names)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < config->pools_len; i++)
+		names[i] = config->pools[i].name;
+	meant = node_nearest(name, names, config->pools_len);
+	if (meant)
+		return node_fail(node, "no pool is named \"%.80s\"; did you mean \"%s\"?", name,
+				 meant);
+	return node_fail(node, "no pool is named \"%.80s\"; add it to 'pools'", name);
+}
+
+static int pool_ref_read(const struct reading *r, const struct node *node, unsigned int *out)
+{
+	const struct seen *seen;
+	const char *name;
+	int rc;
+
+	if (!node->yaml)
+		return node_fail(node, "is missing; it takes the name of a pool");
+	rc = node_text(node, &name);
+	if (rc < 0)
+		return rc;
+	seen = seen_find(&r->pools, name);
+	if (!seen)
+		return pool_unknown(r, node, name);
+	*out = seen->index;
+	return 0;
+}
+
+static int alpn_read(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(text) > ALPN_MAX_BYTES || !all_of(text, isgraph))
+		return node_fail(node,
+				 "\"%.80s\" will not do; it takes an ALPN protocol, such as "
+				 "h2 or http/1.1",
+				 text);
+	return text_copy(text, out);
+}
+
+static int path_read(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (*text != '/' || !all_of(text, isgraph) || strpbrk(text, "?#*") ||
+	    strlen(text) >= PEEK_PATH_MAX)
+		return node_fail(node,
+				 "\"%.80s\" will not do; it takes the beginning of a path, "
+				 "such as /api/, without '?', '#', '*' and spaces",
+				 text);
+	return text_copy(text, out);
+}
+
+/* Two rules with the same text match the same connections. */
+static int route_check_new(void **rules, const struct node *rule, const struct config_route *route)
+{
+	const char *name = route->tls ? route->tls : route->http_host;
+	const char *detail = route->tls ? route->alpn : route->http_path;
+	_free_ char *text = NULL;
+	const struct seen *former;
+
+	if (asprintf(&text, "%s %s %s", route->tls ? "tls" : "http", name ? name : "",
+		     detail ? detail : "") < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	former = seen_find(rules, text);
+	if (former)
+		return node_fail(rule,
+				 "matches the same as the rule of line %u and would never be "
+				 "used; remove one of them",
+				 former->line);
+	return seen_add(rules, text, 0, rule->line);
+}
+
+enum route_key {
+	ROUTE_TLS,
+	ROUTE_ALPN,
+	ROUTE_HTTP,
+	ROUTE_PATH,
+	ROUTE_POOL,
+	ROUTE_KEYS
+};
+static const char *const route_keys[ROUTE_KEYS] = { "tls", "alpn", "http", "path", "pool" };
+
+/*
+ * @name and @detail are a server name and an ALPN, or a host and a path; either
+ * may be missing. A protocol or path without a name goes with any name.
+ */
+static int route_fill(struct config_route *route, bool is_tls, const struct node *name,
+		      const struct node *detail)
+{
+	char **name_out = is_tls ? &route->tls : &route->http_host;
+	char **detail_out = is_tls ? &route->alpn : &route->http_path;
+	int rc = 0;
+
+	if (name->yaml)
+		rc = pattern_read(name, name_out);
+	else if (detail->yaml)
+		rc = text_copy("*", name_out);
+	if (rc == 0 && detail->yaml)
+		rc = is_tls ? alpn_read(detail, detail_out) : path_read(detail, detail_out);
+	return rc;
+}
+
+/* A rule with lists is as many rules as the lists have combinations. */
+static int rule_read(const struct reading *r, struct config_listener *listener, void **rules,
+		     const struct node *rule)
+{
+	struct node at[ROUTE_KEYS], name, detail;
+	unsigned int pool, names, details;
+	bool is_tls;
+	int rc = node_map(rule, route_keys, ROUTE_KEYS, at);
+
+	if (rc < 0)
+		return rc;
+	is_tls = at[ROUTE_TLS].yaml || at[ROUTE_ALPN].yaml;
+	if (is_tls && (at[ROUTE_HTTP].yaml || at[ROUTE_PATH].yaml))
+		return node_fail(rule, "asks for TLS and for HTTP, and no connection is both; make "
+				       "it two rules");
+	rc = pool_ref_read(r, &at[ROUTE_POOL], &pool);
+	if (rc == 0)
+		rc = node_list(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], &names);
+	if (rc == 0)
+		rc = node_list(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], &details);
+	for (uint64_t i = 0; rc == 0 && i < (uint64_t)names * details; i++) {
+		struct config_route *route =
+			array_add(&listener->routes, &listener->routes_len, sizeof(*route));
+
+		if (!route)
+			return -ENOMEM;
+		route->pool = pool;
+		route->line = rule->line;
+		node_item(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], (unsigned int)(i / details), &name);
+		node_item(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], (unsigned int)(i % details),
+			  &detail);
+		rc = route_fill(route, is_tls, &name, &detail);
+		if (rc == 0)
+			rc = route_check_new(rules, rule, route);
+	}
+	return rc;
+}
+
+static int routes_read(const struct reading *r, const struct node *node,
+		       struct config_listener *listener)
+{
+	void *rules = NULL;
+	unsigned int len;
+	int rc = node_list(node, &len);
+
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = rule_read(r, listener, &rules, &item);
+	}
+	tdestroy(rules, free);
+	return rc;
+}
+
+/* ---- listeners ---- */
+
+static int timeouts_read(const struct node *node, struct config_listener *listener)
+{
+	enum {
+		FIRST_BYTES,
+		CONNECT,
+		IDLE,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "first-bytes", "connect", "idle" };
+	struct node at[KEYS];
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_map(node, keys, KEYS, at);
+	if (rc == 0)
+		rc = node_ms(&at[FIRST_BYTES], &listener->first_bytes_ms);
+	if (rc == 0)
+		rc = node_ms(&at[CONNECT], &listener->connect_ms);
+	if (rc == 0)
+		rc = node_ms(&at[IDLE], &listener->idle_ms);
+	return rc;
+}
+
+enum listener_key {
+	LISTENER_LISTEN,
+	LISTENER_ROUTES,
+	LISTENER_POOL,
+	LISTENER_HANDOFF,
+	LISTENER_TIMEOUTS,
+	LISTENER_MSS,
+	LISTENER_KEYS,
+};
+static const char *const listener_keys[LISTENER_KEYS] = { "listen",  "routes",	 "pool",
+							  "handoff", "timeouts", "mss" };
+
+static int listener_routes_read(const struct reading *r, const struct node *at,
+				struct config_listener *listener)
+{
+	const struct node *routes = &at[LISTENER_ROUTES], *pool = &at[LISTENER_POOL];
+	struct config_route *route;
+
+	if (routes->yaml && pool->yaml)
+		return node_fail(pool, "goes not with 'routes'; make it the last route, without a "
+				       "condition");
+	if (routes->yaml)
+		return routes_read(r, routes, listener);
+	if (!pool->yaml)
+		return node_fail(routes, "is missing; a listener has 'routes', or one 'pool' for "
+					 "every connection");
+	route = array_add(&listener->routes, &listener->routes_len, sizeof(*route));
+	if (!route)
+		return -ENOMEM;
+	route->line = pool->line;
+	return pool_ref_read(r, pool, &route->pool);
+}
+
+/* Everything but the address */
+static int listener_fill(const struct reading *r, const struct node *at,
+			 struct config_listener *listener)
+{
+	const struct config_route *only;
+	uint32_t mss = 0;
+	int rc = node_bool(&at[LISTENER_HANDOFF], &listener->handoff);
+
+	if (rc == 0)
+		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
+	if (rc == 0)
+		rc = node_number(&at[LISTENER_MSS], MSS_MIN, MSS_MAX, &mss);
+	if (rc == 0)
+		rc = listener_routes_read(r, at, listener);
+	if (rc < 0)
+		return rc;
+	listener->mss = (uint16_t)mss;
+	only = &listener->routes[0];
+	listener->peek = listener->routes_len > 1 || only->tls || only->http_host;
+	return 0;
+}
+
+static int listener_bind(struct reading *r, const struct node *node,
+			 struct config_listener *listener)
+{
+	const struct seen *former;
+	char text[ADDR_TEXT_MAX];
+	int rc = listen_read(node, &listener->addr);
+
+	if (rc < 0)
+		return rc;
+	addr_format(&listener->addr, text);
+	former = seen_find(&r->addresses, text);
+	if (former)
+		return node_fail(node,
+				 "%s is listened on already in line %u; give that listener "
+				 "the routes of both",
+				 text, former->line);
+	rc = text_copy(text, &listener->name);
+	if (rc < 0)
+		return rc;
+	return seen_add(&r->addresses, text, 0, node->line);
+}
+
+/* A listener with several addresses becomes several, one after the other, that share their routes. */
+static int listener_read(struct reading *r, const struct node *node)
+{
+	struct config *config = r->config;
+	unsigned int first = config->listeners_len, len;
+	struct config_listener *listener;
+	struct node at[LISTENER_KEYS], item;
+	int rc = node_map(node, listener_keys, LISTENER_KEYS, at);
+
+	if (rc < 0)
+		return rc;
+	if (!at[LISTENER_LISTEN].yaml)
+		return node_fail(&at[LISTENER_LISTEN],
+				 "is missing; it takes an address and a port, "
+				 "as in \"0.0.0.0:443\"");
+	rc = node_list(&at[LISTENER_LISTEN], &len);
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		listener = array_add(&config->listeners, &config->listeners_len, sizeof(*listener));
+		if (!listener)
+			return -ENOMEM;
+		*listener = i ? config->listeners[first] : r->defaults;
+		listener->name = NULL;
+		node_item(&at[LISTENER_LISTEN], i, &item);
+		rc = listener_bind(r, &item, listener);
+		if (rc == 0 && i == 0)
+			rc = listener_fill(r, at, listener);
+		config->handoff |= listener->handoff;
+	}
+	return rc;
+}
+
+/* ---- the whole file ---- */
+
+static int source_add(struct reading *r, const struct node *node)
+{
+	struct config *config = r->config;
+	struct addr *source = array_add(&config->sources, &config->sources_len, sizeof(*source));
+
+	return source ? source_read(node, source) : -ENOMEM;
+}
+
+static int interfaces_read(const struct node *node, struct config *config)
+{
+	unsigned int len;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_list(node, &len);
+	if (rc < 0)
+		return rc;
+	config->interfaces = calloc((size_t)len + 1, sizeof(*config->interfaces));
+	if (!config->interfaces)
+		return -ENOMEM;
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+		const char *text;
+
+		node_item(node, i, &item);
+		rc = node_text(&item, &text);
+		if (rc == 0 && (strlen(text) >= IF_NAMESIZE || strpbrk(text, "/: ")))
+			rc = node_fail(&item,
+				       "\"%.40s\" will not do; it takes the name of an "
+				       "interface, such as eth0",
+				       text);
+		if (rc == 0)
+			rc = text_copy(text, &config->interfaces[i]);
+	}
+	return rc;
+}
+
+/* An absolute path of at most @max bytes; a missing one leaves @out as it is */
+static int file_read(const struct node *node, size_t max, char **out)
+{
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	if (*text != '/' || strlen(text) > max)
+		return node_fail(node,
+				 "\"%.80s\" will not do; it takes a path that begins with '/' "
+				 "and has at most %zu characters",
+				 text, max);
+	free(*out);
+	return text_copy(text, out);
+}
+
+enum top_key {
+	TOP_LISTENERS,
+	TOP_POOLS,
+	TOP_WORKERS,
+	TOP_HANDOFF,
+	TOP_TIMEOUTS,
+	TOP_FLOWS,
+	TOP_SOURCE_PORTS,
+	TOP_SOURCES,
+	TOP_INTERFACES,
+	TOP_CONTROL,
+	TOP_PIN,
+	TOP_KEYS,
+};
+/* clang-format off */
+static const char *const top_keys[TOP_KEYS] = {
+	"listeners", "pools", "workers", "handoff", "timeouts", "flows", "source-ports", "sources",
+	"interfaces", "control", "pin",
+};
+/* clang-format on */
+
+/* All but listeners and pools */
+static int settings_read(struct reading *r, const struct node *at)
+{
+	struct config *config = r->config;
+	int rc = node_number(&at[TOP_WORKERS], 1, WORKERS_MAX, &config->workers);
+
+	if (rc == 0)
+		rc = node_bool(&at[TOP_HANDOFF], &r->defaults.handoff);
+	if (rc == 0)
+		rc = timeouts_read(&at[TOP_TIMEOUTS], &r->defaults);
+	if (rc == 0)
+		rc = node_number(&at[TOP_FLOWS], 1, FLOWS_MAX, &config->flows_max);
+	if (rc == 0)
+		rc = node_range(&at[TOP_SOURCE_PORTS], 1, UINT16_MAX, &config->port_min,
+				&config->port_max);
+	if (rc == 0 && at[TOP_SOURCES].yaml)
+		rc = each_read(r, &at[TOP_SOURCES], source_add);
+	if (rc == 0)
+		rc = interfaces_read(&at[TOP_INTERFACES], config);
+	if (rc == 0)
+		rc = file_read(&at[TOP_CONTROL], sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
+			       &config->control);
+	if (rc == 0)
+		rc = file_read(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
+	config->idle_ms = r->defaults.idle_ms;
+	return rc;
+}
+
+static int file_parse(struct reading *r, const struct node *root)
+{
+	struct node at[TOP_KEYS];
+	int rc = node_map(root, top_keys, TOP_KEYS, at);
+
+	if (rc < 0)
+		return rc;
+	if (!at[TOP_LISTENERS].yaml)
+		return node_fail(&at[TOP_LISTENERS], "is missing; without one nobody can connect");
+	if (!at[TOP_POOLS].yaml)
+		return node_fail(&at[TOP_POOLS], "is missing; without one there is nowhere to go");
+	rc = settings_read(r, at);
+	if (rc == 0)
+		rc = each_read(r, &at[TOP_POOLS], pool_read);
+	if (rc == 0)
+		rc = each_read(r, &at[TOP_LISTENERS], listener_read);
+	return rc;
+}
+
+static struct config *config_new(const char *path)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!config)
+		return NULL;
+	config->workers = cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : (unsigned int)cpus;
+	config->flows_max = FLOWS_DEFAULT;
+	if (text_copy(path, &config->path) < 0 ||
+	    text_copy(CONTROL_DEFAULT, &config->control) < 0) {
+		config_free(config);
+		return NULL;
+	}
+	return config;
+}
+
+struct config *config_parse(const char *path, const void *text, size_t len, char **error)
+{
+	struct reading r = {
+		.config = config_new(path),
+		.defaults = { .handoff = true,
+			      .first_bytes_ms = FIRST_BYTES_MS,
+			      .connect_ms = CONNECT_MS,
+			      .idle_ms = IDLE_MS },
+	};
+	struct node_file file;
+	struct node root;
+	int rc = node_file_open(&file, path, text, len, &root);
+
+	if (rc == 0)
+		rc = r.config ? file_parse(&r, &root) : -ENOMEM;
+	node_file_close(&file);
+	tdestroy(r.pools, free);
+	tdestroy(r.addresses, free);
+	*error = NULL;
+	if (rc == 0)
+		return r.config;
+	config_free(r.config);
+	*error = file.error ? file.error : strdup("out of memory");
+	return NULL;
+}
+
+/* Return: the file's length, or a negative errno */
+static ssize_t file_slurp(const char *path, char *out, size_t size)
+{
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (n > 0 && len < size) {
+		n = read(fd, out + len, size - len);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		len += n > 0 ? (size_t)n : 0;
+		n = n < 0 ? 1 : n;
+	}
+	return len < size ? (ssize_t)len : -EFBIG;
+}
+
+struct config *config_load(const char *path, char **error)
+{
+	_free_ char *text = malloc(FILE_BYTES_MAX);
+	ssize_t len = text ? file_slurp(path, text, FILE_BYTES_MAX) : -ENOMEM;
+
+	if (len >= 0)
+		return config_parse(path, text, (size_t)len, error);
+	if (asprintf(error, "%s: cannot be read: %s", path, strerror((int)-len)) < 0)
+		*error = NULL;
+	return NULL;
+}
+
+static void pool_fini(struct config_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->backends_len; i++) {
+		free(pool->backends[i].text);
+		free(pool->backends[i].host);
+	}
+	free(pool->backends);
+	free(pool->name);
+}
+
+static void routes_free(struct config_route *routes, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++) {
+		free(routes[i].tls);
+		free(routes[i].alpn);
+		free(routes[i].http_host);
+		free(routes[i].http_path);
+	}
+	free(routes);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	for (unsigned int i = 0; i < config->pools_len; i++)
+		pool_fini(&config->pools[i]);
+	for (unsigned int i = 0; i < config->listeners_len; i++) {
+		const struct config_listener *l = &config->listeners[i];
+
+		/* neighbours share */
+		if (i + 1 == config->listeners_len || l[1].routes != l->routes)
+			routes_free(l->routes, l->routes_len);
+		free(l->name);
+	}
+	for (char **name = config->interfaces; name && *name; name++)
+		free(*name);
+	free(config->interfaces);
+	free(config->listeners);
+	free(config->pools);
+	free(config->sources);
+	free(config->control);
+	free(config->pin);
+	free(config->path);
+	free(config);
+}
