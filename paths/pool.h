@@ -53,6 +53,9 @@ struct backend *pool_backend(struct pool *pool, unsigned int index);
  * pool_pick() - the backend that is next by the pool's policy, without those tried
  * @out: its address
  *
+ * A backend given by name is tried again, with its next address, when all the
+ * others have been tried, but no more often than it has addresses.
+ *
  * Counts .chosen and .flows, and remembers the backend in @tries. The caller
  * gives it back with backend_release() when the flow has ended or the connect
  * has failed.
