@@ -6,6 +6,10 @@
  * before a wildcard, a longer wildcard before a shorter one, a longer path
  * before a shorter one, a rule with an ALPN before one without; among equals the
  * first. Look-ups are one hash probe per label, not a walk over the rules.
+ *
+ * A rule for a TLS name matches TLS only, one for an HTTP host HTTP only. HTTP/2
+ * by prior knowledge tells no host in its first bytes: it matches the host "*"
+ * without a path, and the default.
  */
 #ifndef LADON_ROUTE_H
 #define LADON_ROUTE_H
