@@ -21,7 +21,7 @@ endif
 
 base    := base/log.c base/addr.c
 lib     := lib/open.c lib/links.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
-gateway := gateway/main.c gateway/config.c gateway/loop.c gateway/listen.c \
+gateway := gateway/main.c gateway/config.c gateway/config_node.c gateway/loop.c gateway/listen.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/conn.c gateway/control.c \
@@ -33,15 +33,16 @@ bpf     := tc handoff
 unit_addr      := base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-unit_config    := gateway/config.c base/addr.c
-unit_pool      := paths/pool.c base/addr.c base/log.c
+unit_config    := gateway/config.c gateway/config_node.c base/addr.c
+unit_pool      := paths/pool.c base/addr.c
+unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool source translate packet
+units          := addr peek route config pool resolve source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-fuzz_config    := gateway/config.c base/addr.c
+fuzz_config    := gateway/config.c gateway/config_node.c base/addr.c
 fuzz_translate :=
 fuzzers        := peek config translate
 
@@ -56,7 +57,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lcyaml -lyaml -ljansson -lsystemd -lcap
+gateway_libs := -lyaml -ljansson -lsystemd -lcap
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -74,6 +75,7 @@ $(BUILD)/%.bpf.o: datapath/%.bpf.c
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name ladon_$* > $@.tmp && mv $@.tmp $@
 
+.SECONDARY:
 skeletons := $(bpf:%=$(BUILD)/%.skel.h)
 $(call objects,$(lib)): | $(skeletons)
 $(BUILD)/lib/open.o: $(skeletons)
@@ -101,12 +103,12 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lcyaml -lyaml -ljansson -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lcyaml -lyaml -o $@
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -o $@
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
