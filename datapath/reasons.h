@@ -32,6 +32,8 @@
 	X(PACKET, CSUM,           "the checksum could not be mended; dropped")      \
 	X(PACKET, QUIET_ACK,      "an acknowledgement of ladon's own, kept back before a handoff") \
 	X(PACKET, QUIET_END,      "a FIN or RST of a vanishing socket, kept back")  \
+	X(PACKET, VLAN,           "carries a VLAN tag; left to the VLAN's own interface") \
+	X(PACKET, OTHER_HOST,     "sent to another MAC address; left to the stack") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
 	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \
