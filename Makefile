@@ -21,10 +21,11 @@ endif
 
 base    := base/log.c base/addr.c
 lib     := lib/open.c lib/links.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
-gateway := gateway/main.c gateway/config.c gateway/config_node.c gateway/loop.c gateway/listen.c \
+gateway := gateway/main.c gateway/config.c gateway/config_node.c gateway/flows.c gateway/worker.c \
+	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
-	   gateway/relay.c gateway/conn.c gateway/control.c \
+	   gateway/relay.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   paths/pool.c paths/resolve.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
@@ -34,12 +35,13 @@ unit_addr      := base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_config    := gateway/config.c gateway/config_node.c base/addr.c
+unit_timer     := gateway/timer.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool resolve source translate packet
+units          := addr peek route config pool timer resolve source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_node.c base/addr.c
