@@ -4,8 +4,12 @@
  *
  * A peeker sees all the bytes that have come so far, keeps no state between
  * calls and allocates nothing. It is called again with more bytes when it
- * answered PEEK_MORE. Names it finds are copied into the hello, lower case
- * (ASCII), checked: letters, digits, '-', '_', '.', no longer than 255.
+ * answered PEEK_MORE; any other answer is final, whatever bytes follow. Only
+ * the first PEEK_BYTES_MAX bytes count: what is not decided by then is PEEK_BAD.
+ *
+ * Names it finds are copied into the hello, lower case (ASCII), without a
+ * trailing dot, checked: letters, digits, '-', '_' and single dots between
+ * labels, no longer than 255. A Host may also be an IPv6 literal: "[2001:db8::1]".
  */
 #ifndef LADON_PEEK_H
 #define LADON_PEEK_H
@@ -18,9 +22,9 @@
 
 /* No hello is longer: sixteen records' worth of nothing is an attack. */
 #define PEEK_BYTES_MAX (20 * 1024)
-#define PEEK_NAME_MAX 256
-#define PEEK_PATH_MAX 1024
-#define PEEK_ALPN_MAX 256
+#define PEEK_NAME_MAX  256
+#define PEEK_PATH_MAX  1024
+#define PEEK_ALPN_MAX  256
 
 enum peek_answer {
 	PEEK_FOUND, /* the hello is complete */
@@ -38,13 +42,26 @@ enum peek_protocol {
 
 struct hello {
 	enum peek_protocol protocol;
-	enum ladon_reason reason;   /* with PEEK_BAD */
-	uint8_t alert;		    /* with PEEK_BAD and TLS: AlertDescription, RFC 8446 section 6 */
-	bool has_ech;		    /* the name is the outer one of an encrypted hello */
-	char name[PEEK_NAME_MAX];   /* server name or Host without port; "" if none */
-	char path[PEEK_PATH_MAX];   /* HTTP/1: path, without query; cut at the limit */
+	enum ladon_reason reason; /* with PEEK_BAD */
+	uint8_t alert;		  /* with PEEK_BAD and TLS: AlertDescription, RFC 8446 section 6 */
+	bool has_ech;		  /* the name is the outer one of an encrypted hello, or GREASE */
+	char name[PEEK_NAME_MAX]; /* server name or Host without port; "" if none */
+	char path[PEEK_PATH_MAX]; /* HTTP/1: path as sent, without query; cut at the limit */
 	size_t alpn_len;
-	uint8_t alpn[PEEK_ALPN_MAX]; /* TLS: ProtocolNameList's entries (length byte, name), RFC 7301 */
+	uint8_t alpn
+		[PEEK_ALPN_MAX]; /* TLS: ProtocolNameList's entries (length byte, name), RFC 7301;
+				      * whole entries, as many of the first as fit */
+};
+
+/* AlertDescription, RFC 8446 section 6 and RFC 6066 section 3: those that ladon sends */
+enum tls_alert {
+	TLS_ALERT_UNEXPECTED_MESSAGE = 10,
+	TLS_ALERT_RECORD_OVERFLOW = 22,
+	TLS_ALERT_ILLEGAL_PARAMETER = 47,
+	TLS_ALERT_DECODE_ERROR = 50,
+	TLS_ALERT_PROTOCOL_VERSION = 70,
+	TLS_ALERT_INTERNAL_ERROR = 80,
+	TLS_ALERT_UNRECOGNIZED_NAME = 112,
 };
 
 /**
@@ -58,6 +75,7 @@ struct hello {
  */
 enum peek_answer peek_first(const uint8_t *bytes, size_t len, struct hello *out);
 
+/* One protocol each: PEEK_OTHER where peek_first() would ask the next; @out as there. */
 enum peek_answer peek_tls(const uint8_t *bytes, size_t len, struct hello *out);
 enum peek_answer peek_http1(const uint8_t *bytes, size_t len, struct hello *out);
 enum peek_answer peek_http2(const uint8_t *bytes, size_t len, struct hello *out);
@@ -70,5 +88,19 @@ bool hello_offers(const struct hello *hello, const char *protocol);
  * Return: its length; @out has 7 bytes
  */
 size_t peek_alert(uint8_t description, uint8_t out[7]);
+
+/* ---- for the peekers ---- */
+
+/**
+ * hello_refuse() - make the hello an empty one that says why
+ * @alert: an enum tls_alert, or 0 when @protocol is not TLS
+ *
+ * Return: PEEK_BAD.
+ */
+enum peek_answer hello_refuse(struct hello *out, enum peek_protocol protocol,
+			      enum ladon_reason reason, uint8_t alert);
+
+/** hello_set_name() - check, lower and copy a name. Return: false if it is none; @out unchanged */
+bool hello_set_name(struct hello *out, const char *text, size_t len);
 
 #endif
