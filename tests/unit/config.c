@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * config.c - ladon.yaml is read as written, and each mistake has its exact message
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../base/own.h"
+#include "../../gateway/config.h"
+#include "../../gateway/config_node.h"
+
+#define ROWS(table) (sizeof(table) / sizeof((table)[0]))
+
+/* Two lines that make a file complete, for mistakes that are elsewhere. */
+#define POOLS		 "pools: [{ name: web, backends: 10.0.2.2:443 }]\n"
+#define LISTENERS	 "listeners: [{ listen: '0.0.0.0:443', pool: web }]\n"
+#define ROUTE(rule)	 POOLS "listeners:\n- listen: 0.0.0.0:443\n  routes:\n  - " rule "\n"
+#define BACKEND(backend) LISTENERS "pools:\n- name: web\n  backends:\n  - " backend "\n"
+#define LISTEN(address)	 POOLS "listeners:\n- listen: " address "\n  pool: web\n"
+
+struct mistake {
+	const char *name;
+	const char *text;
+	const char *error;
+};
+
+/* clang-format off */
+static const struct mistake file_mistakes[] = {
+	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
+	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
+	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
+	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
+	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
+	{ "an open bracket", "workers: 2\nsources: [10.0.0.1\nflows: 3\n", "f:3: not YAML: did not find expected ',' or ']' (while parsing a flow sequence of line 2); see ladon.yaml(5)" },
+	{ "a bare asterisk", ROUTE("{ tls: *.example.org, pool: web }"), "f:5: not YAML: did not find expected alphabetic or numeric character (while scanning an alias of line 5); see ladon.yaml(5)" },
+	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
+	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
+	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
+	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
+	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
+	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
+	{ "no listeners", POOLS, "f:1: listeners: is missing; without one nobody can connect" },
+	{ "no pools", LISTENERS, "f:1: pools: is missing; without one there is nowhere to go" },
+	{ "no listener", "listeners: []\n" POOLS, "f:1: listeners: is an empty list; write at least one item, or leave the key out" },
+};
+
+static const struct mistake setting_mistakes[] = {
+	{ "not a number", LISTENERS POOLS "workers: many\n", "f:3: workers: \"many\" will not do; it takes a number from 1 to 1024" },
+	{ "too small", LISTENERS POOLS "workers: 0\n", "f:3: workers: \"0\" will not do; it takes a number from 1 to 1024" },
+	{ "too large", LISTENERS POOLS "flows: 16777217\n", "f:3: flows: \"16777217\" will not do; it takes a number from 1 to 16777216" },
+	{ "beyond 32 bits", LISTENERS POOLS "flows: 4294967297\n", "f:3: flows: \"4294967297\" will not do; it takes a number from 1 to 16777216" },
+	{ "beyond 64 bits", LISTENERS POOLS "flows: 18446744073709551617\n", "f:3: flows: \"18446744073709551617\" will not do; it takes a number from 1 to 16777216" },
+	{ "negative", LISTENERS POOLS "flows: -1\n", "f:3: flows: \"-1\" will not do; it takes a number from 1 to 16777216" },
+	{ "a list for a number", LISTENERS POOLS "workers: [1]\n", "f:3: workers: must be a single value, not a list" },
+	{ "no value", LISTENERS POOLS "workers:\n", "f:3: workers: has no value; write one, or leave the key out" },
+	{ "neither yes nor no", LISTENERS POOLS "handoff: maybe\n", "f:3: handoff: \"maybe\" will not do; it takes yes or no" },
+	{ "a time without a unit we know", LISTENERS POOLS "timeouts:\n  idle: 2weeks\n", "f:4: timeouts.idle: \"2weeks\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+	{ "no time", LISTENERS POOLS "timeouts: { connect: 0 }\n", "f:3: timeouts.connect: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+	{ "too long a time", LISTENERS POOLS "timeouts: { connect: 31d }\n", "f:3: timeouts.connect: \"31d\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
+	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle" },
+	{ "backward range", LISTENERS POOLS "source-ports: 3-2\n", "f:3: source-ports: \"3-2\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
+	{ "half a range", LISTENERS POOLS "source-ports: 3000\n", "f:3: source-ports: \"3000\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
+	{ "a range past the last port", LISTENERS POOLS "source-ports: 3000-65536\n", "f:3: source-ports: \"3000-65536\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
+	{ "a source with a port", LISTENERS POOLS "sources: [10.0.0.1, \"10.0.0.2:80\"]\n", "f:3: sources[1]: \"10.0.0.2:80\" will not do; it takes an address of this host without a port, as in 192.0.2.1 or 2001:db8::1" },
+	{ "any address as a source", LISTENERS POOLS "sources: 0.0.0.0\n", "f:3: sources: \"0.0.0.0\" will not do; it takes an address of this host without a port, as in 192.0.2.1 or 2001:db8::1" },
+	{ "a long interface", LISTENERS POOLS "interfaces:\n- eth0\n- interface-number-1\n", "f:5: interfaces[1]: \"interface-number-1\" will not do; it takes the name of an interface, such as eth0" },
+	{ "a relative path", LISTENERS POOLS "control: run/ladon\n", "f:3: control: \"run/ladon\" will not do; it takes a path that begins with '/' and has at most 107 characters" },
+	{ "a control character", LISTENERS POOLS "pin: \"/a\\nb\"\n", "f:3: pin: has a control character in it; remove it" },
+	{ "a zero byte", LISTENERS POOLS "pin: \"/a\\0b\"\n", "f:3: pin: has a control character in it; remove it" },
+};
+
+static const struct mistake pool_mistakes[] = {
+	{ "unnamed", LISTENERS "pools:\n- backends: 10.0.0.1:1\n", "f:3: pools[0].name: is missing; routes find the pool by its name" },
+	{ "odd name", LISTENERS "pools:\n- name: a b\n", "f:3: pools[0].name: \"a b\" will not do; a pool's name has up to 63 letters, digits, '-' and '_'" },
+	{ "repeated name", LISTENERS "pools:\n- { name: web, backends: 10.0.0.1:1 }\n- { name: web, backends: 10.0.0.1:1 }\n", "f:4: pools[1].name: a pool in line 3 is named \"web\" already; rename one of them" },
+	{ "unknown policy", LISTENERS "pools:\n- name: web\n  policy: random\n", "f:4: pools[0].policy: \"random\" will not do; it takes round-robin or least-flows" },
+	{ "no backends", LISTENERS "pools:\n- name: web\n", "f:3: pools[0].backends: is missing; name one backend at least, as in backends: [\"10.0.2.2:443\"]" },
+	{ "empty list of backends", LISTENERS "pools:\n- name: web\n  backends: []\n", "f:4: pools[0].backends: is an empty list; write at least one item, or leave the key out" },
+	{ "a mapping for a backend", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0]: must be a single value, not a mapping" },
+	{ "IPv4 without a port", BACKEND("10.0.0.1"), "f:5: pools[0].backends[0]: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
+	{ "IPv6 without brackets", BACKEND("2001:db8::1:443"), "f:5: pools[0].backends[0]: \"2001:db8::1:443\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
+	{ "IPv6 in brackets without a port", BACKEND("'[2001:db8::1]'"), "f:5: pools[0].backends[0]: \"[2001:db8::1]\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
+	{ "a name without a port", BACKEND("www.example.org"), "f:5: pools[0].backends[0]: \"www.example.org\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
+	{ "port 0", BACKEND("10.0.0.1:0"), "f:5: pools[0].backends[0]: \"10.0.0.1:0\" cannot be connected to; it takes the address and the port of a backend" },
+	{ "port 65536", BACKEND("a:65536"), "f:5: pools[0].backends[0]: \"a:65536\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
+	{ "any address", BACKEND("'[::]:443'"), "f:5: pools[0].backends[0]: \"[::]:443\" cannot be connected to; it takes the address and the port of a backend" },
+	{ "an octet too large", BACKEND("10.0.0.256:443"), "f:5: pools[0].backends[0]: \"10.0.0.256:443\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
+	{ "an octet too few", BACKEND("10.0.2:443"), "f:5: pools[0].backends[0]: \"10.0.2:443\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
+	{ "a wildcard", BACKEND("'*.example.org:443'"), "f:5: pools[0].backends[0]: \"*.example.org:443\" will not do; a name has letters, digits, '-' and '_' between its dots (other scripts as xn--...), no scheme, port or path" },
+	{ "two dots", BACKEND("www..org:443"), "f:5: pools[0].backends[0]: \"www..org:443\" will not do; a name neither begins nor ends with a dot, nor has two in a row" },
+};
+
+static const struct mistake listener_mistakes[] = {
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, timeouts, mss" },
+	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
+	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
+	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
+	{ "IPv6 without brackets", LISTEN("'::'"), "f:3: listeners[0].listen: \"::\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
+	{ "port 0", LISTEN("0.0.0.0:0"), "f:3: listeners[0].listen: \"0.0.0.0:0\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
+	{ "same address twice in a list", LISTEN("['0.0.0.0:1', '0.0.0.0:1']"), "f:3: listeners[0].listen[1]: 0.0.0.0:1 is listened on already in line 3; give that listener the routes of both" },
+	{ "same address in two listeners", POOLS "listeners:\n- listen: '[::0]:443'\n  pool: web\n- listen: '[::]:443'\n  pool: web\n", "f:5: listeners[1].listen: [::]:443 is listened on already in line 3; give that listener the routes of both" },
+	{ "neither pool nor routes", POOLS "listeners:\n- listen: 0.0.0.0:1\n", "f:3: listeners[0].routes: is missing; a listener has 'routes', or one 'pool' for every connection" },
+	{ "pool and routes", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n  routes: [{ pool: web }]\n", "f:4: listeners[0].pool: goes not with 'routes'; make it the last route, without a condition" },
+	{ "no such pool", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: wbe\n", "f:4: listeners[0].pool: no pool is named \"wbe\"; did you mean \"web\"?" },
+	{ "mss too small", POOLS "listeners:\n- listen: 0.0.0.0:1\n  mss: 87\n  pool: web\n", "f:4: listeners[0].mss: \"87\" will not do; it takes a number from 88 to 32767" },
+	{ "a bad time", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts:\n    idle: x\n  pool: web\n", "f:5: listeners[0].timeouts.idle: \"x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+};
+
+static const struct mistake route_mistakes[] = {
+	{ "no routes", POOLS "listeners:\n- listen: 0.0.0.0:1\n  routes: []\n", "f:4: listeners[0].routes: is an empty list; write at least one item, or leave the key out" },
+	{ "no pool", ROUTE("tls: a"), "f:5: listeners[0].routes[0].pool: is missing; it takes the name of a pool" },
+	{ "no such pool", ROUTE("pool: database"), "f:5: listeners[0].routes[0].pool: no pool is named \"database\"; add it to 'pools'" },
+	{ "slip of a letter in a key", ROUTE("{ tsl: a, pool: web }"), "f:5: listeners[0].routes[0].tsl: there is no such key; did you mean \"tls\"?" },
+	{ "TLS and HTTP", ROUTE("{ tls: a, http: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
+	{ "ALPN and path", ROUTE("{ alpn: h2, path: /, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
+	{ "an asterisk inside", ROUTE("{ tls: www.*.org, pool: web }"), "f:5: listeners[0].routes[0].tls: \"www.*.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
+	{ "half a label", ROUTE("{ tls: '*www.org', pool: web }"), "f:5: listeners[0].routes[0].tls: \"*www.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
+	{ "two asterisks", ROUTE("{ tls: '*.*.org', pool: web }"), "f:5: listeners[0].routes[0].tls: \"*.*.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
+	{ "an asterisk and a dot", ROUTE("{ tls: '*.', pool: web }"), "f:5: listeners[0].routes[0].tls: \"*.\" will not do; a name neither begins nor ends with a dot, nor has two in a row" },
+	{ "a host with a port", ROUTE("{ http: 'example.org:80', pool: web }"), "f:5: listeners[0].routes[0].http: \"example.org:80\" will not do; a name has letters, digits, '-' and '_' between its dots (other scripts as xn--...), no scheme, port or path" },
+	{ "a label of 64", ROUTE("{ tls: a234567890123456789012345678901234567890123456789012345678901234.org, pool: web }"), "f:5: listeners[0].routes[0].tls: \"a234567890123456789012345678901234567890123456789012345678901234.org\" will not do; between two dots there are at most 63 characters" },
+	{ "an ALPN with a space", ROUTE("{ alpn: 'h 2', pool: web }"), "f:5: listeners[0].routes[0].alpn: \"h 2\" will not do; it takes an ALPN protocol, such as h2 or http/1.1" },
+	{ "a path without a slash", ROUTE("{ path: api, pool: web }"), "f:5: listeners[0].routes[0].path: \"api\" will not do; it takes the beginning of a path, such as /api/, without '?', '#', '*' and spaces" },
+	{ "a pattern for a path", ROUTE("{ path: /api/*, pool: web }"), "f:5: listeners[0].routes[0].path: \"/api/*\" will not do; it takes the beginning of a path, such as /api/, without '?', '#', '*' and spaces" },
+	{ "second item of a list on its own line", ROUTE("tls:\n    - a.org\n    - b..org\n    pool: web"), "f:7: listeners[0].routes[0].tls[1]: \"b..org\" will not do; a name neither begins nor ends with a dot, nor has two in a row" },
+	{ "same rule in other letters", ROUTE("{ tls: A.org, pool: web }\n  - { tls: a.ORG, pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+	{ "two defaults", ROUTE("pool: web\n  - pool: web"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+	{ "ALPN with and without the name of any", ROUTE("{ alpn: h2, pool: web }\n  - { tls: '*', alpn: h2, pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+	{ "same name twice in a list", ROUTE("{ tls: [a, b, a], pool: web }"), "f:5: listeners[0].routes[0]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+};
+/* clang-format on */
+
+static void check_mistakes(const struct mistake *rows, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const struct mistake *row = &rows[i];
+		_free_ char *error = NULL;
+		struct config *config = config_parse("f", row->text, strlen(row->text), &error);
+
+		if (!error || strcmp(error, row->error) != 0)
+			fail_msg("%s:\n  got  %s\n  want %s", row->name, error, row->error);
+		assert_null(config);
+	}
+}
+
+#define MISTAKES(what)                                                                             \
+	static void each_##what##_mistake_has_its_message(void **state)                            \
+	{                                                                                          \
+		(void)state;                                                                       \
+		check_mistakes(what##_mistakes, ROWS(what##_mistakes));                            \
+	}
+MISTAKES(file)
+MISTAKES(setting)
+MISTAKES(pool)
+MISTAKES(listener)
+MISTAKES(route)
+
+static struct config *parse(const char *text)
+{
+	_free_ char *error = NULL;
+	struct config *config = config_parse("f", text, strlen(text), &error);
+
+	if (error)
+		fail_msg("%s", error);
+	return config;
+}
+
+static void defaults_are_filled_in(void **state)
+{
+	struct config *config = parse(LISTENERS POOLS);
+	const struct config_listener *l = &config->listeners[0];
+
+	(void)state;
+	assert_int_equal(config->workers, sysconf(_SC_NPROCESSORS_ONLN));
+	assert_true(config->handoff);
+	assert_int_equal(config->flows_max, 65536);
+	assert_int_equal(config->port_min, 0);
+	assert_null(config->sources);
+	assert_null(config->interfaces);
+	assert_string_equal(config->control, "/run/ladon/control");
+	assert_null(config->pin);
+	assert_int_equal(config->idle_ms, 7200000);
+	assert_int_equal(config->listeners_len, 1);
+	assert_string_equal(l->name, "0.0.0.0:443");
+	assert_int_equal(l->first_bytes_ms, 10000);
+	assert_int_equal(l->connect_ms, 5000);
+	assert_int_equal(l->idle_ms, 7200000);
+	assert_int_equal(l->mss, 0);
+	assert_true(l->handoff);
+	assert_false(l->peek);
+	assert_int_equal(config->pools[0].policy, POOL_ROUND_ROBIN);
+	config_free(config);
+}
+
+static void every_setting_arrives(void **state)
+{
+	struct config *config =
+		parse("workers: 3\nhandoff: off\nflows: 77\nsource-ports: 1024-2047\n"
+		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
+		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
+		      "control: /c\npin: /p\n" POOLS "listeners:\n"
+		      "- { listen: '0.0.0.0:1', pool: web }\n"
+		      "- { listen: '[::]:2', pool: web, handoff: yes, mss: 1200,\n"
+		      "    timeouts: { connect: 3m } }\n");
+	const struct config_listener *l = config->listeners;
+
+	(void)state;
+	assert_int_equal(config->workers, 3);
+	assert_true(config->handoff); /* one listener hands off */
+	assert_int_equal(config->flows_max, 77);
+	assert_int_equal(config->port_min, 1024);
+	assert_int_equal(config->port_max, 2047);
+	assert_int_equal(config->sources_len, 2);
+	assert_int_equal(config->sources[1].sa.sa_family, AF_INET6);
+	assert_string_equal(config->interfaces[1], "b0");
+	assert_null(config->interfaces[2]);
+	assert_string_equal(config->control, "/c");
+	assert_string_equal(config->pin, "/p");
+	assert_int_equal(config->idle_ms, 86400000);
+	assert_false(l[0].handoff);
+	assert_int_equal(l[0].first_bytes_ms, 1500);
+	assert_int_equal(l[0].connect_ms, 2000);
+	assert_true(l[1].handoff);
+	assert_int_equal(l[1].mss, 1200);
+	assert_int_equal(l[1].connect_ms, 180000);
+	assert_int_equal(l[1].idle_ms, 86400000);
+	config_free(config);
+}
+
+static void without_a_listener_that_hands_off_nothing_does(void **state)
+{
+	struct config *config = parse(LISTENERS POOLS "handoff: no\n");
+
+	(void)state;
+	assert_false(config->handoff);
+	config_free(config);
+}
+
+static void lists_become_rules_and_listeners(void **state)
+{
+	struct config *config =
+		parse("listeners:\n- listen: ['0.0.0.0:443', '[::]:443']\n  routes:\n"
+		      "  - { tls: [Example.ORG, '*.example.org'], alpn: [h2, http/1.1], pool: b }\n"
+		      "  - { path: /x, pool: a }\n"
+		      "  - pool: a\n"
+		      "pools:\n- { name: a, backends: [10.0.0.1:1, 'h:2'] }\n"
+		      "- { name: b, policy: least-flows, backends: '[2001:db8::1]:3' }\n");
+	const struct config_listener *l = config->listeners;
+	const struct config_route *r = l[0].routes;
+
+	(void)state;
+	assert_int_equal(config->listeners_len, 2);
+	assert_string_equal(l[1].name, "[::]:443");
+	assert_true(l[0].peek && l[1].peek);
+	assert_ptr_equal(l[0].routes, l[1].routes);
+	assert_int_equal(l[0].routes_len, 6);
+	assert_string_equal(r[0].tls, "example.org");
+	assert_string_equal(r[1].alpn, "http/1.1");
+	assert_string_equal(r[2].tls, "*.example.org");
+	assert_int_equal(r[3].pool, 1);
+	assert_int_equal(r[3].line, 4);
+	assert_string_equal(r[4].http_host, "*");
+	assert_string_equal(r[4].http_path, "/x");
+	assert_null(r[5].tls);
+	assert_null(r[5].http_host);
+	assert_int_equal(config->pools[0].backends_len, 2);
+	assert_null(config->pools[0].backends[0].host);
+	assert_string_equal(config->pools[0].backends[1].host, "h");
+	assert_int_equal(config->pools[0].backends[1].port, 2);
+	assert_int_equal(config->pools[1].policy, POOL_LEAST_FLOWS);
+	assert_int_equal(addr_port(&config->pools[1].backends[0].addr), 3);
+	config_free(config);
+}
+
+static void an_alias_stands_for_its_anchor(void **state)
+{
+	struct config *config =
+		parse("pools:\n- { name: a, backends: &b [10.0.0.1:1, 10.0.0.2:1] }\n"
+		      "- { name: b, policy: least-flows, backends: *b }\n"
+		      "listeners: [{ listen: '0.0.0.0:1', pool: a }]\n");
+
+	(void)state;
+	assert_int_equal(config->pools[1].backends_len, 2);
+	config_free(config);
+}
+
+/* a thousand names times a thousand protocols, each of which is read */
+static void aliases_do_not_multiply_without_end(void **state)
+{
+	_free_ char *text = malloc(64 * 1024);
+	_free_ char *error = NULL;
+	char *at = text;
+	struct config *config;
+
+	(void)state;
+	at += sprintf(at, "listeners: [{ listen: '0.0.0.0:1', routes: [&r { pool: web, tls: &n [");
+	for (int i = 0; i < 1000; i++)
+		at += sprintf(at, "n%d%s", i, i < 999 ? "," : "], alpn: *n }]}]\n");
+	sprintf(at, POOLS);
+	config = config_parse("f", text, strlen(text), &error);
+	assert_null(config);
+	assert_non_null(strstr(error, "aliases and lists multiply to more than 1000000 values"));
+}
+
+static void ten_thousand_routes_load_at_once(void **state)
+{
+	const int count = 10000;
+	_free_ char *text = malloc((size_t)count * 128);
+	struct timespec began, ended;
+	struct config *config;
+	char *at = text;
+
+	(void)state;
+	at += sprintf(at, "pools:\n");
+	for (int i = 0; i < count; i++)
+		at += sprintf(at, "- { name: p%d, backends: 10.0.0.1:1 }\n", i);
+	at += sprintf(at, "listeners:\n- listen: 0.0.0.0:1\n  routes:\n");
+	for (int i = 0; i < count; i++)
+		at += sprintf(at, "  - { tls: n%d.example.org, pool: p%d }\n", i, i);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &began);
+	config = parse(text);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
+	assert_int_equal(config->listeners[0].routes[count - 1].pool, count - 1);
+	/* a fifth of a second with sanitizers; what is quadratic takes minutes */
+	assert_true(ended.tv_sec - began.tv_sec < 5);
+	config_free(config);
+}
+
+static void words_are_near_when_one_could_be_meant(void **state)
+{
+	static const char *const words[] = { "web", "api", NULL, "database" };
+
+	(void)state;
+	assert_string_equal(node_nearest("wbe", words, 4), "web");
+	assert_string_equal(node_nearest("databse", words, 4), "database");
+	assert_string_equal(node_nearest("dtabsae", words, 4), "database");
+	assert_null(node_nearest("x", words, 4));
+	assert_null(node_nearest("server", words, 4));
+}
+
+static void files_that_cannot_be_read_are_named(void **state)
+{
+	static const struct {
+		const char *path;
+		const char *error;
+	} rows[] = {
+		{ "/nonexistent/ladon.yaml",
+		  "/nonexistent/ladon.yaml: cannot be read: No such file or directory" },
+		{ "/", "/: cannot be read: Is a directory" },
+		{ "/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error" },
+		{ "/dev/zero", "/dev/zero: cannot be read: File too large" },
+		{ "/dev/null", "/dev/null:1: the file is empty; it takes at least 'listeners' and "
+			       "'pools', see ladon.yaml(5)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		_free_ char *error = NULL;
+
+		assert_null(config_load(rows[i].path, &error));
+		assert_string_equal(error, rows[i].error);
+	}
+}
+
+static void the_examples_load(void **state)
+{
+	static const char *const examples[] = {
+		"ladon",       "tls-router", "http-router", "mixed",
+		"tcp-forward", "ipv6",	     "least-flows", "unprivileged-relay",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(examples); i++) {
+		_free_ char *error = NULL;
+		struct config *config;
+		char path[128];
+
+		snprintf(path, sizeof(path), "contrib/config/%s.yaml", examples[i]);
+		config = config_load(path, &error);
+		if (!config)
+			fail_msg("%s", error);
+		assert_string_equal(config->path, path);
+		config_free(config);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_file_mistake_has_its_message),
+		cmocka_unit_test(each_setting_mistake_has_its_message),
+		cmocka_unit_test(each_pool_mistake_has_its_message),
+		cmocka_unit_test(each_listener_mistake_has_its_message),
+		cmocka_unit_test(each_route_mistake_has_its_message),
+		cmocka_unit_test(defaults_are_filled_in),
+		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
+		cmocka_unit_test(lists_become_rules_and_listeners),
+		cmocka_unit_test(an_alias_stands_for_its_anchor),
+		cmocka_unit_test(aliases_do_not_multiply_without_end),
+		cmocka_unit_test(ten_thousand_routes_load_at_once),
+		cmocka_unit_test(words_are_near_when_one_could_be_meant),
+		cmocka_unit_test(files_that_cannot_be_read_are_named),
+		cmocka_unit_test(the_examples_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
