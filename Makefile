@@ -20,12 +20,13 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c
-lib     := lib/open.c lib/links.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
+lib     := lib/open.c lib/links.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
+	   gateway/report.c \
 	   paths/pool.c paths/resolve.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
@@ -38,10 +39,11 @@ unit_config    := gateway/config.c gateway/config_node.c base/addr.c
 unit_timer     := gateway/timer.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
+unit_control   := gateway/control.c gateway/report.c base/addr.c base/log.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool timer resolve source translate packet
+units          := addr peek route config pool timer resolve control source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_node.c base/addr.c
@@ -75,7 +77,7 @@ $(BUILD)/%.bpf.o: datapath/%.bpf.c
 	$(CLANG) $(bpfflags) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
-	bpftool gen skeleton $< name ladon_$* > $@.tmp && mv $@.tmp $@
+	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 .SECONDARY:
 skeletons := $(bpf:%=$(BUILD)/%.skel.h)
@@ -128,3 +130,15 @@ check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
 check: check-unit check-fuzz
 
 .PHONY: all check check-unit check-fuzz
+
+# ---- bench ----
+
+$(BUILD)/bench/load: bench/load.c base/addr.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
+
+# BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
+bench: $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon
+	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
+
+.PHONY: bench

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""cases.py - what is measured: one subject at a time, in a network of its own
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
+      .1                   .9     .9                  .2
+       '------------------- 10.0.3.0/24 -----------------'
+         .1                (subject "direct")           .2
+
+A case is a function of a Turn; it returns {figure: value}. bench/README.md says
+exactly what each figure is.
+"""
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+
+from lib.gateway import BUILD
+from lib.net import Net, run
+
+from subjects import CONNECTIONS_MAX, DIRECT, PORT
+
+LOAD = os.path.join(BUILD, "bench/load")
+TEST_RUN = os.path.join(BUILD, "prog/tc")
+BULK_CONNECTIONS = 4
+PARALLEL = 64  # connections being made at once
+IDLE_CONNECTIONS = min(10000, CONNECTIONS_MAX)
+TURN_SECONDS = 120  # no turn takes longer: the server's limit
+SEGMENTATION_OFF = {"tso": False, "gso": False, "gro": False}
+GB = 1e9
+KERNEL_MEMORY = ("Slab", "KernelStack", "Percpu", "VmallocUsed")
+
+
+class Turn:
+    """One subject, started in a fresh network with a server behind it; a context manager."""
+
+    def __init__(self, subject, *, seconds, tls):
+        self.subject_class = subject
+        self.seconds = seconds
+        self.tls = tls
+
+    def __enter__(self):
+        with contextlib.ExitStack() as undo:
+            self.net = Net()
+            self.net.daemons = []
+            undo.callback(self.net.close)
+            self._prepare()
+            self.subject = self.subject_class(self.net, self.tls)
+            self.server = self._serve()
+            self.subject.start()
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._undo.close()
+
+    def _prepare(self):
+        """The link past the gateway, and room for many connections a second."""
+        net = self.net
+        net.client.ip(f"link add direct type veth peer name direct netns {net.backend.name}",
+                      "link set direct up", f"addr add {DIRECT[0]}/24 dev direct")
+        net.backend.ip("link set direct up", f"addr add {DIRECT[1]}/24 dev direct")
+        net.client.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+        for space in net.spaces:
+            space.sysctl("net.ipv4.tcp_tw_reuse", 1)
+            space.sysctl("net.core.somaxconn", 4096)
+            space.sysctl("net.ipv4.tcp_max_syn_backlog", 4096)
+            run("ip", "netns", "exec", space.name, "sh", "-c",
+                "for q in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 0 > $q; done")
+
+    def _serve(self):
+        server = self.net.backend.popen(LOAD, "serve", f"0.0.0.0:{PORT}", str(TURN_SECONDS),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        server.stdout.readline()
+        return server
+
+    def _argv(self, what, seconds, n):
+        return [LOAD, what, *(["-t"] if self.tls else []), "-n", str(n),
+                f"{self.subject.address}:{PORT}", str(seconds)]
+
+    def load(self, what, *, n=1, cpu=None):
+        """Run a client, on that CPU if one is given, and return what it printed."""
+        done = self.net.client.run(*self._argv(what, self.seconds, n), timeout=self.seconds + 10,
+                                   preexec_fn=None if cpu is None else lambda: pin(0, cpu))
+        if done.returncode:
+            raise RuntimeError(f"load {what}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    @contextlib.contextmanager
+    def held(self, n):
+        """n connections that have said something once and are quiet now."""
+        client = self.net.client.popen(*self._argv("hold", TURN_SECONDS, n),
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        outcome = json.loads(client.stdout.readline() or "{}")
+        if outcome != {"connections": n, "errors": 0}:
+            raise RuntimeError(f"{n} idle connections: {outcome}")
+        yield
+        client.stdin.close()
+        client.wait(10)
+
+    def segment_to_mtu(self):
+        """No packet on any link is larger than its MTU from now on."""
+        self.net.offload(**SEGMENTATION_OFF)
+        self.net.client.offload("direct", **SEGMENTATION_OFF)
+        self.net.backend.offload("direct", **SEGMENTATION_OFF)
+
+
+def pin(pid, cpu):
+    os.sched_setaffinity(pid, {cpu})
+
+
+# ---- the cases ----
+
+def bulk_gso(turn):
+    """Download, offloads as they are."""
+    return {"bulk_gso": _gbits(turn.load("bulk", n=BULK_CONNECTIONS))}
+
+
+def bulk_mtu(turn):
+    """Download in MTU-sized packets, and what a gigabyte of them costs. They stay so: comes last."""
+    turn.segment_to_mtu()
+    got = turn.load("bulk", n=BULK_CONNECTIONS)
+    return {"bulk_mtu": _gbits(got), "busy_per_gb": got["busy_s"] / (got["bytes"] / GB)}
+
+
+def _gbits(got):
+    return got["bytes"] * 8 / got["seconds"] / 1e9
+
+
+def round_trip(turn):
+    """One byte there and back: both ends on one CPU, and on two."""
+    cpus = sorted(os.sched_getaffinity(0))
+    out = {}
+    for n in (1, 2) if len(cpus) > 1 else (1,):
+        pin(turn.server.pid, cpus[0])
+        got = turn.load("ping", cpu=cpus[n - 1])
+        out |= {f"rtt_p50/{n}": got["p50_us"], f"rtt_p99/{n}": got["p99_us"]}
+    os.sched_setaffinity(turn.server.pid, cpus)
+    return out
+
+
+def connections(turn):
+    """Connect, 64 bytes there and back, close; as many as go, and what one costs."""
+    got = turn.load("connect", n=PARALLEL)
+    return {"connections": got["connections"] / got["seconds"], "errors": got["errors"],
+            "busy_per_connection": got["busy_s"] * 1e6 / max(got["connections"], 1)}
+
+
+def memory(turn):
+    """What as many quiet connections as may be take: the subject's processes and the kernel."""
+    before = _memory_settled(turn)
+    with turn.held(IDLE_CONNECTIONS):
+        used = _memory_settled(turn) - before
+    return {"memory": used / IDLE_CONNECTIONS + turn.subject.flow_bytes()}
+
+
+def handoff(turn):
+    """How long the handoffs of this turn took, if the subject makes any."""
+    daemon = getattr(turn.subject, "daemon", None)
+    took = daemon.stats()["handoff"] if daemon else {"count": 0}
+    if not took["count"]:
+        return {}
+    return {"handoff_p50": took["p50_ns"] / 1e3, "histogram": took["histogram"]}
+
+
+def translate():
+    """ns per packet of the tc program in a test run, as its own test prints it; None if it cannot."""
+    try:
+        done = subprocess.run([TEST_RUN], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return None
+    found = re.search(r"ns_per_packet hit_ts ([\d.]+)", done.stdout + done.stderr)
+    return float(found[1]) if found else None
+
+
+def _memory_used(turn):
+    """Bytes: of the processes in the gateway's namespace, and of the kernel's objects on this machine."""
+    kib = _kib("/proc/meminfo")
+    used = sum(kib[name] for name in KERNEL_MEMORY)
+    for pid in run("ip", "netns", "pids", turn.net.gateway.name).split():
+        used += _kib(f"/proc/{pid}/status").get("RssAnon", 0)
+    return 1024 * used
+
+
+def _kib(path):
+    """{name: KiB} of a file of lines like "Slab: 123 kB"; empty if its process is gone."""
+    try:
+        with open(path) as lines:
+            words = [line.split() for line in lines]
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {w[0].rstrip(":"): int(w[1]) for w in words if w[2:] == ["kB"]}
+
+
+def _memory_settled(turn):
+    """The same, once it stands still: namespaces and sockets are freed a moment after their end."""
+    last = _memory_used(turn)
+    for _ in range(30):
+        time.sleep(0.1)
+        now = _memory_used(turn)
+        if abs(now - last) < 64 << 10:
+            break
+        last = now
+    return now

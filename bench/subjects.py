@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""subjects.py - the gateways that are compared, each set up as its manual would
+
+A subject is started in a fresh network and dies with it. All proxies have the
+same number of workers (2), one listening socket per worker, and no logging; to
+add one, write a class with start() and put it into SUBJECTS.
+"""
+import glob
+import os
+import resource
+import shutil
+import textwrap
+
+from lib.gateway import Ladond
+from lib.net import BACKENDS, GATEWAY, until
+
+BACKEND = BACKENDS[0]
+DIRECT = ("10.0.3.1", "10.0.3.2")  # client and backend, without a gateway between them
+PORT = 8080
+WORKERS = 2
+FDS_MAX = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+PIPES_MAX = 256  # for splicing
+CONNECTIONS_MAX = min(20000, (FDS_MAX - 2 * PIPES_MAX - 100) // 2)  # a proxy has two sockets each
+TLS_NAME = "bench.example"  # what `load -t` asks for
+
+
+class Unavailable(Exception):
+    """The subject cannot be measured on this machine; the text says why."""
+
+
+class Subject:
+    """What all have in common. `address` is where the client connects to.
+
+    tls: the gateway reads a ClientHello and routes by its server name; else it
+    knows the backend from the start.
+    """
+
+    address = GATEWAY
+
+    def __init__(self, net, tls):
+        self.net = net
+        self.tls = tls
+
+    def start(self):
+        """Return when connections are accepted. What it starts, net.close() ends."""
+
+    def flow_bytes(self):
+        """Kernel memory per connection that was set aside before there was one."""
+        return 0
+
+    def trouble(self):
+        """A sentence if what was measured is not what the name says; else None."""
+        return None
+
+
+class Direct(Subject):
+    """No gateway at all: what the two ends cost. The zero of all CPU and memory figures."""
+
+    address = DIRECT[1]
+
+
+class Forward(Subject):
+    """The gateway routes: net.ipv4.ip_forward and nothing else. The 1.00 of all ratios."""
+
+    address = BACKEND
+
+    def start(self):
+        self.net.forward()
+
+
+class Dnat(Subject):
+    """The kernel's own NAT: nftables DNAT, and masquerading as a proxy's address would be."""
+
+    def start(self):
+        self.net.forward()
+        self.net.gateway.nft(f"""table ip bench {{
+            chain prerouting {{
+                type nat hook prerouting priority dstnat
+                ip daddr {GATEWAY} tcp dport {PORT} dnat to {BACKEND}:{PORT}
+            }}
+            chain postrouting {{
+                type nat hook postrouting priority srcnat
+                oifname "backend0" masquerade
+            }}
+        }}""")
+
+
+class Ladon(Subject):
+    """ladond, handing connections off."""
+
+    handoff = True
+
+    def start(self):
+        # Ports of its own are outside the kernel's range; both ranges are wide enough for the rate.
+        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", "61000 65535")
+        route = f'routes: [{{tls: {TLS_NAME}, pool: web}}]' if self.tls else "pool: web"
+        try:
+            self.daemon = Ladond(self.net, f"""
+                handoff: {"yes" if self.handoff else "no"}
+                source-ports: 2000-60999
+                flows: 131072
+                listeners:
+                  - listen: "{GATEWAY}:{PORT}"
+                    {route}
+                pools:
+                  - name: web
+                    backends: ["{BACKEND}:{PORT}"]
+                """, "--log", "warn")
+        except (AssertionError, OSError) as error:
+            raise Unavailable(str(error)) from error
+
+    def flow_bytes(self):
+        """Two entries of the flow table, which is allocated when it is made."""
+        with os.scandir(f"/proc/{self.daemon.pid}/fdinfo") as infos:
+            for info in infos:
+                table = _fdinfo(info.path)
+                if table.get("map_type") == 1 and table.get("key_size") == 36:
+                    preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
+                    return 2 * table["memlock"] / table["max_entries"] if preallocated else 0
+        return 0
+
+    def trouble(self):
+        count = self.daemon.connections()
+        wrong = "relayed" if self.handoff else "handed_off"
+        if count[wrong]:
+            return f"{count[wrong]} of {count['accepted']} connections were {wrong.replace('_', ' ')}"
+        return None
+
+
+class Relay(Ladon):
+    """ladond with the handoff off: the same gateway, copying in user space."""
+
+    handoff = False
+
+
+class Proxy(Subject):
+    """Somebody else's program: a configuration file and a process."""
+
+    def start(self):
+        # Its connections to the backend leave TIME_WAIT behind; let ports be used again.
+        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", "2000 65535")
+        program = shutil.which(self.program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        if not program:
+            raise Unavailable(f"{self.program} is not installed")
+        path = os.path.join(self.net.dir, f"{self.program}.conf")
+        with open(path, "w") as file:
+            file.write(textwrap.dedent(self.config()).rstrip() + "\n")
+        with open(os.path.join(self.net.dir, "log"), "w+") as log:
+            process = self.net.gateway.popen(program, *self.arguments, path, stderr=log, stdout=log)
+        self.net.gateway.closers.append(lambda: _terminate(process))
+        until(lambda: process.poll() is not None or self._listens(), f"{self.program} listens")
+        if process.poll() is not None:
+            with open(os.path.join(self.net.dir, "log")) as log:
+                raise Unavailable(f"{self.program} ended: {log.read()}")
+
+    def _listens(self):
+        with self.net.gateway.enter(), open("/proc/thread-self/net/tcp") as lines:
+            return any(f":{PORT:04X} 00000000:0000 0A" in line for line in lines)
+
+
+class Haproxy(Proxy):
+    program = "haproxy"
+    arguments = ("-db", "-f")
+
+    def config(self):
+        peek = f"""
+            tcp-request inspect-delay 5s
+            tcp-request content reject unless {{ req.ssl_hello_type 1 }}
+            use_backend web if {{ req.ssl_sni -i {TLS_NAME} }}"""
+        return f"""
+        global
+            nbthread {WORKERS}
+            maxconn {CONNECTIONS_MAX}
+            maxpipes {PIPES_MAX}
+        defaults
+            mode tcp
+            timeout connect 5s
+            timeout client 10m
+            timeout server 10m
+            option splice-auto
+            option tcp-smart-accept
+            option tcp-smart-connect
+        frontend public
+            bind {GATEWAY}:{PORT} shards by-thread backlog 4096
+            {peek if self.tls else "default_backend web"}
+        backend web
+            server backend {BACKEND}:{PORT}
+        """
+
+
+class Nginx(Proxy):
+    program = "nginx"
+    arguments = ("-e", "stderr", "-c")
+
+    def config(self):
+        module = glob.glob("/usr/lib/nginx/modules/ngx_stream_module.so")
+        target = f"{BACKEND}:{PORT}"
+        return f"""
+        {f"load_module {module[0]};" if module else ""}
+        daemon off;
+        pid {self.net.dir}/nginx.pid;
+        error_log stderr warn;
+        worker_processes {WORKERS};
+        worker_rlimit_nofile {FDS_MAX};
+        events {{ worker_connections {2 * CONNECTIONS_MAX}; }}
+        stream {{
+            map $ssl_preread_server_name $to {{ {TLS_NAME} {target}; }}
+            server {{
+                listen {GATEWAY}:{PORT} reuseport backlog=4096;
+                {"ssl_preread on;" if self.tls else ""}
+                proxy_pass {"$to" if self.tls else target};
+                proxy_timeout 10m;
+            }}
+        }}
+        """
+
+
+SUBJECTS = {
+    "forward": Forward,
+    "dnat": Dnat,
+    "ladon": Ladon,
+    "relay": Relay,
+    "haproxy": Haproxy,
+    "nginx": Nginx,
+}
+
+
+def _terminate(process):
+    """An orderly end: nginx's workers outlive a master that is killed."""
+    process.terminate()
+    process.wait(10)
+
+
+def _fdinfo(path):
+    """The numbers of one file below /proc/PID/fdinfo."""
+    try:
+        with open(path) as lines:
+            pairs = [line.split() for line in lines]
+    except FileNotFoundError:
+        return {}
+    return {p[0].rstrip(":"): int(p[1], 0) for p in pairs if len(p) == 2 and p[1].isalnum()
+            and p[1][0].isdigit()}
