@@ -42,8 +42,8 @@ void timer_set(struct timers *timers, struct timer *timer, uint64_t at_ms)
 	timer_stop(timers, timer);
 	while (level < TIMER_LEVELS - 1 && ahead >= level_reach(level))
 		level++;
-	if (ahead >= level_reach(level)) /* 37 hours */
-		ahead = level_reach(level) - 1;
+	if (ahead > TIMER_AHEAD_MAX)
+		ahead = TIMER_AHEAD_MAX;
 	/* Rounded up, and once more for the part of a millisecond that @now_ms leaves out. */
 	at_ms = (timers->now_ms + ahead) >> level_shift(level);
 	slot = (at_ms + (ahead > 0)) & SLOT_MASK;

@@ -20,6 +20,9 @@
 #define TIMER_SLOTS  64
 #define TIMER_NEVER  UINT64_MAX
 
+/* A timer that is set further ahead than this runs too early, after this time: 36 hours. */
+#define TIMER_AHEAD_MAX ((63ULL << 21) - 1)
+
 /**
  * struct timer - embedded in what it belongs to; zeroed, it is not set
  * @run: called once, with the timer no longer set; it may set it again, and
