@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * control.c - the Unix socket that ladon(8) talks to
+ *
+ * A few threads wait on one listening socket; each serves one client from
+ * accept to close, in straight lines. Their number is the number of clients at
+ * a time, the others wait in the backlog. Every wait has a time limit and ends
+ * at control_stop(), so a client that stalls holds up one thread for seconds,
+ * and a worker never.
+ *
+ * An answer leaves through one fixed buffer as fast as the client reads it: a
+ * list of a million flows needs no more memory here than a list of one.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "../base/log.h"
+#include "../base/own.h"
+#include "report.h"
+
+#define CLIENTS_MAX   4
+#define BACKLOG	      128
+#define REQUEST_BYTES 4096
+#define ANSWER_BYTES  16384 /* what a client must take within ANSWER_MS */
+#define REQUEST_MS    5000
+#define ANSWER_MS     5000
+#define PAUSE_MS      100 /* before accept() is tried again without descriptors */
+#define NO_LIMIT      -1
+
+struct control {
+	struct gateway *gateway;
+	int listen_fd;
+	int stop_fd; /* eventfd; readable once control_stop() was called */
+	char *path;
+	dev_t dev; /* of the socket file that is ours */
+	ino_t ino;
+	pthread_t threads[CLIENTS_MAX];
+	unsigned int threads_len;
+};
+
+/* One client, on the stack of the thread that serves it. */
+struct client {
+	struct control *control;
+	int fd;
+	int error; /* of the connection; nothing more is sent after it */
+	size_t request_len;
+	size_t answer_len;
+	char request[REQUEST_BYTES];
+	char answer[ANSWER_BYTES];
+};
+
+/* ---- waiting ---- */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * Until @fd has @events or @deadline_ms (CLOCK_MONOTONIC) has passed.
+ * Return: 0, -ETIMEDOUT, or -ECANCELED when the daemon stops. @fd may be -1.
+ */
+static int control_wait(struct control *control, int fd, short events, int64_t deadline_ms)
+{
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = control->stop_fd, .events = POLLIN },
+			{ .fd = fd, .events = events },
+		};
+		int64_t left_ms = deadline_ms == NO_LIMIT ? -1 : deadline_ms - now_ms();
+
+		if (deadline_ms != NO_LIMIT && left_ms <= 0)
+			return -ETIMEDOUT;
+		if (poll(fds, 2, (int)left_ms) < 0) {
+			if (errno != EINTR)
+				return -errno;
+			continue;
+		}
+		if (fds[0].revents)
+			return -ECANCELED;
+		if (fds[1].revents)
+			return 0;
+	}
+}
+
+/* ---- answering ---- */
+
+static void client_flush(struct client *client)
+{
+	int64_t deadline_ms = now_ms() + ANSWER_MS;
+	size_t sent = 0;
+
+	while (!client->error && sent < client->answer_len) {
+		ssize_t n = send(client->fd, client->answer + sent, client->answer_len - sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n >= 0)
+			sent += (size_t)n;
+		else if (errno == EAGAIN)
+			client->error =
+				control_wait(client->control, client->fd, POLLOUT, deadline_ms);
+		else if (errno != EINTR)
+			client->error = -errno;
+	}
+	client->answer_len = 0;
+}
+
+/* A json_dump_callback_t. Return: -1 once the client is gone. */
+static int client_write(const char *bytes, size_t len, void *arg)
+{
+	struct client *client = arg;
+
+	while (len > 0 && !client->error) {
+		size_t room = sizeof(client->answer) - client->answer_len;
+		size_t n = len < room ? len : room;
+
+		memcpy(client->answer + client->answer_len, bytes, n);
+		client->answer_len += n;
+		bytes += n;
+		len -= n;
+		if (client->answer_len == sizeof(client->answer))
+			client_flush(client);
+	}
+	return client->error ? -1 : 0;
+}
+
+/* Takes over @document. */
+static void client_answer(struct client *client, json_t *document)
+{
+	json_dump_callback(document, client_write, client, 0);
+	client_write("\n", 1, client);
+	json_decref(document);
+}
+
+__attribute__((format(printf, 2, 3))) static void client_refuse(struct client *client,
+								const char *fmt, ...)
+{
+	json_t *document;
+	va_list args;
+
+	va_start(args, fmt);
+	document = json_pack("{s:o}", "error", json_vsprintf(fmt, args));
+	va_end(args);
+	client_answer(client, document);
+}
+
+/* ---- commands ---- */
+
+/* Return: false when @value is no address; the port may be left out. */
+static bool address_get(const json_t *value, struct addr *out)
+{
+	const char *text = json_string_value(value);
+
+	return text && (addr_parse(text, out) == 0 || addr_parse_host(text, 0, out) == 0);
+}
+
+/* Return: false when a value is malformed; the client has been told. */
+static bool filter_get(struct client *client, const json_t *request, struct flow_filter *out)
+{
+	const json_t *id = json_object_get(request, "id");
+	const json_t *from = json_object_get(request, "client");
+	const json_t *to = json_object_get(request, "backend");
+	json_int_t number = json_integer_value(id);
+
+	*out = (struct flow_filter){ .by_id = id, .by_client = from, .by_backend = to };
+	if (id && (!json_is_integer(id) || number < 0 || number > UINT32_MAX))
+		client_refuse(client, "id: not the number of a flow");
+	else if (from && !address_get(from, &out->client))
+		client_refuse(client, "client: not an address, or an address and port");
+	else if (to && !address_get(to, &out->backend))
+		client_refuse(client, "backend: not an address, or an address and port");
+	else {
+		out->id = (uint32_t)number;
+		return true;
+	}
+	return false;
+}
+
+static void run_flow_show(struct client *client, const json_t *request)
+{
+	struct flow_filter filter;
+	int rc;
+
+	if (!filter_get(client, request, &filter))
+		return;
+	rc = report_flows(client->control->gateway, &filter, client_write, client);
+	if (rc < 0 && !client->error)
+		client->error = rc; /* cut short: the client misses the end */
+}
+
+/* Flows that are to be killed: a walk over the table must not change it. */
+struct kill_list {
+	const struct flow_filter *filter;
+	uint32_t *ids;
+	size_t len, room;
+};
+
+static int kill_list_add(void *arg, const struct ladon_flow *flow)
+{
+	struct kill_list *list = arg;
+
+	if (flow->state == LADON_FLOW_KILLED || !flow_filter_match(list->filter, flow))
+		return 0;
+	if (list->len == list->room) {
+		size_t room = list->room ? 2 * list->room : 64;
+		uint32_t *ids = realloc(list->ids, room * sizeof(*ids));
+
+		if (!ids)
+			return -ENOMEM;
+		list->ids = ids;
+		list->room = room;
+	}
+	list->ids[list->len++] = flow->id;
+	return 0;
+}
+
+/* Return: how many were killed, or a negative errno. */
+static int64_t flows_kill(struct ladon *ladon, const struct flow_filter *filter)
+{
+	struct kill_list list = { .filter = filter };
+	_free_ uint32_t *ids = NULL;
+	int64_t killed = 0;
+	int rc;
+
+	rc = ladon_flow_each(ladon, kill_list_add, &list);
+	ids = list.ids;
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < list.len; i++) {
+		if (ladon_flow_kill(ladon, ids[i]) == 0)
+			killed++;
+	}
+	return killed;
+}
+
+static void run_flow_kill(struct client *client, const json_t *request)
+{
+	struct gateway *gateway = client->control->gateway;
+	struct flow_filter filter;
+	int64_t killed;
+
+	if (!filter_get(client, request, &filter))
+		return;
+	if (!filter.by_id && !filter.by_client && !filter.by_backend &&
+	    !json_is_true(json_object_get(request, "all"))) {
+		client_refuse(client, "which flows? id, client, backend or all");
+		return;
+	}
+	if (!gateway->ladon) {
+		client_refuse(client, "there are no flows: %s",
+			      ladon_reason_text(gateway->no_handoff));
+		return;
+	}
+	killed = flows_kill(gateway->ladon, &filter);
+	if (killed < 0) {
+		client_refuse(client, "flow kill: %s", strerror((int)-killed));
+	} else if (killed == 0 && filter.by_id) {
+		client_refuse(client, "no flow %u", filter.id);
+	} else {
+		log_info("control: killed %lld flows", (long long)killed);
+		client_answer(client, json_pack("{s:I}", "killed", (json_int_t)killed));
+	}
+}
+
+/*
+ * A key that is not listed is refused: what is not understood could be the one
+ * that narrows down what is to be killed.
+ */
+static const struct command {
+	const char *name;
+	const char *keys[4];					   /* besides "command" */
+	int (*report)(struct gateway *gateway, json_t **out);	   /* either a document, */
+	void (*run)(struct client *client, const json_t *request); /* ... or an action */
+} commands[] = {
+	/* clang-format off */
+	{ .name = "summary show",  .report = report_summary },
+	{ .name = "stats show",	   .report = report_stats },
+	{ .name = "listener show", .report = report_listeners },
+	{ .name = "pool show",	   .report = report_pools },
+	{ .name = "flow show",	   .run = run_flow_show, .keys = { "id", "client", "backend" } },
+	{ .name = "flow kill",	   .run = run_flow_kill, .keys = { "id", "client", "backend", "all" } },
+	/* clang-format on */
+};
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static bool command_takes(const struct command *command, const char *key)
+{
+	for (size_t i = 0; i < sizeof(command->keys) / sizeof(command->keys[0]); i++) {
+		if (command->keys[i] && strcmp(command->keys[i], key) == 0)
+			return true;
+	}
+	return strcmp(key, "command") == 0;
+}
+
+static void command_run(const struct command *command, struct client *client, json_t *request)
+{
+	json_t *document, *value;
+	const char *key;
+	int rc;
+
+	json_object_foreach(request, key, value)
+	{
+		if (!command_takes(command, key)) {
+			client_refuse(client, "%s: unknown key %s", command->name, key);
+			return;
+		}
+	}
+	log_debug("control: %s", command->name);
+	if (command->run) {
+		command->run(client, request);
+		return;
+	}
+	rc = command->report(client->control->gateway, &document);
+	if (rc < 0)
+		client_refuse(client, "%s: %s", command->name, strerror(-rc));
+	else
+		client_answer(client, document);
+}
+
+/* ---- requests ---- */
+
+static void request_run(struct client *client)
+{
+	const struct command *command;
+	json_error_t error;
+	const char *name;
+	json_t *request;
+
+	request = json_loadb(client->request, client->request_len, JSON_REJECT_DUPLICATES, &error);
+	name = json_string_value(json_object_get(request, "command"));
+	command = name ? command_find(name) : NULL;
+	if (!request)
+		client_refuse(client, "the request is not JSON: %s", error.text);
+	else if (!name)
+		client_refuse(client, "the request has no command");
+	else if (!command)
+		client_refuse(client, "unknown command %s", name);
+	else
+		command_run(command, client, request);
+	json_decref(request);
+}
+
+/*
+ * Read up to the end of the line; what follows it is ignored.
+ * Return: 0, -EMSGSIZE, -ETIMEDOUT, -ECANCELED, -ENODATA: the client closed
+ * before, or another negative errno of recv(2).
+ */
+static int request_read(struct client *client)
+{
+	int64_t deadline_ms = now_ms() + REQUEST_MS;
+
+	while (client->request_len < sizeof(client->request)) {
+		char *tail = client->request + client->request_len;
+		ssize_t n;
+		char *end;
+		int rc;
+
+		rc = control_wait(client->control, client->fd, POLLIN, deadline_ms);
+		if (rc < 0)
+			return rc;
+		n = recv(client->fd, tail, sizeof(client->request) - client->request_len,
+			 MSG_DONTWAIT);
+		if (n == 0)
+			return -ENODATA;
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (n < 0)
+			continue;
+		end = memchr(tail, '\n', (size_t)n);
+		client->request_len += (size_t)n;
+		if (end) {
+			client->request_len = (size_t)(end - client->request);
+			return 0;
+		}
+	}
+	return -EMSGSIZE;
+}
+
+/* The file's mode says the same, but the file may be passed on or its mode changed. */
+static bool client_is_permitted(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void client_serve(struct control *control, int fd)
+{
+	struct client client;
+	int rc;
+
+	/* not initialised as a whole: 20 KB that nobody reads before they are written */
+	client.control = control;
+	client.fd = fd;
+	client.error = 0;
+	client.request_len = 0;
+	client.answer_len = 0;
+
+	rc = client_is_permitted(fd) ? request_read(&client) : -EACCES;
+	switch (rc) {
+	case 0:
+		request_run(&client);
+		break;
+	case -EACCES:
+		client_refuse(&client, "permission denied: neither root nor the daemon's user");
+		break;
+	case -EMSGSIZE:
+		client_refuse(&client, "the request is longer than %d bytes", REQUEST_BYTES - 1);
+		break;
+	case -ETIMEDOUT:
+		client_refuse(&client, "the request did not come within %d ms", REQUEST_MS);
+		break;
+	case -ENODATA:
+		client_refuse(&client, "the request is not a whole line");
+		break;
+	default:
+		return; /* the connection is gone, or the daemon stops */
+	}
+	client_flush(&client);
+}
+
+static void *control_thread(void *arg)
+{
+	struct control *control = arg;
+
+	while (control_wait(control, control->listen_fd, POLLIN, NO_LIMIT) == 0) {
+		_close_ int fd =
+			accept4(control->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			client_serve(control, fd);
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			control_wait(control, -1, 0, now_ms() + PAUSE_MS);
+	}
+	return NULL;
+}
+
+/* ---- the socket ---- */
+
+/* Only the last directory of the path: a missing one above it is a mistake in it. */
+static int directory_make(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	size_t len = slash ? (size_t)(slash - path) : 0;
+
+	if (len == 0)
+		return 0;
+	memcpy(directory, path, len);
+	directory[len] = '\0';
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Remove a socket file that nobody listens on.
+ * Return: 0; -EADDRINUSE: somebody does; -ENOTSOCK: it is another kind of file.
+ */
+static int stale_remove(const struct sockaddr_un *name)
+{
+	_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (lstat(name->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	/* EAGAIN is a full backlog, and a live listener all the same */
+	if (connect(fd, (const struct sockaddr *)name, sizeof(*name)) == 0 || errno == EAGAIN)
+		return -EADDRINUSE;
+	if (errno != ECONNREFUSED)
+		return -errno;
+	return unlink(name->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/*
+ * The mode goes on the socket, not on the file afterwards: bind(2) makes the
+ * file with it (unix_bind() takes it from the socket's inode), so the file is
+ * never open to others and the umask of all threads stays as it is.
+ */
+static int socket_bind(int fd, const struct sockaddr_un *name)
+{
+	int rc;
+
+	if (fchmod(fd, 0600) < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)name, sizeof(*name)) == 0)
+		return 0;
+	if (errno != EADDRINUSE)
+		return -errno;
+	rc = stale_remove(name);
+	if (rc < 0)
+		return rc;
+	return bind(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 ? -errno : 0;
+}
+
+static int socket_open(const char *path, int *out)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	_close_ int fd = -1;
+	int rc;
+
+	if (strlen(path) >= sizeof(name.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(name.sun_path, path);
+	rc = directory_make(path);
+	if (rc < 0)
+		return rc;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	rc = socket_bind(fd, &name);
+	if (rc < 0)
+		return rc;
+	if (listen(fd, BACKLOG) < 0) {
+		rc = -errno;
+		unlink(path);
+		return rc;
+	}
+	*out = TAKE_FD(fd);
+	return 0;
+}
+
+/* Signals are for the thread that started us. */
+static int threads_start(struct control *control)
+{
+	sigset_t all, before;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (control->threads_len < CLIENTS_MAX && rc == 0) {
+		pthread_t *thread = &control->threads[control->threads_len];
+
+		rc = pthread_create(thread, NULL, control_thread, control);
+		if (rc == 0) {
+			pthread_setname_np(*thread, "ladon-control");
+			control->threads_len++;
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -rc;
+}
+
+int control_start(struct gateway *gateway, struct control **out)
+{
+	const char *path = gateway->config->control;
+	struct control *control;
+	struct stat st;
+	int rc;
+
+	control = calloc(1, sizeof(*control));
+	if (!control)
+		return -ENOMEM;
+	control->gateway = gateway;
+	control->listen_fd = -1;
+	control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = control->stop_fd < 0 ? -errno : socket_open(path, &control->listen_fd);
+	if (rc == 0) {
+		control->path = strdup(path);
+		rc = control->path && stat(path, &st) == 0 ? 0 : -errno;
+	}
+	if (rc == 0) {
+		control->dev = st.st_dev;
+		control->ino = st.st_ino;
+		rc = threads_start(control);
+	}
+	if (rc < 0) {
+		control_stop(control);
+		return rc;
+	}
+	*out = control;
+	return 0;
+}
+
+/* The file may be another daemon's by now, if someone removed ours. */
+static void socket_remove(const struct control *control)
+{
+	struct stat st;
+
+	if (control->path && lstat(control->path, &st) == 0 && st.st_dev == control->dev &&
+	    st.st_ino == control->ino)
+		unlink(control->path);
+}
+
+void control_stop(struct control *control)
+{
+	if (!control)
+		return;
+	if (control->stop_fd >= 0)
+		eventfd_write(control->stop_fd, 1);
+	for (unsigned int i = 0; i < control->threads_len; i++)
+		pthread_join(control->threads[i], NULL);
+	socket_remove(control);
+	if (control->listen_fd >= 0)
+		close(control->listen_fd);
+	if (control->stop_fd >= 0)
+		close(control->stop_fd);
+	free(control->path);
+	free(control);
+}

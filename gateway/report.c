@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * report.c - what the daemon says about itself, as JSON documents
+ *
+ * json_pack() takes over the references it is given, also when it fails, and
+ * fails when one of them is NULL: nested documents need no checks of their
+ * own, and what is left to fail is memory.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* "I" of json_pack() wants exactly this type. */
+#define COUNT(value) ((json_int_t)(value))
+
+#define GROUP_PACKET "packet"
+#define GROUP_RELAY  "relay"
+#define GROUP_CLOSED "closed"
+
+#define REASON_GROUP(kind, name, text) [LADON_REASON_##name] = GROUP_##kind,
+static const char *const reason_groups[LADON_REASON_COUNT] = { LADON_REASONS(REASON_GROUP) };
+#undef REASON_GROUP
+
+static const char *const flow_states[] = {
+	[LADON_FLOW_OPEN] = "open",
+	[LADON_FLOW_HALF_CLOSED] = "half_closed",
+	[LADON_FLOW_CLOSED] = "closed",
+	[LADON_FLOW_KILLED] = "killed",
+};
+
+static const char *const policies[] = {
+	[POOL_ROUND_ROBIN] = "round_robin",
+	[POOL_LEAST_FLOWS] = "least_flows",
+};
+
+/* Counters of struct listener_counts, added up. */
+struct connections {
+	uint64_t accepted, handed_off, relayed, closed, open, relaying;
+};
+
+static uint64_t uptime_ms(const struct gateway *gateway)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 - gateway->started_ms;
+}
+
+/* ---- connections ---- */
+
+static void connections_add(const struct gateway *gateway, unsigned int listener,
+			    struct connections *sum)
+{
+	for (unsigned int w = 0; w < gateway->config->workers; w++) {
+		const struct listener_counts *counts = &gateway->counts[w].listeners[listener];
+
+		sum->accepted += counts->accepted;
+		sum->handed_off += counts->handed_off;
+		sum->relayed += counts->relayed;
+		sum->closed += counts->closed;
+		sum->open += counts->open;
+		sum->relaying += counts->relaying;
+	}
+}
+
+static struct connections connections_all(const struct gateway *gateway)
+{
+	struct connections sum = { 0 };
+
+	for (unsigned int l = 0; l < gateway->config->listeners_len; l++)
+		connections_add(gateway, l, &sum);
+	return sum;
+}
+
+static json_t *connections_json(const struct connections *sum)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "accepted", COUNT(sum->accepted),
+			 "handed_off", COUNT(sum->handed_off), "relayed", COUNT(sum->relayed),
+			 "closed", COUNT(sum->closed), "open", COUNT(sum->open));
+}
+
+static json_t *relay_json(const struct gateway *gateway, uint64_t now)
+{
+	uint64_t in = 0, out = 0;
+
+	for (unsigned int w = 0; w < gateway->config->workers; w++) {
+		in += gateway->counts[w].relay_bytes_in;
+		out += gateway->counts[w].relay_bytes_out;
+	}
+	return json_pack("{s:I, s:I, s:I}", "bytes_in", COUNT(in), "bytes_out", COUNT(out), "now",
+			 COUNT(now));
+}
+
+/* ---- handoff ---- */
+
+/*
+ * The median, by interpolation inside its bucket: [i] counts what took less
+ * than 2^(i+9) ns and not less than half of that; [0] everything below 512.
+ */
+static uint64_t histogram_p50(const uint64_t *buckets, size_t len)
+{
+	uint64_t total = 0, before = 0, half;
+
+	for (size_t i = 0; i < len; i++)
+		total += buckets[i];
+	half = (total + 1) / 2;
+	for (size_t i = 0; i < len; i++) {
+		uint64_t low = i ? 1ull << (i + 8) : 0;
+		uint64_t high = 1ull << (i + 9);
+
+		if (buckets[i] && before + buckets[i] >= half)
+			return low + (uint64_t)((double)(high - low) * (double)(half - before) /
+						(double)buckets[i]);
+		before += buckets[i];
+	}
+	return 0;
+}
+
+static json_t *handoff_json(const struct gateway *gateway, const struct ladon_stats *stats)
+{
+	const size_t len = sizeof(stats->handoff_ns) / sizeof(stats->handoff_ns[0]);
+	json_t *histogram = json_array();
+	const char *reason = NULL, *why = NULL;
+
+	if (!gateway->ladon) {
+		reason = ladon_reason_name(gateway->no_handoff);
+		why = ladon_reason_text(gateway->no_handoff);
+	}
+	for (size_t i = 0; i < len; i++)
+		json_array_append_new(histogram, json_integer(COUNT(stats->handoff_ns[i])));
+	return json_pack("{s:b, s:s*, s:s*, s:I, s:I, s:o}", "on", gateway->ladon != NULL, "reason",
+			 reason, "why", why, "count", COUNT(stats->handoffs), "p50_ns",
+			 COUNT(histogram_p50(stats->handoff_ns, len)), "histogram", histogram);
+}
+
+/* ---- stats and summary ---- */
+
+static uint64_t reason_count(const struct gateway *gateway, unsigned int reason)
+{
+	uint64_t count = 0;
+
+	if (strcmp(reason_groups[reason], GROUP_PACKET) == 0) {
+		if (gateway->ladon && ladon_reason_packets(gateway->ladon, reason, &count) < 0)
+			return 0;
+		return count;
+	}
+	for (unsigned int w = 0; w < gateway->config->workers; w++)
+		count += gateway->counts[w].reasons[reason];
+	return count;
+}
+
+static json_t *reasons_json(const struct gateway *gateway)
+{
+	json_t *reasons = json_object();
+
+	for (unsigned int r = LADON_REASON_NONE + 1; r < LADON_REASON_COUNT; r++) {
+		json_t *reason =
+			json_pack("{s:s, s:I, s:s}", "group", reason_groups[r], "count",
+				  COUNT(reason_count(gateway, r)), "text", ladon_reason_text(r));
+
+		if (json_object_set_new(reasons, ladon_reason_name(r), reason) < 0) {
+			json_decref(reasons);
+			return NULL;
+		}
+	}
+	return reasons;
+}
+
+/* What stats and the summary have in common. */
+static int counters_json(struct gateway *gateway, json_t **out)
+{
+	struct connections sum = connections_all(gateway);
+	struct ladon_stats stats = LADON_STATS_INIT;
+	int rc;
+
+	if (gateway->ladon) {
+		rc = ladon_stats(gateway->ladon, &stats);
+		if (rc < 0)
+			return rc;
+	}
+	*out = json_pack("{s:s, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:o, s:o, s:o}", "version",
+			 LADON_VERSION, "uptime_ms", COUNT(uptime_ms(gateway)), "flows", "live",
+			 COUNT(stats.flows), "max", COUNT(stats.flows_max), "packets", "translated",
+			 COUNT(stats.packets), "bytes", COUNT(stats.bytes), "handoff",
+			 handoff_json(gateway, &stats), "relay", relay_json(gateway, sum.relaying),
+			 "connections", connections_json(&sum));
+	return *out ? 0 : -ENOMEM;
+}
+
+/* Takes over @value; on failure @document is freed too. */
+static int document_add(json_t *document, const char *key, json_t *value, json_t **out)
+{
+	if (json_object_set_new(document, key, value) < 0) {
+		json_decref(document);
+		return -ENOMEM;
+	}
+	*out = document;
+	return 0;
+}
+
+int report_stats(struct gateway *gateway, json_t **out)
+{
+	json_t *document;
+	int rc;
+
+	rc = counters_json(gateway, &document);
+	if (rc < 0)
+		return rc;
+	return document_add(document, "reasons", reasons_json(gateway), out);
+}
+
+static int interface_add(void *arg, const char *name)
+{
+	return json_array_append_new(arg, json_string(name));
+}
+
+static json_t *interfaces_json(struct gateway *gateway)
+{
+	json_t *interfaces = json_array();
+
+	if (gateway->ladon && ladon_interface_each(gateway->ladon, interface_add, interfaces) < 0) {
+		json_decref(interfaces);
+		return NULL;
+	}
+	return interfaces;
+}
+
+/* ---- listeners and pools ---- */
+
+static json_t *listener_json(const struct gateway *gateway, unsigned int index)
+{
+	const struct config_listener *listener = &gateway->config->listeners[index];
+	struct connections sum = { 0 };
+	char address[ADDR_TEXT_MAX];
+
+	connections_add(gateway, index, &sum);
+	return json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+			 listener->name, "address", addr_format(&listener->addr, address),
+			 "handoff", gateway->ladon && listener->handoff, "peek", listener->peek,
+			 "routes", COUNT(listener->routes_len), "accepted", COUNT(sum.accepted),
+			 "handed_off", COUNT(sum.handed_off), "relayed", COUNT(sum.relayed),
+			 "closed", COUNT(sum.closed), "open", COUNT(sum.open), "relaying",
+			 COUNT(sum.relaying));
+}
+
+static json_t *listeners_json(const struct gateway *gateway)
+{
+	json_t *listeners = json_array();
+
+	for (unsigned int l = 0; l < gateway->config->listeners_len; l++) {
+		if (json_array_append_new(listeners, listener_json(gateway, l)) < 0) {
+			json_decref(listeners);
+			return NULL;
+		}
+	}
+	return listeners;
+}
+
+int report_listeners(struct gateway *gateway, json_t **out)
+{
+	return document_add(json_object(), "listeners", listeners_json(gateway), out);
+}
+
+int report_summary(struct gateway *gateway, json_t **out)
+{
+	json_t *document;
+	int rc;
+
+	rc = counters_json(gateway, &document);
+	if (rc < 0)
+		return rc;
+	rc = document_add(document, "interfaces", interfaces_json(gateway), out);
+	if (rc < 0)
+		return rc;
+	return document_add(*out, "listeners", listeners_json(gateway), out);
+}
+
+static json_t *backend_json(struct backend *backend)
+{
+	struct addr addrs[POOL_ADDRS_MAX];
+	unsigned int len = backend_addrs(backend, addrs);
+	json_t *addresses = json_array();
+	char text[ADDR_TEXT_MAX];
+
+	for (unsigned int i = 0; i < len; i++)
+		json_array_append_new(addresses, json_string(addr_format(&addrs[i], text)));
+	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "backend", backend->config->text,
+			 "addresses", addresses, "flows", COUNT(backend->flows), "chosen",
+			 COUNT(backend->chosen), "failed", COUNT(backend->failed), "handed_off",
+			 COUNT(backend->handed_off), "relayed", COUNT(backend->relayed));
+}
+
+static json_t *pool_json(const struct config_pool *config, struct pool *pool)
+{
+	json_t *backends = json_array();
+
+	for (unsigned int b = 0; b < pool_backends(pool); b++) {
+		if (json_array_append_new(backends, backend_json(pool_backend(pool, b))) < 0) {
+			json_decref(backends);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s, s:s, s:o}", "name", pool_name(pool), "policy",
+			 policies[config->policy], "backends", backends);
+}
+
+int report_pools(struct gateway *gateway, json_t **out)
+{
+	json_t *pools = json_array();
+
+	for (unsigned int p = 0; p < gateway->config->pools_len; p++) {
+		json_t *pool = pool_json(&gateway->config->pools[p], gateway->pools[p]);
+
+		if (json_array_append_new(pools, pool) < 0) {
+			json_decref(pools);
+			return -ENOMEM;
+		}
+	}
+	return document_add(json_object(), "pools", pools, out);
+}
+
+/* ---- flows ---- */
+
+/* Port 0 in @want stands for every port. */
+static bool address_match(const struct addr *want, const union ladon_address *have)
+{
+	struct addr address;
+
+	if (addr_from(&have->sa, &address) < 0)
+		return false;
+	if (addr_port(want) == 0)
+		addr_set_port(&address, 0);
+	return addr_equal(want, &address);
+}
+
+bool flow_filter_match(const struct flow_filter *filter, const struct ladon_flow *flow)
+{
+	return (!filter->by_id || filter->id == flow->id) &&
+	       (!filter->by_client || address_match(&filter->client, &flow->client)) &&
+	       (!filter->by_backend || address_match(&filter->backend, &flow->backend));
+}
+
+/* How exactly @listener names @addr: 0: not at all. A socket on [::] takes IPv4 too. */
+static int listener_fit(const struct config_listener *listener, const struct addr *addr)
+{
+	if (addr_equal(&listener->addr, addr))
+		return 3;
+	if (!addr_is_any(&listener->addr) || addr_port(&listener->addr) != addr_port(addr))
+		return 0;
+	if (listener->addr.sa.sa_family == addr_family(addr))
+		return 2;
+	return listener->addr.sa.sa_family == AF_INET6 ? 1 : 0;
+}
+
+/* NULL for a flow of a listener that the configuration no longer has. */
+static const char *listener_name(const struct config *config, const struct addr *addr)
+{
+	const char *name = NULL;
+	int best = 0;
+
+	for (unsigned int l = 0; l < config->listeners_len; l++) {
+		int fit = listener_fit(&config->listeners[l], addr);
+
+		if (fit > best) {
+			best = fit;
+			name = config->listeners[l].name;
+		}
+	}
+	return name;
+}
+
+/* NULL for a backend that no pool has, or no longer has. */
+static const char *backend_pool_name(const struct gateway *gateway, const struct addr *addr)
+{
+	for (unsigned int p = 0; p < gateway->config->pools_len; p++) {
+		if (pool_find(gateway->pools[p], addr))
+			return pool_name(gateway->pools[p]);
+	}
+	return NULL;
+}
+
+/* Return: @out, "?" for an address of no known family. */
+static char *address_text(const union ladon_address *address, struct addr *parsed, char *out)
+{
+	memset(parsed, 0, sizeof(*parsed));
+	addr_from(&address->sa, parsed);
+	return addr_format(parsed, out);
+}
+
+static json_t *flow_json(const struct gateway *gateway, const struct ladon_flow *flow)
+{
+	char client_text[ADDR_TEXT_MAX], listener_text[ADDR_TEXT_MAX];
+	char source_text[ADDR_TEXT_MAX], backend_text[ADDR_TEXT_MAX];
+	struct addr client, listener, source, backend;
+
+	address_text(&flow->client, &client, client_text);
+	address_text(&flow->listener, &listener, listener_text);
+	address_text(&flow->source, &source, source_text);
+	address_text(&flow->backend, &backend, backend_text);
+	return json_pack("{s:I, s:s, s:s, s:s, s:s*, s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "id", COUNT(flow->id), "state", flow_states[flow->state], "client",
+			 client_text, "listener", listener_text, "listener_name",
+			 listener_name(gateway->config, &listener), "source", source_text,
+			 "backend", backend_text, "pool", backend_pool_name(gateway, &backend),
+			 "packets_in", COUNT(flow->packets_in), "bytes_in", COUNT(flow->bytes_in),
+			 "packets_out", COUNT(flow->packets_out), "bytes_out",
+			 COUNT(flow->bytes_out), "age_ms", COUNT(flow->age_ms), "idle_ms",
+			 COUNT(flow->idle_ms));
+}
+
+struct flow_walk {
+	const struct gateway *gateway;
+	const struct flow_filter *filter;
+	json_dump_callback_t write;
+	void *arg;
+	bool any;
+};
+
+static int walk_text(struct flow_walk *walk, const char *text)
+{
+	return walk->write(text, strlen(text), walk->arg) ? -EPIPE : 0;
+}
+
+static int walk_flow(void *arg, const struct ladon_flow *flow)
+{
+	struct flow_walk *walk = arg;
+	json_t *row;
+	int rc;
+
+	if (!flow_filter_match(walk->filter, flow))
+		return 0;
+	row = flow_json(walk->gateway, flow);
+	if (!row)
+		return -ENOMEM;
+	rc = walk_text(walk, walk->any ? ",\n" : "\n");
+	walk->any = true;
+	if (rc == 0 && json_dump_callback(row, walk->write, walk->arg, JSON_COMPACT) < 0)
+		rc = -EPIPE;
+	json_decref(row);
+	return rc;
+}
+
+/* {"note": "..."} without its end, to be followed by the list. */
+static int walk_note(struct flow_walk *walk)
+{
+	json_t *note = json_string(ladon_reason_text(walk->gateway->no_handoff));
+	int rc = walk_text(walk, "{\"note\": ");
+
+	if (rc == 0 && json_dump_callback(note, walk->write, walk->arg, JSON_ENCODE_ANY) < 0)
+		rc = -EPIPE;
+	json_decref(note);
+	return rc ? rc : walk_text(walk, ", \"flows\": [");
+}
+
+int report_flows(struct gateway *gateway, const struct flow_filter *filter,
+		 json_dump_callback_t write, void *arg)
+{
+	struct flow_walk walk = {
+		.gateway = gateway, .filter = filter, .write = write, .arg = arg
+	};
+	int rc;
+
+	if (gateway->ladon) {
+		rc = walk_text(&walk, "{\"flows\": [");
+		if (rc == 0)
+			rc = ladon_flow_each(gateway->ladon, walk_flow, &walk);
+	} else {
+		rc = walk_note(&walk);
+	}
+	return rc < 0 ? rc : walk_text(&walk, "\n]}\n");
+}
