@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * main.c - ladon(8): look at a running gateway, and end flows
+ *
+ * Noun, verb, then key value pairs, as in ip(8). Every command is a row in one
+ * table; usage, completion and the checks of the command line come from it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/addr.h"
+#include "cli.h"
+
+#define SOCKET_DEFAULT "/run/ladon/control"
+#define VERB_DEFAULT   "show"
+#define ARGUMENTS_MAX  4
+
+enum argument_kind {
+	ARGUMENT_FLAG,	  /* a word without a value */
+	ARGUMENT_NUMBER,  /* 0 to 2^32 - 1 */
+	ARGUMENT_COUNT,	  /* the same without 0 */
+	ARGUMENT_SECONDS, /* 0.1 to 3600, fractions too */
+	ARGUMENT_ADDRESS, /* with or without a port */
+};
+
+struct argument {
+	const char *key;
+	enum argument_kind kind;
+};
+
+static const char *const value_names[] = {
+	[ARGUMENT_FLAG] = NULL,	  [ARGUMENT_NUMBER] = "N",     [ARGUMENT_COUNT] = "N",
+	[ARGUMENT_SECONDS] = "S", [ARGUMENT_ADDRESS] = "ADDR",
+};
+
+static const struct command {
+	const char *noun;
+	const char *verb;
+	int (*run)(struct cli *cli);
+	struct argument arguments[ARGUMENTS_MAX];
+	const char *help;
+} commands[] = {
+	/* clang-format off */
+	{ "summary", "show", summary_show, {},
+	  "the gateway at a glance; also without any word" },
+	{ "flow", "show", flow_show,
+	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS } },
+	  "connections that the kernel carries; all given must match" },
+	{ "flow", "kill", flow_kill,
+	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS },
+	    { "all", ARGUMENT_FLAG } },
+	  "end flows: each end is told with a reset as soon as it speaks" },
+	{ "listener", "show", listener_show, {},
+	  "where clients come in, and what became of them" },
+	{ "pool", "show", pool_show, {},
+	  "backends, and how often each was chosen" },
+	{ "stats", "show", stats_show,
+	  { { "all", ARGUMENT_FLAG } },
+	  "all counters, and the reasons that occurred (all: every reason)" },
+	{ "top", "show", top_show,
+	  { { "interval", ARGUMENT_SECONDS }, { "count", ARGUMENT_COUNT }, { "flows", ARGUMENT_COUNT } },
+	  "the busiest flows, again and again; q quits" },
+	/* clang-format on */
+};
+
+#define COMMANDS_LEN (sizeof(commands) / sizeof(commands[0]))
+
+/* ---- what is printed about the table ---- */
+
+static void command_print(const struct command *command, FILE *f)
+{
+	fprintf(f, "  ladon %s %s", command->noun, command->verb);
+	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
+		const struct argument *argument = &command->arguments[i];
+		const char *value = value_names[argument->kind];
+
+		fprintf(f, " [%s%s%s]", argument->key, value ? " " : "", value ? value : "");
+	}
+	fprintf(f, "\n      %s\n", command->help);
+}
+
+static void usage_print(FILE *f)
+{
+	fputs("usage: ladon [-j] [-s SOCKET] [NOUN [VERB] [KEY VALUE]...]\n\n", f);
+	for (size_t i = 0; i < COMMANDS_LEN; i++)
+		command_print(&commands[i], f);
+	fputs("\n\"show\" may be left out. Words are exact. ladon(8) has examples.\n\n"
+	      "  -j, --json           JSON on standard output\n"
+	      "  -s, --socket SOCKET  of ladond; " SOCKET_DEFAULT "\n"
+	      "  -h, --help           this\n"
+	      "  -V, --version        of this program\n",
+	      f);
+}
+
+static const struct command *command_find(const char *noun, const char *verb)
+{
+	for (size_t i = 0; i < COMMANDS_LEN; i++) {
+		if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static const struct argument *argument_find(const struct command *command, const char *key)
+{
+	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
+		if (strcmp(command->arguments[i].key, key) == 0)
+			return &command->arguments[i];
+	}
+	return NULL;
+}
+
+/*
+ * The command that @words begin with, by noun and verb or by noun alone.
+ * @used: how many words name it. Return: NULL if none does.
+ */
+static const struct command *command_take(char *const *words, size_t len, size_t *used)
+{
+	const struct command *command = NULL;
+
+	if (len >= 2)
+		command = command_find(words[0], words[1]);
+	*used = command ? 2 : 1;
+	return command ? command : command_find(words[0], VERB_DEFAULT);
+}
+
+/* ---- completion ---- */
+
+static void nouns_complete(void)
+{
+	for (size_t i = 0; i < COMMANDS_LEN; i++) {
+		if (i == 0 || strcmp(commands[i].noun, commands[i - 1].noun) != 0)
+			puts(commands[i].noun);
+	}
+}
+
+static void verbs_complete(const char *noun)
+{
+	for (size_t i = 0; i < COMMANDS_LEN; i++) {
+		if (strcmp(commands[i].noun, noun) == 0)
+			puts(commands[i].verb);
+	}
+}
+
+/* Keys of @command that are not among @words; none where a value is to come. */
+static void keys_complete(const struct command *command, char *const *words, size_t len)
+{
+	bool used[ARGUMENTS_MAX] = { false };
+
+	for (size_t i = 0; i < len; i++) {
+		const struct argument *argument = argument_find(command, words[i]);
+
+		if (!argument)
+			return;
+		used[argument - command->arguments] = true;
+		if (argument->kind != ARGUMENT_FLAG && ++i == len)
+			return;
+	}
+	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
+		if (!used[i])
+			puts(command->arguments[i].key);
+	}
+}
+
+/* Which words may follow @words? */
+static int complete(char *const *words, size_t len)
+{
+	const struct command *command;
+	size_t used;
+
+	if (len == 0) {
+		nouns_complete();
+		return CLI_DONE;
+	}
+	if (len == 1)
+		verbs_complete(words[0]);
+	command = command_take(words, len, &used);
+	if (command)
+		keys_complete(command, words + used, len - used);
+	return CLI_DONE;
+}
+
+/* ---- the command line ---- */
+
+static json_t *number_parse(const char *text, json_int_t min)
+{
+	json_int_t number;
+	char *end;
+
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	if (errno || end == text || *end || number < min || number > UINT32_MAX)
+		return NULL;
+	return json_integer(number);
+}
+
+static json_t *seconds_parse(const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.1 && seconds <= 3600))
+		return NULL;
+	return json_real(seconds);
+}
+
+static json_t *address_parse(const char *text)
+{
+	struct addr addr;
+
+	if (addr_parse(text, &addr) < 0 && addr_parse_host(text, 0, &addr) < 0)
+		return NULL;
+	return json_string(text);
+}
+
+/* Return: NULL if @text is not a value of this kind. */
+static json_t *value_parse(enum argument_kind kind, const char *text)
+{
+	switch (kind) {
+	case ARGUMENT_NUMBER:
+		return number_parse(text, 0);
+	case ARGUMENT_COUNT:
+		return number_parse(text, 1);
+	case ARGUMENT_SECONDS:
+		return seconds_parse(text);
+	case ARGUMENT_ADDRESS:
+		return address_parse(text);
+	case ARGUMENT_FLAG:
+		break;
+	}
+	return json_true();
+}
+
+static int misused(const char *what, const char *word)
+{
+	fprintf(stderr, "ladon: %s: %s; ladon --help lists what there is\n", word, what);
+	return CLI_MISUSED;
+}
+
+/* Return: CLI_DONE with @keys filled, or CLI_MISUSED. */
+static int keys_parse(const struct command *command, char *const *words, size_t len, json_t *keys)
+{
+	for (size_t i = 0; i < len; i++) {
+		const struct argument *argument = argument_find(command, words[i]);
+		const char *key = words[i];
+		json_t *value;
+
+		if (!argument)
+			return misused("unknown word", key);
+		if (json_object_get(keys, key))
+			return misused("given twice", key);
+		if (argument->kind != ARGUMENT_FLAG && ++i == len)
+			return misused("its value is missing", key);
+		value = value_parse(argument->kind, words[i]);
+		if (!value)
+			return misused("not a value of this key", words[i]);
+		json_object_set_new(keys, key, value);
+	}
+	return CLI_DONE;
+}
+
+/* What stdout could not take, a full disk say, is a failure as well. */
+static int out_finish(int rc)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return rc;
+	fprintf(stderr, "ladon: standard output: %s\n", strerror(errno));
+	return CLI_FAILED;
+}
+
+static int run(struct cli *cli, char *const *words, size_t len)
+{
+	char *const summary[] = { "summary" };
+	const struct command *command;
+	size_t used;
+	int rc;
+
+	if (len == 0) {
+		words = summary;
+		len = 1;
+	}
+	command = command_take(words, len, &used);
+	if (!command)
+		return misused("unknown word", words[0]);
+	cli->keys = json_object();
+	rc = keys_parse(command, words + used, len - used, cli->keys);
+	if (rc == CLI_DONE)
+		rc = out_finish(command->run(cli));
+	json_decref(cli->keys);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },	{ "socket", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },	{ "version", no_argument, NULL, 'V' },
+		{ "complete", no_argument, NULL, 'C' }, { 0 },
+	};
+	struct cli cli = { .socket = SOCKET_DEFAULT, .talk = stderr };
+	bool json = false, completes = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "js:hV", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			json = true;
+			break;
+		case 's':
+			cli.socket = optarg;
+			break;
+		case 'h':
+			usage_print(stdout);
+			return out_finish(CLI_DONE);
+		case 'V':
+			puts("ladon " LADON_VERSION);
+			return out_finish(CLI_DONE);
+		case 'C':
+			completes = true;
+			break;
+		default:
+			return CLI_MISUSED; /* getopt has said why */
+		}
+	}
+	if (completes)
+		return complete(argv + optind, (size_t)(argc - optind));
+	out_init(&cli.out, stdout, json);
+	return run(&cli, argv + optind, (size_t)(argc - optind));
+}
