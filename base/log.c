@@ -61,8 +61,7 @@ static void line_write(enum log_level level, const char *fmt, va_list args)
 	if ((size_t)used > sizeof(line) - 2)
 		used = sizeof(line) - 2;
 	line[used++] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)used) < 0)
-		; /* nobody left to tell */
+	(void)!write(STDERR_FILENO, line, (size_t)used); /* nobody left to tell if it fails */
 	errno = saved;
 }
 
