@@ -101,12 +101,13 @@ enum ladon_level {
  *	them out of net.ipv4.ip_local_port_range
  * @sources: source addresses, tried in turn; NULL: what the routes say
  * @sources_len: how many
- * @quarantine_ms: how long a source port rests after its flow was deleted; 0: 1000
- * @linger_ms: how long a closed flow is kept for late packets; 0: 2000
+ * @quarantine_ms: how long a source port rests after its flow was deleted; 0: 500
+ * @linger_ms: how long a closed flow is kept for late packets; 0: 1000
  * @idle_ms: a flow without packets for this long is deleted; 0: 2 hours
  * @half_closed_ms: the same for a flow that one end has closed; 0: 1 hour
  * @message: told what happens, from the thread that called in; NULL: nobody
- * @ended: told of each flow that ended, from ladon_dispatch(); NULL: nobody
+ * @ended: told of each flow that ended, once, from ladon_dispatch() or
+ *	ladon_flow_kill(); NULL: nobody
  * @arg: passed to both
  */
 struct ladon_options {
@@ -161,7 +162,7 @@ LADON_API int ladon_fd(const struct ladon *ladon);
  * ladon_dispatch() - handle ends of flows, interfaces that came or went, time limits
  *
  * Does not block. Call it from one thread at a time, whenever ladon_fd() is
- * readable; a timer in there makes it so at least once a second.
+ * readable; a timer in there makes it so four times a second.
  */
 LADON_API int ladon_dispatch(struct ladon *ladon);
 

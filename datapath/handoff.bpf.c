@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * handoff.bpf.c - measure two sockets, make their flow, and undo both
+ *
+ * These programs are never attached: libladon runs each with
+ * BPF_PROG_TEST_RUN, on a "packet" that is a struct ladon_request, in the
+ * network namespace of the caller. That way two sockets are read and both
+ * flow entries made in one system call of two microseconds.
+ *
+ * What makes an early handoff safe: a guarded socket (quiet.h) has
+ * acknowledged nothing that its peer has not got through to the other end. So
+ * whatever ladon has read, or has not read yet, the sender still keeps and will
+ * send again, now through the flow. activate() refuses whenever that cannot be
+ * shown by the sockets' own numbers.
+ *
+ * Only the caller's thread moves copied_seq and write_seq, so those stand
+ * still. rcv_nxt, bytes_received and ts_recent may move under our eyes, on
+ * another CPU; the order of reads below is chosen so that this is harmless.
+ */
+#include <linux/bpf.h>
+
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "flow.h"
+#include "guard.h"
+#include "kernel.h"
+#include "quiet.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Not in the headers that a BPF program can include: net/tcp_states.h, linux/if.h */
+#define TCP_ESTABLISHED_STATE 1
+#define IFF_LOOPBACK_BIT 8
+#define IP4_AND_TCP_BYTES 40
+#define IP6_AND_TCP_BYTES 60
+
+/* One of the two sockets, measured. */
+struct side {
+	struct tcp_sock *tp;
+	struct ladon_guard *guard;
+	__u32 next;	/* sequence number of the first byte that is not yet forwarded */
+	__u32 pending;	/* read by ladon and not forwarded, or not yet read */
+	__u32 room;	/* bytes that can be sent at once */
+	__u32 clock;	/* what TSval would be now */
+	__u32 ifindex;
+	__u32 mode; /* of the guard, before */
+};
+
+static __always_inline struct ladon_request *request(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	return data + sizeof(struct ladon_request) <= end ? data : NULL;
+}
+
+static __always_inline bool is_ip4(const __be32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
+}
+
+/* The key is as packets arrive: source is the peer. Release what it returns. */
+static __always_inline struct bpf_sock *sock_find(struct __sk_buff *skb,
+						  const struct ladon_flow_key *key)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (is_ip4(key->saddr)) {
+		tuple.ipv4.saddr = key->saddr[3];
+		tuple.ipv4.daddr = key->daddr[3];
+		tuple.ipv4.sport = key->sport;
+		tuple.ipv4.dport = key->dport;
+		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	__builtin_memcpy(tuple.ipv6.saddr, key->saddr, 16);
+	__builtin_memcpy(tuple.ipv6.daddr, key->daddr, 16);
+	tuple.ipv6.sport = key->sport;
+	tuple.ipv6.dport = key->dport;
+	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+}
+
+/* tcp_clock_ts() of net/ipv4/tcp.c plus the socket's own offset. */
+static __always_inline __u32 side_clock(struct tcp_sock *tp)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	if (bpf_core_field_exists(tp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD(tp, tcp_usec_ts))
+		return (__u32)(now / 1000) + tp->tsoffset;
+	return (__u32)(now / 1000000) + tp->tsoffset;
+}
+
+static __always_inline bool side_has_ts(const struct side *s)
+{
+	return BPF_CORE_READ_BITFIELD(s->tp, rx_opt.tstamp_ok);
+}
+
+static __always_inline bool side_has_sack(const struct side *s)
+{
+	return BPF_CORE_READ_BITFIELD(s->tp, rx_opt.sack_ok);
+}
+
+/* What may leave now: congestion window and the peer's window, both unused. */
+static __always_inline __u32 side_room(struct tcp_sock *tp)
+{
+	__u32 cwnd = tp->snd_cwnd * tp->mss_cache;
+
+	return cwnd < tp->snd_wnd ? cwnd : tp->snd_wnd;
+}
+
+/* Segments whose bytes only the two ends may make: MACs, subflows, records. */
+static __always_inline bool side_is_authenticated(struct tcp_sock *tp)
+{
+	if (tp->inet_conn.icsk_ulp_ops)
+		return true;
+	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
+		return true;
+	if (bpf_core_field_exists(tp->md5sig_info) && tp->md5sig_info)
+		return true;
+	return bpf_core_field_exists(tp->ao_info) && tp->ao_info;
+}
+
+/* Was it, before this handoff was tried? */
+static __always_inline bool side_is_guarded(const struct side *s)
+{
+	return s->mode == LADON_GUARD_QUIET;
+}
+
+/*
+ * Lay the guard on a socket that had none. Whoever acknowledged a byte on
+ * another CPU before the guard was seen has counted that byte before; the
+ * second look at bytes_received finds it.
+ */
+static __always_inline bool side_hush(struct side *s)
+{
+	__u64 received = s->tp->bytes_received;
+
+	s->guard->base = received;
+	s->guard->mode = LADON_GUARD_QUIET;
+	barrier();
+	return s->tp->bytes_received == received && s->tp->rcv_wup == s->tp->rcv_nxt;
+}
+
+static __always_inline __u32 side_measure(struct side *s, __u32 read)
+{
+	struct tcp_sock *tp = s->tp;
+	struct dst_entry *dst = tp->inet_conn.icsk_inet.sk.sk_dst_cache;
+	__u64 unacked;
+
+	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED_STATE)
+		return LADON_REASON_NOT_ESTABLISHED;
+	if (!dst)
+		return LADON_REASON_NO_INTERFACE;
+	s->ifindex = dst->dev->ifindex;
+	if (dst->dev->flags & IFF_LOOPBACK_BIT)
+		return LADON_REASON_LOCAL;
+	if (!bpf_map_lookup_elem(&ladon_interfaces, &s->ifindex))
+		return LADON_REASON_NO_INTERFACE;
+	if (side_is_authenticated(tp))
+		return LADON_REASON_AUTHENTICATED;
+	if (tp->ecn_flags & ECN_ACCURATE)
+		return LADON_REASON_ECN;
+	if (tp->snd_una != tp->write_seq)
+		return LADON_REASON_UNACKED;
+
+	if (!side_is_guarded(s) && !side_hush(s))
+		return LADON_REASON_ACKED;
+	unacked = tp->bytes_received - s->guard->base;
+	s->next = tp->copied_seq - read;
+	s->pending = tp->rcv_nxt - s->next;
+	if (s->pending > unacked || (!side_is_guarded(s) && tp->out_of_order_queue.rb_node))
+		return LADON_REASON_ACKED;
+	s->room = side_room(tp);
+	s->clock = side_clock(tp);
+	return LADON_REASON_NONE;
+}
+
+/* Largest payload plus options that the way to the peer takes. */
+static __always_inline __u32 side_mss(const struct side *s, __u32 headers)
+{
+	__u32 path = s->tp->inet_conn.icsk_pmtu_cookie - headers;
+	__u32 peer = s->tp->rx_opt.mss_clamp;
+
+	return path < peer ? path : peer;
+}
+
+static __always_inline __u32 pair_check(const struct side *f, const struct side *b, __u32 headers)
+{
+	if (side_has_ts(f) != side_has_ts(b))
+		return LADON_REASON_TIMESTAMPS;
+	if (f->tp->advmss > side_mss(b, headers) || b->tp->advmss > side_mss(f, headers))
+		return LADON_REASON_MSS;
+	return LADON_REASON_NONE;
+}
+
+/*
+ * The entry for what @from's peer sends: it leaves as if @to had sent it.
+ * Read with @twin's arguments swapped it gives the other direction.
+ */
+static __always_inline void entry_fill(struct ladon_flow *e, const struct side *from,
+				       const struct side *to, const struct ladon_flow_key *out)
+{
+	bool ecn = from->tp->ecn_flags & to->tp->ecn_flags & ECN_RFC3168;
+
+	__builtin_memcpy(e->saddr, out->daddr, 16);
+	__builtin_memcpy(e->daddr, out->saddr, 16);
+	e->sport = out->dport;
+	e->dport = out->sport;
+	e->d_seq = to->tp->write_seq - from->next;
+	e->d_ack = to->next - from->tp->write_seq;
+	if (side_has_ts(from)) {
+		e->what |= LADON_FLOW_TS;
+		e->d_tsval = to->clock - from->tp->rx_opt.ts_recent;
+		e->d_tsecr = to->tp->rx_opt.ts_recent - from->clock;
+	}
+	if (!side_has_sack(to))
+		e->what |= LADON_FLOW_NO_SACK;
+	if (!ecn)
+		e->what |= LADON_FLOW_NO_ECN;
+	e->wscale_in = BPF_CORE_READ_BITFIELD(from->tp, rx_opt.snd_wscale);
+	e->wscale_out = BPF_CORE_READ_BITFIELD(to->tp, rx_opt.rcv_wscale);
+	e->ifindex = to->ifindex;
+}
+
+/*
+ * First bytes wait for the socket @to: until they have left, its peer's early
+ * acknowledgements (@acks) and the sender's repetitions (@segments) are held
+ * back. quiet.h ends the hold.
+ */
+static __always_inline void hold(struct ladon_flow *acks, struct ladon_flow *segments,
+				 struct side *to, __u32 pending)
+{
+	__u32 end = to->tp->write_seq + (pending < to->room ? pending : to->room);
+
+	acks->edge = end;
+	acks->state = LADON_STATE_HOLD_ACK;
+	segments->edge = end;
+	segments->state = LADON_STATE_HOLD_SEQ;
+	to->guard->hold_end = end;
+	to->guard->hold = 1;
+}
+
+static __always_inline void side_activate(struct side *s)
+{
+	s->guard->hold = 0;
+	s->guard->tsval = s->clock;
+	s->guard->mode = LADON_GUARD_ACTIVE;
+}
+
+static __always_inline void side_restore(struct side *s)
+{
+	s->guard->hold = 0;
+	s->guard->mode = s->mode;
+}
+
+static __always_inline __u32 insert_reason(long err)
+{
+	return err == -17 /* EEXIST */ ? LADON_REASON_EXISTS : LADON_REASON_TABLE_FULL;
+}
+
+/* Backend's direction first: from the client's on, bytes flow both ways. */
+static __always_inline __u32 pair_insert(struct ladon_request *req, struct ladon_flow *c2b,
+					 struct ladon_flow *b2c)
+{
+	struct ladon_flow_key key = req->back;
+	long err;
+
+	err = bpf_map_update_elem(&ladon_flows, &key, b2c, BPF_NOEXIST);
+	if (err)
+		return insert_reason(err);
+	key = req->front;
+	err = bpf_map_update_elem(&ladon_flows, &key, c2b, BPF_NOEXIST);
+	if (err) {
+		key = req->back;
+		bpf_map_delete_elem(&ladon_flows, &key);
+		return insert_reason(err);
+	}
+	flow_count(1);
+	return LADON_REASON_NONE;
+}
+
+static __always_inline __u32 pair_activate(struct ladon_request *req, struct side *f,
+					   struct side *b)
+{
+	struct ladon_flow c2b = {}, b2c = {};
+	__u32 now_ms = (__u32)(bpf_ktime_get_ns() / 1000000);
+	__u32 reason;
+
+	entry_fill(&c2b, f, b, &req->back);
+	entry_fill(&b2c, b, f, &req->front);
+	b2c.what |= LADON_FLOW_TO_CLIENT;
+	c2b.id = b2c.id = req->id;
+	c2b.made_ms = b2c.made_ms = now_ms;
+	c2b.seen_ms = b2c.seen_ms = now_ms;
+
+	side_activate(f);
+	side_activate(b);
+	if (f->pending && b->room)
+		hold(&b2c, &c2b, b, f->pending);
+	else if (b->pending && f->room)
+		hold(&c2b, &b2c, f, b->pending);
+
+	reason = pair_insert(req, &c2b, &b2c);
+	if (reason) {
+		side_restore(f);
+		side_restore(b);
+	}
+	return reason;
+}
+
+static __always_inline bool side_open(struct side *s, struct bpf_sock *sk)
+{
+	struct ladon_guard fresh = {};
+
+	s->tp = (void *)bpf_skc_to_tcp_sock(sk);
+	if (!s->tp)
+		return false;
+	s->guard = bpf_sk_storage_get(&ladon_guards, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s->guard)
+		return false;
+	s->mode = s->guard->mode;
+	return true;
+}
+
+static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_sock *front,
+					  struct bpf_sock *back)
+{
+	struct side f = {}, b = {};
+	__u32 reason;
+
+	/* A socket that is not full (TIME_WAIT, a request) has no storage. */
+	if (!side_open(&f, front) || !side_open(&b, back))
+		return LADON_REASON_NOT_ESTABLISHED;
+	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
+		return LADON_REASON_EXISTS;
+	reason = side_measure(&f, req->front_pending);
+	if (!reason)
+		reason = side_measure(&b, req->back_pending);
+	if (!reason)
+		reason = pair_check(&f, &b, is_ip4(req->front.saddr) ? IP4_AND_TCP_BYTES :
+								       IP6_AND_TCP_BYTES);
+	if (reason) {
+		side_restore(&f);
+		side_restore(&b);
+		return reason;
+	}
+	req->front_room = f.room;
+	req->back_room = b.room;
+	return pair_activate(req, &f, &b);
+}
+
+/**
+ * ladon_activate() - test run: make the flow of two sockets, or say why not
+ *
+ * In: front, back, front_pending, back_pending, id. Out: reason, rooms.
+ */
+SEC("tc")
+int ladon_activate(struct __sk_buff *skb)
+{
+	struct ladon_request *req = request(skb);
+	struct bpf_sock *front, *back;
+
+	if (!req)
+		return TC_ACT_SHOT;
+	req->reason = LADON_REASON_NO_SOCKET;
+	if (is_ip4(req->front.saddr) != is_ip4(req->back.saddr)) {
+		req->reason = LADON_REASON_FAMILY;
+		return TC_ACT_OK;
+	}
+	front = sock_find(skb, &req->front);
+	if (!front)
+		return TC_ACT_OK;
+	back = sock_find(skb, &req->back);
+	if (back) {
+		req->reason = pair_handoff(req, front, back);
+		bpf_sk_release(back);
+	}
+	bpf_sk_release(front);
+	return TC_ACT_OK;
+}
+
+static __always_inline void flow_kill(struct ladon_flow *flow)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+
+	__sync_fetch_and_or(&flow->state, LADON_STATE_KILLED);
+	if (twin)
+		__sync_fetch_and_or(&twin->state, LADON_STATE_KILLED);
+}
+
+/**
+ * ladon_edit() - test run: forget, kill or settle the flow of a key and an id
+ *
+ * In: op, front, id. Out: reason, NO_FLOW if there is none with this id.
+ */
+SEC("tc")
+int ladon_edit(struct __sk_buff *skb)
+{
+	struct ladon_request *req = request(skb);
+	struct ladon_flow_key key;
+	struct ladon_flow *flow;
+
+	if (!req)
+		return TC_ACT_SHOT;
+	key = req->front;
+	flow = flow_find(&key);
+	req->reason = LADON_REASON_NO_FLOW;
+	if (!flow || flow->id != req->id)
+		return TC_ACT_OK;
+	req->reason = LADON_REASON_NONE;
+	switch (req->op) {
+	case LADON_EDIT_FORGET:
+		if (flow_delete(&key, flow))
+			req->reason = LADON_REASON_NO_FLOW;
+		break;
+	case LADON_EDIT_KILL:
+		flow_kill(flow);
+		break;
+	case LADON_EDIT_SETTLE:
+		flow_release(flow);
+		break;
+	}
+	return TC_ACT_OK;
+}
+
+static __always_inline void view_fill(struct ladon_view *v, struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = (void *)bpf_skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return;
+	v->snd_nxt = tp->snd_nxt;
+	v->rcv_nxt = tp->rcv_nxt;
+	v->tsval = side_clock(tp);
+	v->tsecr = tp->rx_opt.ts_recent;
+	v->has_ts = BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok);
+	v->window = tp->rcv_wnd >> BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
+}
+
+/**
+ * ladon_look() - test run: what an acknowledgement of a socket would say now
+ *
+ * In: front. Out: reason, view.
+ */
+SEC("tc")
+int ladon_look(struct __sk_buff *skb)
+{
+	struct ladon_request *req = request(skb);
+	struct bpf_sock *sk;
+
+	if (!req)
+		return TC_ACT_SHOT;
+	req->reason = LADON_REASON_NO_SOCKET;
+	sk = sock_find(skb, &req->front);
+	if (!sk)
+		return TC_ACT_OK;
+	if (sk->state == TCP_ESTABLISHED_STATE) {
+		view_fill(&req->view, sk);
+		req->reason = LADON_REASON_NONE;
+	}
+	bpf_sk_release(sk);
+	return TC_ACT_OK;
+}
+
+/**
+ * ladon_egress() - tc egress of every interface: guarded sockets keep quiet
+ */
+SEC("tc")
+int ladon_egress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct ladon_guard *guard;
+
+	if (!sk)
+		return TC_ACT_UNSPEC;
+	sk = bpf_sk_fullsock(sk); /* a SYN-ACK's is not: it passes */
+	if (!sk)
+		return TC_ACT_UNSPEC;
+	guard = bpf_sk_storage_get(&ladon_guards, sk, 0, 0);
+	return guard ? quiet(skb, sk, guard) : TC_ACT_UNSPEC;
+}

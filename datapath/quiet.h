@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * quiet.h - what a guarded socket may say
+ *
+ * Until its handoff, a socket acknowledges nothing that its peer might have to
+ * repeat: a pure acknowledgement does not leave, one that rides on data goes
+ * back to where the guard was laid on. Once the flow is active the socket is a
+ * shadow: only the first bytes still leave, with the clock's value of the
+ * activation (a later one would make the other end drop what it gets through
+ * the flow as old, RFC 7323 section 5), and when the last of them does, the hold
+ * ends. It ends here and not on arrival, or a lost tail would never be repeated.
+ *
+ * Dropped packets are STOLEN: SHOT tells TCP that the device is congested, and
+ * it shrinks its window.
+ */
+#ifndef LADON_QUIET_H
+#define LADON_QUIET_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "count.h"
+#include "flow.h"
+#include "guard.h"
+#include "packet.h"
+
+/* include/net/tcp_states.h: the states after a FIN has come */
+#define TCP_STATE_CLOSE_WAIT 8
+#define TCP_STATE_LAST_ACK   9
+#define TCP_STATE_CLOSING    11
+
+/* The kernel's order of options in a SYN and in a segment (net/ipv4/tcp_output.c) */
+#define OPT_NOP		1
+#define OPT_WINDOW	3
+#define OPT_SACK_PERM	4
+#define OPT_TIMESTAMP	8
+#define OPT_BYTES_MAX	40
+
+static __always_inline int quiet_steal(enum ladon_reason why)
+{
+	count(why, 0);
+	return TC_ACT_STOLEN;
+}
+
+/* The highest number this socket may acknowledge now. */
+static __always_inline __u32 quiet_limit(struct bpf_sock *sk, const struct bpf_tcp_sock *tp,
+					 const struct ladon_guard *guard)
+{
+	__u32 news = (__u32)(tp->bytes_received - guard->base);
+	__u32 state = sk->state;
+
+	if (state == TCP_STATE_CLOSE_WAIT || state == TCP_STATE_LAST_ACK ||
+	    state == TCP_STATE_CLOSING)
+		news++; /* the FIN */
+	return tp->rcv_nxt - news;
+}
+
+static __always_inline long quiet_store32(struct __sk_buff *skb, const struct packet *pkt,
+					  __u32 offset, __be32 old, __be32 new)
+{
+	__u32 tcp = packet_tcp_offset(pkt);
+
+	bpf_l4_csum_replace(skb, tcp + offsetof(struct tcphdr, check), old, new, 4);
+	return bpf_skb_store_bytes(skb, tcp + offset, &new, sizeof(new), 0);
+}
+
+/* Options of a segment copied to the stack, walked, and written back. */
+struct quiet_walk {
+	__u8 options[OPT_BYTES_MAX];
+	__u32 len;
+	__u32 at;
+	__u32 mirror; /* LADON_MIRROR_*: overwrite these with NOPs */
+	__u32 tsval;  /* or else set TSval to this */
+};
+
+static __always_inline bool quiet_is_unwanted(const struct quiet_walk *w, __u8 kind)
+{
+	return (kind == OPT_TIMESTAMP && w->mirror & LADON_MIRROR_NO_TS) ||
+	       (kind == OPT_SACK_PERM && w->mirror & LADON_MIRROR_NO_SACK) ||
+	       (kind == OPT_WINDOW && w->mirror & LADON_MIRROR_NO_WSCALE);
+}
+
+static long quiet_step(__u32 i __attribute__((unused)), void *arg)
+{
+	struct quiet_walk *w = arg;
+	__u32 at = w->at, len, n;
+
+	if (at >= w->len || at >= OPT_BYTES_MAX - 1 || w->options[at] == 0)
+		return 1;
+	if (w->options[at] == OPT_NOP) {
+		w->at++;
+		return 0;
+	}
+	len = w->options[at + 1];
+	if (len < 2 || at + len > w->len)
+		return 1;
+	if (quiet_is_unwanted(w, w->options[at])) {
+		for (n = 0; n < 10; n++) /* none of them is longer */
+			if (n < len && at + n < OPT_BYTES_MAX)
+				w->options[at + n] = OPT_NOP;
+	} else if (!w->mirror && w->options[at] == OPT_TIMESTAMP && len == 10 &&
+		   at <= OPT_BYTES_MAX - 6) {
+		w->options[at + 2] = w->tsval >> 24;
+		w->options[at + 3] = w->tsval >> 16;
+		w->options[at + 4] = w->tsval >> 8;
+		w->options[at + 5] = w->tsval;
+	}
+	w->at += len;
+	return 0;
+}
+
+static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len, __u32 mirror,
+				    __u32 tsval)
+{
+	struct quiet_walk w = { .len = len, .mirror = mirror, .tsval = tsval };
+	__u8 old[OPT_BYTES_MAX];
+	__s64 diff;
+
+	/* 6.1's verifier learns the bounds from arithmetic only */
+	if (!len || len > OPT_BYTES_MAX)
+		return 0;
+	len = ((len - 1) & 63) + 1;
+	if (len > OPT_BYTES_MAX)
+		return 0;
+	if (bpf_skb_load_bytes(skb, tcp + sizeof(struct tcphdr), w.options, len))
+		return 0;
+	__builtin_memcpy(old, w.options, sizeof(old));
+	bpf_loop(OPT_BYTES_MAX, quiet_step, &w, 0);
+	diff = bpf_csum_diff((void *)old, sizeof(old), (void *)w.options, sizeof(w.options), 0);
+	if (diff < 0)
+		return 0;
+	bpf_l4_csum_replace(skb, tcp + offsetof(struct tcphdr, check), 0, diff, 0);
+	return bpf_skb_store_bytes(skb, tcp + sizeof(struct tcphdr), w.options, len, 0);
+}
+
+/* The last of the first bytes leaves: both ends may hear each other from now on. */
+static __always_inline void quiet_release(const struct packet *pkt, struct ladon_guard *guard)
+{
+	__u32 reach = pkt->seq + pkt->payload_bytes;
+	struct ladon_flow_key key;
+	struct ladon_flow *flow;
+
+	if (!guard->hold || (__s32)(reach - guard->hold_end) < 0)
+		return;
+	guard->hold = 0;
+	__builtin_memcpy(key.saddr, pkt->key.daddr, sizeof(key.saddr));
+	__builtin_memcpy(key.daddr, pkt->key.saddr, sizeof(key.daddr));
+	key.sport = pkt->key.dport;
+	key.dport = pkt->key.sport;
+	flow = flow_find(&key);
+	if (flow)
+		flow_release(flow);
+}
+
+static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pkt,
+					struct ladon_guard *guard)
+{
+	if (pkt->flags & (TCP_FIN | TCP_RST) && !pkt->payload_bytes)
+		return quiet_steal(LADON_REASON_QUIET_END);
+	if (!pkt->payload_bytes)
+		return quiet_steal(LADON_REASON_QUIET_ACK);
+	quiet_release(pkt, guard);
+	quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, 0, guard->tsval);
+	return TC_ACT_UNSPEC;
+}
+
+/** quiet() - judge a segment of a guarded socket on its way out */
+static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
+				 struct ladon_guard *guard)
+{
+	const struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
+	struct packet pkt = {};
+	__u32 limit;
+
+	if (!tp || packet_parse(skb, &pkt) != VERDICT_CONTINUE)
+		return TC_ACT_UNSPEC;
+	if (pkt.flags & TCP_SYN) {
+		if (guard->mirror)
+			quiet_options(skb, packet_tcp_offset(&pkt), pkt.options_bytes,
+				      guard->mirror, 0);
+		return TC_ACT_UNSPEC;
+	}
+	if (guard->mode == LADON_GUARD_OFF)
+		return TC_ACT_UNSPEC;
+	limit = quiet_limit(sk, tp, guard);
+	if (pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0) {
+		if (packet_is_pure_ack(&pkt))
+			return quiet_steal(LADON_REASON_QUIET_ACK);
+		if (quiet_store32(skb, &pkt, offsetof(struct tcphdr, ack_seq),
+				  bpf_htonl(pkt.ack), bpf_htonl(limit)))
+			return TC_ACT_UNSPEC;
+	}
+	if (guard->mode == LADON_GUARD_ACTIVE)
+		return quiet_active(skb, &pkt, guard);
+	return TC_ACT_UNSPEC;
+}
+
+#endif

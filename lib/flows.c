@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * flows.c - the table from user space: listing, and the ends of flows
+ *
+ * A flow that closed is kept for linger_ms, so that a repeated FIN still finds
+ * its way, then deleted, and only then is its port free. The datapath tells of
+ * closed flows by events; whatever it could not tell (nobody listened, or the
+ * ring was full), and flows that fell silent, a walk through the table finds, a
+ * slice at each tick.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+#include "source.h"
+
+#define SLICE 512	    /* entries read at once; more than any hash bucket holds */
+#define SLICES_PER_TICK 32
+#define KILLED_MS 300000    /* that a killed flow waits for its ends to speak */
+#define MISSED_MS 10000     /* that an event of a closed flow may be late */
+
+struct slice {
+	struct ladon_flow_key keys[SLICE];
+	struct ladon_entry entries[SLICE];
+	uint32_t len;
+};
+
+/* One flow: its client's direction, and what is known of the other. */
+struct pair {
+	const struct ladon_flow_key *key;
+	const struct ladon_entry *c2b;
+	struct ladon_entry b2c;
+};
+
+static void address_from(const __be32 from[4], __be16 port, union ladon_address *out)
+{
+	struct addr a;
+
+	addr_from_16(from, port, &a);
+	memset(out, 0, sizeof(*out));
+	memcpy(out, &a, addr_len(&a));
+}
+
+static uint64_t since(uint32_t now_ms, uint32_t then_ms)
+{
+	int32_t ms = (int32_t)(now_ms - then_ms);
+
+	return ms > 0 ? (uint64_t)ms : 0; /* the datapath's clock is a coarser one */
+}
+
+static enum ladon_flow_state pair_state(const struct pair *p)
+{
+	uint32_t state = p->c2b->state | p->b2c.state;
+
+	if (state & LADON_STATE_KILLED)
+		return LADON_FLOW_KILLED;
+	if (state & LADON_STATE_CLOSED)
+		return LADON_FLOW_CLOSED;
+	if (state & (LADON_STATE_FIN | LADON_STATE_PEER_FIN))
+		return LADON_FLOW_HALF_CLOSED;
+	return LADON_FLOW_OPEN;
+}
+
+static void pair_describe(const struct pair *p, struct ladon_flow *out)
+{
+	uint32_t now_ms = (uint32_t)ladon_now_ms();
+	uint64_t in_idle = since(now_ms, p->c2b->seen_ms);
+	uint64_t out_idle = since(now_ms, p->b2c.seen_ms);
+
+	memset(out, 0, sizeof(*out));
+	out->id = p->c2b->id;
+	out->state = pair_state(p);
+	address_from(p->key->saddr, p->key->sport, &out->client);
+	address_from(p->key->daddr, p->key->dport, &out->listener);
+	address_from(p->c2b->saddr, p->c2b->sport, &out->source);
+	address_from(p->c2b->daddr, p->c2b->dport, &out->backend);
+	out->packets_in = p->c2b->packets;
+	out->bytes_in = p->c2b->bytes;
+	out->packets_out = p->b2c.packets;
+	out->bytes_out = p->b2c.bytes;
+	out->age_ms = since(now_ms, p->c2b->made_ms);
+	out->idle_ms = in_idle < out_idle ? in_idle : out_idle;
+}
+
+static int twin_read(struct ladon *ladon, const struct ladon_entry *c2b, struct ladon_entry *out)
+{
+	struct ladon_flow_key key;
+
+	memcpy(key.saddr, c2b->daddr, sizeof(key.saddr));
+	memcpy(key.daddr, c2b->saddr, sizeof(key.daddr));
+	key.sport = c2b->dport;
+	key.dport = c2b->sport;
+	return bpf_map_lookup_elem(ladon->flows_fd, &key, out);
+}
+
+/* Return: 0; -ENOENT: that was the last one; or another negative errno */
+static int slice_read(struct ladon *ladon, bool first, uint32_t *cursor, struct slice *slice)
+{
+	uint32_t next = 0;
+	int rc;
+
+	slice->len = SLICE;
+	rc = bpf_map_lookup_batch(ladon->flows_fd, first ? NULL : cursor, &next, slice->keys,
+				  slice->entries, &slice->len, NULL);
+	*cursor = next;
+	if (rc < 0 && rc != -ENOENT)
+		slice->len = 0;
+	return rc;
+}
+
+/* Calls @fn with each flow of the slice. Return: what @fn returned last */
+static int slice_each(struct ladon *ladon, const struct slice *slice,
+		      int (*fn)(struct ladon *, const struct pair *, void *), void *arg)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < slice->len && rc == 0; i++) {
+		struct pair p = { .key = &slice->keys[i], .c2b = &slice->entries[i] };
+
+		if (p.c2b->what & LADON_FLOW_TO_CLIENT)
+			continue;
+		if (twin_read(ladon, p.c2b, &p.b2c) == 0 && p.b2c.id == p.c2b->id)
+			rc = fn(ladon, &p, arg);
+	}
+	return rc;
+}
+
+static int pairs_each(struct ladon *ladon,
+		      int (*fn)(struct ladon *, const struct pair *, void *), void *arg)
+{
+	struct slice *slice = malloc(sizeof(*slice));
+	uint32_t cursor = 0;
+	bool first = true;
+	int rc = slice ? 0 : -ENOMEM, last;
+
+	while (rc == 0) {
+		last = slice_read(ladon, first, &cursor, slice);
+		first = false;
+		rc = slice_each(ladon, slice, fn, arg);
+		if (rc == 0 && last < 0) {
+			rc = last == -ENOENT ? 0 : last;
+			break;
+		}
+	}
+	free(slice);
+	return rc;
+}
+
+struct each {
+	int (*fn)(void *arg, const struct ladon_flow *);
+	void *arg;
+};
+
+static int each_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	const struct each *each = arg;
+	struct ladon_flow flow;
+
+	(void)ladon;
+	pair_describe(p, &flow);
+	return each->fn(each->arg, &flow);
+}
+
+int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon_flow *), void *arg)
+{
+	struct each each = { fn, arg };
+
+	return pairs_each(ladon, each_pair, &each);
+}
+
+static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key, uint32_t id)
+{
+	struct ladon_request req = { .op = op, .front = *key, .id = id };
+	int rc = ladon_run(ladon->edit_fd, &req);
+
+	if (rc < 0)
+		return rc;
+	return req.reason ? -ENOENT : 0;
+}
+
+static void port_free(struct ladon *ladon, const struct addr *source, const struct addr *backend)
+{
+	struct addr any = { .sa.sa_family = source->sa.sa_family };
+
+	sources_end(ladon->sources, ladon->options.sources_len ? source : &any, backend,
+		    addr_port(source), ladon_now_ms());
+}
+
+static void pair_forget(struct ladon *ladon, const struct pair *p)
+{
+	struct addr source, backend;
+
+	if (edit(ladon, LADON_EDIT_FORGET, p->key, p->c2b->id) < 0)
+		return;
+	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
+	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
+	port_free(ladon, &source, &backend);
+}
+
+static void tell_ended(struct ladon *ladon, const struct pair *p, enum ladon_end why, bool by_client)
+{
+	struct ladon_flow flow;
+
+	if (!ladon->options.ended)
+		return;
+	pair_describe(p, &flow);
+	flow.by_client = by_client;
+	ladon->options.ended(ladon->options.arg, &flow, why);
+}
+
+struct kill {
+	uint32_t id;
+	bool found;
+};
+
+static int kill_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	struct kill *kill = arg;
+
+	if (p->c2b->id != kill->id)
+		return 0;
+	if (pair_state(p) != LADON_FLOW_OPEN && pair_state(p) != LADON_FLOW_HALF_CLOSED)
+		return 1; /* it ended, and was told of, before */
+	kill->found = edit(ladon, LADON_EDIT_KILL, p->key, p->c2b->id) == 0;
+	if (kill->found)
+		tell_ended(ladon, p, LADON_END_KILLED, false);
+	return 1;
+}
+
+int ladon_flow_kill(struct ladon *ladon, uint32_t id)
+{
+	struct kill kill = { id, false };
+	int rc = pairs_each(ladon, kill_pair, &kill);
+
+	if (rc < 0)
+		return rc;
+	return kill.found ? 0 : -ENOENT;
+}
+
+static bool linger_grow(struct linger_queue *q)
+{
+	size_t size = q->size ? q->size * 2 : 256;
+	struct lingering *ring = calloc(size, sizeof(*ring));
+
+	if (!ring)
+		return false;
+	for (size_t i = 0; i < q->len; i++)
+		ring[i] = q->ring[(q->head + i) & (q->size - 1)];
+	free(q->ring);
+	*q = (struct linger_queue){ ring, size, 0, q->len };
+	return true;
+}
+
+/* Without memory the flow stays until the walk finds it. */
+static void linger_push(struct ladon *ladon, const struct pair *p)
+{
+	struct linger_queue *q = &ladon->linger;
+	struct lingering *l;
+
+	if (q->len == q->size && !linger_grow(q))
+		return;
+	l = &q->ring[(q->head + q->len++) & (q->size - 1)];
+	l->key = *p->key;
+	l->id = p->c2b->id;
+	l->due_ms = ladon_now_ms() + ladon->options.linger_ms;
+	addr_from_16(p->c2b->saddr, p->c2b->sport, &l->source);
+	addr_from_16(p->c2b->daddr, p->c2b->dport, &l->backend);
+}
+
+static void linger_expire(struct ladon *ladon)
+{
+	struct linger_queue *q = &ladon->linger;
+	uint64_t now_ms = ladon_now_ms();
+
+	while (q->len && q->ring[q->head].due_ms <= now_ms) {
+		const struct lingering *l = &q->ring[q->head];
+
+		if (edit(ladon, LADON_EDIT_FORGET, &l->key, l->id) == 0)
+			port_free(ladon, &l->source, &l->backend);
+		q->head = (q->head + 1) & (q->size - 1);
+		q->len--;
+	}
+}
+
+static int event_take(void *arg, void *data, size_t len)
+{
+	const struct ladon_event *event = data;
+	struct ladon *ladon = arg;
+	struct pair p = { .key = &event->key, .c2b = &event->flow };
+
+	if (len < sizeof(*event))
+		return 0;
+	p.b2c.packets = event->back.packets;
+	p.b2c.bytes = event->back.bytes;
+	p.b2c.seen_ms = p.c2b->seen_ms;
+	if (event->type == LADON_EVENT_REOPENED) {
+		struct addr source, backend;
+
+		addr_from_16(p.c2b->saddr, p.c2b->sport, &source);
+		addr_from_16(p.c2b->daddr, p.c2b->dport, &backend);
+		port_free(ladon, &source, &backend);
+		return 0;
+	}
+	tell_ended(ladon, &p, event->reset ? LADON_END_RESET : LADON_END_FIN, event->by_client);
+	linger_push(ladon, &p);
+	return 0;
+}
+
+static int sweep_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	const struct ladon_options *o = &ladon->options;
+	struct ladon_flow flow;
+
+	(void)arg;
+	pair_describe(p, &flow);
+	switch (flow.state) {
+	case LADON_FLOW_OPEN:
+	case LADON_FLOW_HALF_CLOSED:
+		if (flow.idle_ms < (flow.state == LADON_FLOW_OPEN ? o->idle_ms : o->half_closed_ms))
+			return 0;
+		tell_ended(ladon, p, LADON_END_IDLE, false);
+		break;
+	case LADON_FLOW_CLOSED:
+		if (flow.idle_ms < o->linger_ms + MISSED_MS)
+			return 0;
+		tell_ended(ladon, p, LADON_END_FIN, p->c2b->state & LADON_STATE_FIRST);
+		break;
+	case LADON_FLOW_KILLED:
+		if (flow.idle_ms < KILLED_MS)
+			return 0;
+		break;
+	}
+	pair_forget(ladon, p);
+	return 0;
+}
+
+static void sweep(struct ladon *ladon)
+{
+	static _Thread_local struct slice slice; /* 72 KB: too much for a small stack */
+
+	for (int i = 0; i < SLICES_PER_TICK; i++) {
+		int rc = slice_read(ladon, !ladon->sweeping, &ladon->sweep_at, &slice);
+
+		ladon->sweeping = rc == 0;
+		slice_each(ladon, &slice, sweep_pair, NULL);
+		if (!ladon->sweeping)
+			return;
+	}
+}
+
+void flows_tick(struct ladon *ladon)
+{
+	linger_expire(ladon);
+	sweep(ladon);
+}
+
+/* A flow of a former process: its port is taken, its id too. */
+static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	struct addr source, backend;
+	uint32_t *found = arg;
+
+	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
+	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
+	if (ladon->options.sources_len) {
+		sources_mark(ladon->sources, &source, &backend, addr_port(&source));
+	} else {
+		struct addr any = { .sa.sa_family = source.sa.sa_family };
+
+		sources_mark(ladon->sources, &any, &backend, addr_port(&source));
+	}
+	if ((int32_t)(p->c2b->id - atomic_load(&ladon->next_id)) >= 0)
+		atomic_store(&ladon->next_id, p->c2b->id + 1);
+	++*found;
+	return 0;
+}
+
+int flows_open(struct ladon *ladon)
+{
+	uint32_t found = 0;
+	int rc;
+
+	atomic_store(&ladon->next_id, 1);
+	ladon->events = ring_buffer__new(ladon->events_fd, event_take, ladon, NULL);
+	if (!ladon->events)
+		return -errno;
+	rc = pairs_each(ladon, adopt_pair, &found);
+	if (rc == 0 && found)
+		ladon_say(ladon, LADON_LEVEL_INFO, "adopted %u flows", found);
+	return rc;
+}
+
+void flows_close(struct ladon *ladon)
+{
+	ring_buffer__free(ladon->events);
+	free(ladon->linger.ring);
+}
+
+static int counter_sum(struct ladon *ladon, uint32_t reason, struct ladon_count *out)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct ladon_count *each;
+
+	memset(out, 0, sizeof(*out));
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(ladon->counters_fd, &reason, each) < 0) {
+		free(each);
+		return -errno;
+	}
+	for (int i = 0; i < cpus; i++) {
+		out->packets += each[i].packets;
+		out->bytes += each[i].bytes;
+	}
+	free(each);
+	return 0;
+}
+
+int ladon_stats(struct ladon *ladon, struct ladon_stats *given)
+{
+	struct ladon_stats stats = LADON_STATS_INIT;
+	struct bpf_map_info info = { 0 };
+	struct ladon_count translated;
+	uint32_t len = sizeof(info), zero = 0;
+	int rc = counter_sum(ladon, LADON_REASON_NONE, &translated);
+
+	if (rc == 0)
+		rc = bpf_map_lookup_elem(ladon->live_fd, &zero, &stats.flows);
+	if (rc == 0)
+		rc = bpf_obj_get_info_by_fd(ladon->flows_fd, &info, &len);
+	if (rc < 0)
+		return rc;
+	stats.flows_max = info.max_entries / 2;
+	stats.packets = translated.packets;
+	stats.bytes = translated.bytes;
+	stats.handoffs = atomic_load(&ladon->handoffs);
+	for (size_t i = 0; i < HISTOGRAM_LEN; i++)
+		stats.handoff_ns[i] = atomic_load(&ladon->handoff_ns[i]);
+	stats.size = given->size;
+	memcpy(given, &stats, given->size < sizeof(stats) ? given->size : sizeof(stats));
+	return 0;
+}
+
+int ladon_reason_packets(struct ladon *ladon, unsigned int reason, uint64_t *out)
+{
+	struct ladon_count count;
+	int rc;
+
+	if (reason >= LADON_REASON_COUNT)
+		return -EINVAL;
+	rc = counter_sum(ladon, reason, &count);
+	if (rc == 0)
+		*out = count.packets;
+	return rc;
+}

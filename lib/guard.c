@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * guard.c - sockets that are to be handed off: opened quietly, or made to speak
+ *
+ * The rule itself is datapath/quiet.h; here it is laid on a socket and lifted.
+ * The kernel has no call that makes a socket acknowledge: when the rule is
+ * lifted, the acknowledgement is written by hand and sent from a raw socket.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "private.h"
+#include "source.h"
+
+#define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
+#define MSS_MIN 88	   /* net/ipv4/tcp.c: TCP_MAXSEG's own bounds */
+#define MSS_MAX 32767
+#define BIND_TRIES 64	   /* ports of the range that other programs sit on */
+
+static int guard_set(struct ladon *ladon, int fd, uint32_t mode, uint32_t mirror)
+{
+	struct ladon_guard guard = { .mode = mode, .mirror = mirror };
+
+	return bpf_map_update_elem(ladon->guards_fd, &fd, &guard, BPF_ANY);
+}
+
+int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local,
+	       struct ladon_flow_key *out)
+{
+	struct addr from, to;
+	socklen_t len = sizeof(from);
+	int rc = 0;
+
+	if (peer)
+		rc = addr_from(peer, &from);
+	else if (getpeername(fd, &from.sa, &len) < 0)
+		rc = -errno;
+	len = sizeof(to);
+	if (rc == 0 && local)
+		rc = addr_from(local, &to);
+	else if (rc == 0 && getsockname(fd, &to.sa, &len) < 0)
+		rc = -errno;
+	if (rc < 0)
+		return rc;
+	addr_to_16(&from, out->saddr);
+	addr_to_16(&to, out->daddr);
+	out->sport = htons(addr_port(&from));
+	out->dport = htons(addr_port(&to));
+	return 0;
+}
+
+/* Segments to this port that have neither flow nor socket are strays from now on. */
+static int port_add(struct ladon *ladon, int fd)
+{
+	struct ladon_port_key key = { 0 };
+	uint8_t one = 1;
+	struct addr addr;
+	socklen_t len = sizeof(addr);
+
+	if (getsockname(fd, &addr.sa, &len) < 0)
+		return -errno;
+	if (!addr_is_any(&addr))
+		addr_to_16(&addr, key.addr);
+	key.port = htons(addr_port(&addr));
+	return bpf_map_update_elem(ladon->ports_fd, &key, &one, BPF_ANY);
+}
+
+int ladon_listen(struct ladon *ladon, int listen_fd)
+{
+	int rc = port_add(ladon, listen_fd);
+
+	return rc < 0 ? rc : guard_set(ladon, listen_fd, LADON_GUARD_QUIET, 0);
+}
+
+/* The back socket offers what the client offered, and no larger segments. */
+static int options_mirror(int front_fd, int back_fd, uint32_t *mirror)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	int mss;
+
+	if (getsockopt(front_fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	mss = (int)info.tcpi_snd_mss;
+	*mirror = 0;
+	if (info.tcpi_options & TCPI_OPT_TIMESTAMPS)
+		mss += TS_OPTION_BYTES;
+	else
+		*mirror |= LADON_MIRROR_NO_TS;
+	if (!(info.tcpi_options & TCPI_OPT_SACK))
+		*mirror |= LADON_MIRROR_NO_SACK;
+	if (!(info.tcpi_options & TCPI_OPT_WSCALE))
+		*mirror |= LADON_MIRROR_NO_WSCALE;
+	if (mss >= MSS_MIN && mss <= MSS_MAX &&
+	    setsockopt(back_fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * SO_REUSEADDR: one port serves towards many backends. A port that another
+ * program listens on is taken all the same and rests: it comes up again last.
+ */
+static int source_bind_one(struct ladon *ladon, int fd, struct addr *source,
+			   const struct addr *to, uint64_t *token)
+{
+	uint64_t now_ms = ladon_now_ms();
+	uint16_t port;
+	int rc = -EADDRNOTAVAIL;
+
+	for (int i = 0; i < BIND_TRIES; i++) {
+		rc = sources_take(ladon->sources, source, to, now_ms, &port, token);
+		if (rc < 0)
+			return rc;
+		addr_set_port(source, port);
+		if (bind(fd, &source->sa, addr_len(source)) == 0)
+			return 0;
+		rc = -errno;
+		sources_give(ladon->sources, *token, true, now_ms);
+		if (rc != -EADDRINUSE)
+			return rc;
+	}
+	return -EADDRNOTAVAIL;
+}
+
+static int source_bind(struct ladon *ladon, int fd, const struct addr *to, uint64_t *token)
+{
+	struct addr source = { 0 };
+	int rc = -EADDRNOTAVAIL;
+
+	if (!ladon->options.sources_len) {
+		source.sa.sa_family = to->sa.sa_family;
+		return source_bind_one(ladon, fd, &source, to, token);
+	}
+	for (size_t i = 0; i < ladon->options.sources_len && rc == -EADDRNOTAVAIL; i++) {
+		if (ladon->source_addrs[i].sa.sa_family != to->sa.sa_family)
+			continue;
+		addr_from(&ladon->source_addrs[i].sa, &source);
+		rc = source_bind_one(ladon, fd, &source, to, token);
+	}
+	return rc;
+}
+
+int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct sockaddr *to,
+		  uint64_t *source)
+{
+	int on = 1, rc;
+	uint32_t mirror = 0;
+	struct addr backend;
+	uint64_t token;
+
+	rc = addr_from(to, &backend);
+	if (rc == 0)
+		rc = options_mirror(front_fd, back_fd, &mirror);
+	if (rc == 0)
+		rc = guard_set(ladon, back_fd, LADON_GUARD_QUIET, mirror);
+	if (rc < 0)
+		return rc;
+	if (setsockopt(back_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(back_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+		return -errno;
+	rc = source_bind(ladon, back_fd, &backend, &token);
+	if (rc < 0)
+		return rc;
+	rc = connect(back_fd, &backend.sa, addr_len(&backend)) < 0 ? -errno : 0;
+	if (rc < 0 && rc != -EINPROGRESS) {
+		ladon_source_free(ladon, token);
+		return rc;
+	}
+	*source = token;
+	return rc;
+}
+
+void ladon_source_free(struct ladon *ladon, uint64_t source)
+{
+	if (source)
+		sources_give(ladon->sources, source, true, ladon_now_ms());
+}
+
+/* RFC 1071 */
+static uint32_t sum(const void *data, size_t len, uint32_t acc)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i + 1 < len; i += 2)
+		acc += (uint32_t)p[i] << 8 | p[i + 1];
+	return acc;
+}
+
+static uint16_t sum_fold(uint32_t acc)
+{
+	while (acc >> 16)
+		acc = (acc & 0xffff) + (acc >> 16);
+	return htons((uint16_t)~acc);
+}
+
+struct ack {
+	struct tcphdr tcp;
+	uint8_t options[TS_OPTION_BYTES];
+};
+
+/* Return: its length */
+static size_t ack_fill(struct ack *ack, const struct ladon_flow_key *key,
+		       const struct ladon_view *view)
+{
+	uint32_t tsval = htonl(view->tsval), tsecr = htonl(view->tsecr);
+	size_t len = sizeof(ack->tcp) + (view->has_ts ? TS_OPTION_BYTES : 0);
+	uint32_t acc;
+
+	memset(ack, 0, sizeof(*ack));
+	ack->tcp.source = key->dport;
+	ack->tcp.dest = key->sport;
+	ack->tcp.seq = htonl(view->snd_nxt);
+	ack->tcp.ack_seq = htonl(view->rcv_nxt);
+	ack->tcp.doff = (uint16_t)(len / 4) & 0xf;
+	ack->tcp.ack = 1;
+	ack->tcp.window = htons(view->window);
+	if (view->has_ts) {
+		memcpy(ack->options, "\x01\x01\x08\x0a", 4);
+		memcpy(ack->options + 4, &tsval, 4);
+		memcpy(ack->options + 8, &tsecr, 4);
+	}
+	/* ::ffff: in front of both IPv4 addresses adds 0xffff twice, which is nothing */
+	acc = sum(key->saddr, 16, sum(key->daddr, 16, 0)) + IPPROTO_TCP + (uint32_t)len;
+	ack->tcp.check = sum_fold(sum(ack, len, acc));
+	return len;
+}
+
+static void ack_send4(int fd, const struct ladon_flow_key *key, const struct ack *ack, size_t len)
+{
+	struct {
+		struct iphdr ip;
+		struct ack ack;
+	} packet = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP } };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = key->saddr[3] };
+
+	packet.ip.saddr = key->daddr[3];
+	packet.ip.daddr = key->saddr[3];
+	packet.ack = *ack;
+	sendto(fd, &packet, sizeof(packet.ip) + len, MSG_NOSIGNAL, (void *)&to, sizeof(to));
+}
+
+static void ack_send6(int fd, const struct ladon_flow_key *key, const struct ack *ack, size_t len)
+{
+	struct {
+		struct ip6_hdr ip;
+		struct ack ack;
+	} packet = { .ip = { .ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_TCP,
+			     .ip6_hlim = 64 } };
+	struct sockaddr_in6 to = { .sin6_family = AF_INET6 };
+
+	packet.ip.ip6_plen = htons((uint16_t)len);
+	memcpy(&packet.ip.ip6_src, key->daddr, 16);
+	memcpy(&packet.ip.ip6_dst, key->saddr, 16);
+	memcpy(&to.sin6_addr, key->saddr, 16);
+	packet.ack = *ack;
+	sendto(fd, &packet, sizeof(packet.ip) + len, MSG_NOSIGNAL, (void *)&to, sizeof(to));
+}
+
+int ladon_acknowledge(struct ladon *ladon, int fd)
+{
+	struct ladon_request req = { 0 };
+	struct addr peer;
+	struct ack ack;
+	size_t len;
+	int rc = guard_set(ladon, fd, LADON_GUARD_OFF, 0);
+
+	if (rc == 0)
+		rc = socket_key(fd, NULL, NULL, &req.front);
+	if (rc == 0)
+		rc = ladon_run(ladon->look_fd, &req);
+	if (rc < 0)
+		return rc;
+	if (req.reason)
+		return 0; /* closing: its FIN says it */
+	len = ack_fill(&ack, &req.front, &req.view);
+	addr_from_16(req.front.saddr, 0, &peer);
+	if (peer.sa.sa_family == AF_INET)
+		ack_send4(ladon->raw4_fd, &req.front, &ack, len);
+	else
+		ack_send6(ladon->raw6_fd, &req.front, &ack, len);
+	return 0;
+}

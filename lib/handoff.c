@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * handoff.c - the order that loses nothing
+ *
+ *	activate   both entries exist from here on: packets of both ends are
+ *	           translated, the sockets hear nothing more
+ *	send       what was read, or waits unread, goes to the side it belongs to
+ *	read again what was between tc and the sockets at that moment
+ *	vanish     TCP_REPAIR, close: no FIN, no RST, no TIME_WAIT
+ *
+ * The other order, send and then activate, loses flows: the answer can be
+ * faster than the second step. Nothing in here may wait, and nothing after
+ * activate may fail: whatever is not sent, its sender still keeps.
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "private.h"
+
+#define CHUNK_BYTES (64 * 1024)
+#define FLUSH_TRIES 32 /* yields to a device that has not taken everything yet */
+
+static const struct {
+	uint32_t reason;
+	int err;
+} refusals[] = {
+	{ LADON_REASON_UNACKED, -EAGAIN },
+	{ LADON_REASON_ACKED, -EAGAIN },
+	{ LADON_REASON_NOT_ESTABLISHED, -ENOTCONN },
+	{ LADON_REASON_NO_SOCKET, -ENOTCONN },
+	{ LADON_REASON_TABLE_FULL, -ENOSPC },
+	{ LADON_REASON_EXISTS, -EEXIST },
+};
+
+static int refusal_errno(uint32_t reason)
+{
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+		if (refusals[i].reason == reason)
+			return refusals[i].err;
+	return -EOPNOTSUPP;
+}
+
+/* One direction of the first bytes. */
+struct carry {
+	int from, to;
+	const void *data; /* read already */
+	size_t len;
+	uint32_t room;	 /* that may be sent at once */
+	bool sent, cut;	 /* something was; something could not be */
+};
+
+/* Return: true if there may be more to read */
+static bool carry_once(struct carry *c)
+{
+	uint8_t chunk[CHUNK_BYTES];
+	ssize_t n = recv(c->from, chunk, sizeof(chunk), MSG_DONTWAIT);
+	struct iovec iov[2] = { { (void *)c->data, c->len }, { chunk, n > 0 ? (size_t)n : 0 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	size_t want = iov[0].iov_len + iov[1].iov_len;
+	ssize_t sent;
+
+	if (iov[0].iov_len > c->room)
+		iov[0].iov_len = c->room;
+	if (iov[1].iov_len > c->room - iov[0].iov_len)
+		iov[1].iov_len = c->room - iov[0].iov_len;
+	c->len = 0;
+	if (want == 0)
+		return false;
+	sent = sendmsg(c->to, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0)
+		sent = 0;
+	c->room -= (uint32_t)sent;
+	c->sent = true;
+	c->cut = (size_t)sent < want;
+	return n == sizeof(chunk) && !c->cut;
+}
+
+static void carry(struct carry *c)
+{
+	while (!c->cut && carry_once(c))
+		;
+}
+
+/* What is unsent when the socket vanishes is gone, and its hold would stay. */
+static bool flushed(int fd)
+{
+	int unsent = 0;
+
+	for (int i = 0; i < FLUSH_TRIES; i++) {
+		if (ioctl(fd, SIOCOUTQNSD, &unsent) < 0 || unsent == 0)
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+/* Should TCP_REPAIR fail, the FIN of this close() is kept back by datapath/quiet.h. */
+static void vanish(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
+	close(fd);
+}
+
+static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
+		    struct ladon_request *req)
+{
+	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
+
+	if (rc == 0)
+		rc = socket_key(back_fd, how->backend, how->source_address, &req->back);
+	if (rc < 0) {
+		req->reason = LADON_REASON_NOT_ESTABLISHED;
+		return rc;
+	}
+	req->front_pending = (uint32_t)how->front_len;
+	req->back_pending = (uint32_t)how->back_len;
+	req->id = atomic_fetch_add_explicit(&ladon->next_id, 1, memory_order_relaxed);
+	rc = ladon_run(ladon->activate_fd, req);
+	if (rc < 0) {
+		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
+		return rc;
+	}
+	return req->reason ? refusal_errno(req->reason) : 0;
+}
+
+static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
+			const struct ladon_handoff *how, struct ladon_request *req)
+{
+	struct carry in = { front_fd, back_fd, how->front_data, how->front_len, req->back_room,
+			    false, false };
+	struct carry out = { back_fd, front_fd, how->back_data, how->back_len, req->front_room,
+			     false, false };
+
+	carry(&in);
+	carry(&out);
+	carry(&in); /* what was on its way through the stack when the flow began */
+	if (in.cut || out.cut || (in.sent && !flushed(back_fd)) ||
+	    (out.sent && !flushed(front_fd))) {
+		req->op = LADON_EDIT_SETTLE;
+		ladon_run(ladon->edit_fd, req);
+	}
+}
+
+static void histogram_add(struct ladon *ladon, const struct timespec *start)
+{
+	struct timespec end;
+	unsigned int bucket = 0;
+	uint64_t ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	ns = (uint64_t)(end.tv_sec - start->tv_sec) * 1000000000 + (uint64_t)end.tv_nsec -
+	     (uint64_t)start->tv_nsec;
+	while (bucket < HISTOGRAM_LEN - 1 && ns >> (bucket + 9))
+		bucket++;
+	atomic_fetch_add_explicit(&ladon->handoff_ns[bucket], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ladon->handoffs, 1, memory_order_relaxed);
+}
+
+int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_handoff *given)
+{
+	struct ladon_handoff how = LADON_HANDOFF_INIT;
+	struct ladon_request req = { 0 };
+	struct timespec start;
+	int rc;
+
+	if (given)
+		memcpy(&how, given, given->size < sizeof(how) ? given->size : sizeof(how));
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	rc = activate(ladon, front_fd, back_fd, &how, &req);
+	if (given)
+		given->reason = req.reason;
+	if (rc < 0)
+		return rc;
+	first_bytes(ladon, front_fd, back_fd, &how, &req);
+	vanish(front_fd);
+	vanish(back_fd);
+	histogram_add(ladon, &start);
+	if (given)
+		given->id = req.id;
+	return 0;
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * links.c - attach to the interfaces, as they come and go
+ *
+ * clsact on ingress and egress, at a priority and handle of ladon's own, so
+ * that filters of others on the same interface stay where they are. The
+ * attachments outlive the process; attaching again replaces the programs in
+ * place.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "private.h"
+
+#define TC_PRIORITY 2768
+#define TC_HANDLE 2768
+
+struct link {
+	struct link *next;
+	int ifindex;
+	char name[IF_NAMESIZE];
+};
+
+struct links {
+	struct ladon *ladon;
+	struct mnl_socket *netlink;
+	pthread_mutex_t lock; /* over .list */
+	struct link *list;
+};
+
+static const enum bpf_tc_attach_point points[] = { BPF_TC_INGRESS, BPF_TC_EGRESS };
+
+static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog_fd, .priority = TC_PRIORITY,
+		    .handle = TC_HANDLE, .flags = BPF_TC_F_REPLACE);
+	int rc = bpf_tc_hook_create(&hook);
+
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	return bpf_tc_attach(&hook, &opts);
+}
+
+static int point_detach(int ifindex, enum bpf_tc_attach_point point)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .priority = TC_PRIORITY, .handle = TC_HANDLE);
+
+	return bpf_tc_detach(&hook, &opts);
+}
+
+static struct link *link_find(struct links *links, int ifindex)
+{
+	for (struct link *l = links->list; l; l = l->next)
+		if (l->ifindex == ifindex)
+			return l;
+	return NULL;
+}
+
+static int link_attach(struct links *links, int ifindex, const char *name)
+{
+	struct ladon *ladon = links->ladon;
+	struct link *link;
+	uint8_t one = 1;
+	int rc;
+
+	rc = point_attach(ifindex, BPF_TC_EGRESS, ladon->egress_fd);
+	if (rc == 0)
+		rc = point_attach(ifindex, BPF_TC_INGRESS, ladon->ingress_fd);
+	if (rc == 0)
+		rc = bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &one, BPF_ANY);
+	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
+	if (!link) {
+		ladon_say(ladon, LADON_LEVEL_WARN, "interface %s: cannot attach: %s", name,
+			  strerror(rc ? -rc : ENOMEM));
+		return rc ? rc : -ENOMEM;
+	}
+	link->ifindex = ifindex;
+	snprintf(link->name, sizeof(link->name), "%s", name);
+	pthread_mutex_lock(&links->lock);
+	link->next = links->list;
+	links->list = link;
+	pthread_mutex_unlock(&links->lock);
+	ladon_say(ladon, LADON_LEVEL_INFO, "interface %s: attached", name);
+	return 0;
+}
+
+static void link_gone(struct links *links, int ifindex)
+{
+	struct link **at = &links->list, *link;
+
+	while (*at && (*at)->ifindex != ifindex)
+		at = &(*at)->next;
+	link = *at;
+	if (!link)
+		return;
+	bpf_map_delete_elem(links->ladon->interfaces_fd, &ifindex);
+	pthread_mutex_lock(&links->lock);
+	*at = link->next;
+	pthread_mutex_unlock(&links->lock);
+	ladon_say(links->ladon, LADON_LEVEL_INFO, "interface %s: gone", link->name);
+	free(link);
+}
+
+static bool link_wanted(const struct links *links, const struct ifinfomsg *info, const char *name)
+{
+	char **names = links->ladon->interfaces;
+
+	if (info->ifi_type != ARPHRD_ETHER || info->ifi_flags & IFF_LOOPBACK)
+		return false;
+	if (!names)
+		return info->ifi_flags & IFF_UP;
+	for (size_t i = 0; names[i]; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int link_event(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(nlh);
+	struct links *links = arg;
+	const struct nlattr *attr;
+	const char *name = NULL;
+
+	if (nlh->nlmsg_type == RTM_DELLINK && info->ifi_family == AF_UNSPEC)
+		link_gone(links, info->ifi_index);
+	if (nlh->nlmsg_type != RTM_NEWLINK || info->ifi_family != AF_UNSPEC)
+		return MNL_CB_OK;
+	mnl_attr_for_each(attr, nlh, sizeof(*info))
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+			name = mnl_attr_get_str(attr);
+	if (name && link_wanted(links, info, name) && !link_find(links, info->ifi_index))
+		link_attach(links, info->ifi_index, name);
+	return MNL_CB_OK;
+}
+
+static int links_dump(struct links *links)
+{
+	char buf[MNL_SOCKET_BUFFER_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *info;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	info = mnl_nlmsg_put_extra_header(nlh, sizeof(*info));
+	info->ifi_family = AF_UNSPEC;
+	return mnl_socket_sendto(links->netlink, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+}
+
+/* Return: 1: the dump has ended; 0: nothing more to read now; or a negative errno */
+static int links_read(struct links *links, int flags)
+{
+	char buf[16384]; /* one message of a dump may have 16 KB (NLMSG_GOODSIZE) */
+
+	for (;;) {
+		ssize_t n = recv(mnl_socket_get_fd(links->netlink), buf, sizeof(buf), flags);
+
+		if (n < 0 && errno == ENOBUFS) {
+			links_dump(links); /* events were lost: look at all again */
+			continue;
+		}
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (mnl_cb_run(buf, (size_t)n, 0, 0, link_event, links) == MNL_CB_STOP)
+			return 1;
+	}
+}
+
+static int names_check(const struct links *links)
+{
+	char **names = links->ladon->interfaces;
+
+	for (size_t i = 0; names && names[i]; i++) {
+		int ifindex = (int)if_nametoindex(names[i]);
+
+		if (ifindex && link_find((struct links *)links, ifindex))
+			continue;
+		ladon_say(links->ladon, LADON_LEVEL_ERR, "interface %s: %s", names[i],
+			  ifindex ? "not an Ethernet device" : "does not exist");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+int links_open(struct ladon *ladon, struct links **out)
+{
+	struct links *links = calloc(1, sizeof(*links));
+	int rc;
+
+	if (!links)
+		return -ENOMEM;
+	*out = links;
+	links->ladon = ladon;
+	pthread_mutex_init(&links->lock, NULL);
+	links->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!links->netlink ||
+	    mnl_socket_bind(links->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	rc = links_dump(links);
+	if (rc == 0)
+		rc = links_read(links, 0);
+	return rc < 0 ? rc : names_check(links);
+}
+
+void links_close(struct links *links)
+{
+	if (!links)
+		return;
+	if (links->netlink)
+		mnl_socket_close(links->netlink);
+	while (links->list) {
+		struct link *next = links->list->next;
+
+		free(links->list);
+		links->list = next;
+	}
+	pthread_mutex_destroy(&links->lock);
+	free(links);
+}
+
+int links_fd(const struct links *links)
+{
+	return mnl_socket_get_fd(links->netlink);
+}
+
+void links_dispatch(struct links *links)
+{
+	links_read(links, MSG_DONTWAIT);
+}
+
+int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *name), void *arg)
+{
+	struct links *links = ladon->links;
+	int rc = 0;
+
+	pthread_mutex_lock(&links->lock);
+	for (const struct link *l = links->list; l && rc == 0; l = l->next)
+		rc = fn(arg, l->name);
+	pthread_mutex_unlock(&links->lock);
+	return rc;
+}
+
+static int map_unpin(const char *dir, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int ladon_cleanup(const char *pin_dir)
+{
+	static const char *const pins[] = {
+		"ladon_flows",	"ladon_counters", "ladon_ports",      "ladon_events",
+		"ladon_guards", "ladon_live",	  "ladon_interfaces",
+	};
+	struct if_nameindex *all = if_nameindex();
+	int rc = 0;
+
+	if (!all)
+		return -errno;
+	for (const struct if_nameindex *i = all; i->if_index; i++) {
+		for (size_t p = 0; p < sizeof(points) / sizeof(points[0]); p++) {
+			int err = point_detach((int)i->if_index, points[p]);
+
+			if (err < 0 && err != -ENOENT && err != -EINVAL)
+				rc = err;
+		}
+	}
+	if_freenameindex(all);
+	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
+		int err = map_unpin(pin_dir ? pin_dir : "/sys/fs/bpf/ladon", pins[i]);
+
+		rc = err < 0 ? err : rc;
+	}
+	return rc;
+}

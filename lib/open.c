@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * open.c - load the programs or adopt what is pinned, and the handle's life
+ *
+ * Maps are pinned by name in pin_dir and outlive everybody: a second
+ * ladon_open() finds them, checks that their layout is its own, and loads its
+ * programs on top, which then take the place of those that are attached. No
+ * packet meets a gap, no flow notices.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/magic.h>
+#include <linux/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/own.h"
+#include "handoff.skel.h"
+#include "private.h"
+#include "source.h"
+#include "tc.skel.h"
+
+#define PIN_DIR "/sys/fs/bpf/ladon"
+#define FLOWS_MAX 65536
+#define FLOWS_MAX_LIMIT (1u << 26)
+#define PORT_MIN 10000
+#define PORT_MAX 32767
+#define TICK_MS 250
+
+void ladon_say(const struct ladon *ladon, enum ladon_level level, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!ladon->options.message)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	ladon->options.message(ladon->options.arg, level, text);
+}
+
+uint64_t ladon_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int ladon_run(int prog_fd, struct ladon_request *req)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = req, .data_size_in = sizeof(*req),
+		    .data_out = req, .data_size_out = sizeof(*req));
+
+	return bpf_prog_test_run_opts(prog_fd, &opts);
+}
+
+/* libbpf has one printer per process; while we load, it is ours. */
+static _Thread_local const struct ladon *loading;
+
+static int libbpf_say(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char text[512];
+
+	if (!loading || level == LIBBPF_DEBUG)
+		return 0;
+	vsnprintf(text, sizeof(text), fmt, args);
+	text[strcspn(text, "\n")] = '\0';
+	ladon_say(loading, LADON_LEVEL_DEBUG, "%s", text);
+	return 0;
+}
+
+/* Like mkdir -p; @path is absolute. */
+static int dir_make(const char *path)
+{
+	_free_ char *copy = strdup(path);
+	char *slash = copy;
+
+	if (!copy)
+		return -ENOMEM;
+	do {
+		slash = strchr(slash + 1, '/');
+		if (slash)
+			*slash = '\0';
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (slash)
+			*slash = '/';
+	} while (slash);
+	return 0;
+}
+
+/* A new mount namespace (ip netns exec) hides /sys/fs/bpf: then mount our own. */
+static int pin_dir_open(struct ladon *ladon)
+{
+	struct statfs fs;
+	int rc = dir_make(ladon->pin_dir);
+
+	if (rc == 0 && statfs(ladon->pin_dir, &fs) < 0)
+		rc = -errno;
+	if (rc == 0 && fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (rc == 0 && mount("bpf", ladon->pin_dir, "bpf", 0, "mode=0700") < 0)
+		rc = -errno;
+	if (rc < 0)
+		ladon_say(ladon, LADON_LEVEL_ERR, "pin directory %s: no BPF file system: %s",
+			  ladon->pin_dir, strerror(-rc));
+	return rc;
+}
+
+/* The table that is pinned keeps its size; one of another layout is not ours. */
+static int flows_size(const struct ladon *ladon, uint32_t *entries)
+{
+	_close_ int fd = -1;
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	char path[300];
+
+	*entries = ladon->options.flows_max * 2;
+	snprintf(path, sizeof(path), "%s/ladon_flows", ladon->pin_dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	if (info.key_size != sizeof(struct ladon_flow_key) ||
+	    info.value_size != sizeof(struct ladon_entry)) {
+		ladon_say(ladon, LADON_LEVEL_ERR,
+			  "%s has another layout than this version's: clean up first", path);
+		return -EBUSY;
+	}
+	*entries = info.max_entries;
+	return 0;
+}
+
+static int load_failed(const struct ladon *ladon, const char *what, int rc)
+{
+	const char *hint = "";
+
+	if (rc == -EPERM || rc == -EACCES)
+		hint = " (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)";
+	ladon_say(ladon, LADON_LEVEL_ERR, "%s: the kernel refused it: %s%s", what, strerror(-rc),
+		  hint);
+	if (rc == -EPERM)
+		return -EPERM;
+	return rc == -ENOMEM ? -ENOMEM : -EOPNOTSUPP;
+}
+
+static int take_fd(int *to, int fd)
+{
+	*to = dup(fd);
+	return *to < 0 ? -errno : 0;
+}
+
+static int tc_load(struct ladon *ladon, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
+	struct tc_bpf *skel = tc_bpf__open_opts(&opts);
+	int rc;
+
+	if (!skel)
+		return load_failed(ladon, "packet programs", -errno);
+	skel->rodata->port_min = ladon->options.port_min;
+	skel->rodata->port_max = ladon->options.port_max;
+	bpf_map__set_max_entries(skel->maps.ladon_flows, entries);
+	rc = tc_bpf__load(skel);
+	if (rc < 0) {
+		rc = load_failed(ladon, "packet programs", rc);
+	} else if ((rc = take_fd(&ladon->ingress_fd,
+				 bpf_program__fd(skel->progs.ladon_ingress))) == 0 &&
+		   (rc = take_fd(&ladon->ports_fd, bpf_map__fd(skel->maps.ladon_ports))) == 0 &&
+		   (rc = take_fd(&ladon->counters_fd, bpf_map__fd(skel->maps.ladon_counters))) == 0)
+		rc = take_fd(&ladon->events_fd, bpf_map__fd(skel->maps.ladon_events));
+	tc_bpf__destroy(skel);
+	return rc;
+}
+
+static int handoff_load(struct ladon *ladon, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
+	struct handoff_bpf *skel = handoff_bpf__open_opts(&opts);
+	int rc;
+
+	if (!skel)
+		return load_failed(ladon, "handoff programs", -errno);
+	bpf_map__set_max_entries(skel->maps.ladon_flows, entries);
+	rc = handoff_bpf__load(skel);
+	if (rc < 0) {
+		rc = load_failed(ladon, "handoff programs", rc);
+	} else if ((rc = take_fd(&ladon->activate_fd,
+				 bpf_program__fd(skel->progs.ladon_activate))) == 0 &&
+		   (rc = take_fd(&ladon->egress_fd,
+				 bpf_program__fd(skel->progs.ladon_egress))) == 0 &&
+		   (rc = take_fd(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit))) == 0 &&
+		   (rc = take_fd(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look))) == 0 &&
+		   (rc = take_fd(&ladon->flows_fd, bpf_map__fd(skel->maps.ladon_flows))) == 0 &&
+		   (rc = take_fd(&ladon->live_fd, bpf_map__fd(skel->maps.ladon_live))) == 0 &&
+		   (rc = take_fd(&ladon->guards_fd, bpf_map__fd(skel->maps.ladon_guards))) == 0)
+		rc = take_fd(&ladon->interfaces_fd, bpf_map__fd(skel->maps.ladon_interfaces));
+	handoff_bpf__destroy(skel);
+	return rc;
+}
+
+/* What takes the last step of a handoff must be allowed before the first. */
+static int repair_check(const struct ladon *ladon)
+{
+	_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0) {
+		ladon_say(ladon, LADON_LEVEL_ERR, "TCP_REPAIR: %s (needs CAP_NET_ADMIN)",
+			  strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+static int programs_load(struct ladon *ladon)
+{
+	libbpf_print_fn_t printer = libbpf_set_print(libbpf_say);
+	uint32_t entries;
+	int rc;
+
+	loading = ladon;
+	rc = flows_size(ladon, &entries);
+	if (rc == 0)
+		rc = tc_load(ladon, entries);
+	if (rc == 0)
+		rc = handoff_load(ladon, entries);
+	loading = NULL;
+	libbpf_set_print(printer);
+	if (rc == -EACCES)
+		rc = -EPERM;
+	return rc;
+}
+
+/* Acknowledgements by hand are a courtesy: without CAP_NET_RAW they are left out. */
+static void raw_open(struct ladon *ladon)
+{
+	int on = 1;
+
+	ladon->raw4_fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
+	ladon->raw6_fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
+	if (ladon->raw6_fd >= 0)
+		setsockopt(ladon->raw6_fd, IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof(on));
+}
+
+static int watch(struct ladon *ladon, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(ladon->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+static int watch_open(struct ladon *ladon)
+{
+	struct itimerspec tick = { { 0, TICK_MS * 1000000 }, { 0, TICK_MS * 1000000 } };
+	int rc;
+
+	ladon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	ladon->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (ladon->epoll_fd < 0 || ladon->timer_fd < 0)
+		return -errno;
+	if (timerfd_settime(ladon->timer_fd, 0, &tick, NULL) < 0)
+		return -errno;
+	rc = watch(ladon, ladon->timer_fd);
+	if (rc == 0)
+		rc = watch(ladon, links_fd(ladon->links));
+	if (rc == 0)
+		rc = watch(ladon, ring_buffer__epoll_fd(ladon->events));
+	return rc;
+}
+
+static char **names_copy(const char *const *names)
+{
+	size_t len = 0;
+	char **copy;
+
+	while (names[len])
+		len++;
+	copy = calloc(len + 1, sizeof(*copy));
+	for (size_t i = 0; copy && i < len; i++)
+		copy[i] = strdup(names[i]);
+	return copy;
+}
+
+static int options_copy(struct ladon *ladon, const struct ladon_options *given)
+{
+	struct ladon_options *o = &ladon->options;
+
+	if (given)
+		memcpy(o, given, given->size < sizeof(*o) ? given->size : sizeof(*o));
+	o->flows_max = o->flows_max ? o->flows_max : FLOWS_MAX;
+	if (!o->port_min && !o->port_max) {
+		o->port_min = PORT_MIN;
+		o->port_max = PORT_MAX;
+	}
+	o->quarantine_ms = o->quarantine_ms ? o->quarantine_ms : 500;
+	o->linger_ms = o->linger_ms ? o->linger_ms : 1000;
+	o->idle_ms = o->idle_ms ? o->idle_ms : 2 * 3600 * 1000;
+	o->half_closed_ms = o->half_closed_ms ? o->half_closed_ms : 3600 * 1000;
+	if (o->port_min > o->port_max || !o->port_min || o->flows_max > FLOWS_MAX_LIMIT)
+		return -EINVAL;
+	if (strlen(o->pin_dir ? o->pin_dir : PIN_DIR) >= sizeof(ladon->pin_dir) ||
+	    (o->pin_dir && o->pin_dir[0] != '/'))
+		return -EINVAL;
+	strcpy(ladon->pin_dir, o->pin_dir ? o->pin_dir : PIN_DIR);
+	if (o->interfaces) {
+		ladon->interfaces = names_copy(o->interfaces);
+		if (!ladon->interfaces)
+			return -ENOMEM;
+	}
+	if (o->sources_len) {
+		ladon->source_addrs = calloc(o->sources_len, sizeof(*ladon->source_addrs));
+		if (!ladon->source_addrs)
+			return -ENOMEM;
+		memcpy(ladon->source_addrs, o->sources, o->sources_len * sizeof(*o->sources));
+	}
+	return 0;
+}
+
+int ladon_open(struct ladon **out, const struct ladon_options *options)
+{
+	struct ladon *ladon = calloc(1, sizeof(*ladon));
+	int rc;
+
+	if (!ladon)
+		return -ENOMEM;
+	/* every descriptor from the first to the last is closed by ladon_close() */
+	for (int *fd = &ladon->activate_fd; fd <= &ladon->timer_fd; fd++)
+		*fd = -1;
+	rc = options_copy(ladon, options);
+	if (rc == 0)
+		rc = repair_check(ladon);
+	if (rc == 0)
+		rc = pin_dir_open(ladon);
+	if (rc == 0)
+		rc = programs_load(ladon);
+	if (rc == 0) {
+		ladon->sources = sources_new(ladon->options.port_min, ladon->options.port_max,
+					     ladon->options.quarantine_ms);
+		rc = ladon->sources ? 0 : -ENOMEM;
+	}
+	if (rc == 0)
+		rc = flows_open(ladon);
+	if (rc == 0)
+		rc = links_open(ladon, &ladon->links);
+	if (rc == 0)
+		rc = watch_open(ladon);
+	if (rc < 0) {
+		ladon_close(ladon);
+		return rc;
+	}
+	raw_open(ladon);
+	*out = ladon;
+	return 0;
+}
+
+void ladon_close(struct ladon *ladon)
+{
+	if (!ladon)
+		return;
+	links_close(ladon->links);
+	flows_close(ladon);
+	sources_free(ladon->sources);
+	for (int *fd = &ladon->activate_fd; fd <= &ladon->timer_fd; fd++)
+		if (*fd >= 0)
+			close(*fd);
+	for (size_t i = 0; ladon->interfaces && ladon->interfaces[i]; i++)
+		free(ladon->interfaces[i]);
+	free(ladon->interfaces);
+	free(ladon->source_addrs);
+	free(ladon);
+}
+
+int ladon_fd(const struct ladon *ladon)
+{
+	return ladon->epoll_fd;
+}
+
+int ladon_dispatch(struct ladon *ladon)
+{
+	struct epoll_event ready[4];
+	uint64_t ticks;
+	int n = epoll_wait(ladon->epoll_fd, ready, 4, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (ready[i].data.fd == links_fd(ladon->links))
+			links_dispatch(ladon->links);
+	}
+	ring_buffer__consume(ladon->events);
+	if (read(ladon->timer_fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+		flows_tick(ladon);
+	return n < 0 && errno != EINTR ? -errno : 0;
+}

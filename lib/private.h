@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * private.h - the handle, seen from inside libladon
+ *
+ * Set by ladon_open() and constant from then on, except where it says so.
+ */
+#ifndef LADON_PRIVATE_H
+#define LADON_PRIVATE_H
+
+#include <ladon/ladon.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "../base/addr.h"
+/* TODO(rename) */
+#define ladon_flow ladon_entry
+#include "../datapath/abi.h"
+#undef ladon_flow
+
+struct links;
+struct sources;
+struct ring_buffer;
+
+#define HISTOGRAM_LEN 24
+
+/* A closed flow that waits for its last packets. */
+struct lingering {
+	struct ladon_flow_key key;
+	struct addr source, backend;
+	uint32_t id;
+	uint64_t due_ms;
+};
+
+/* First in, first out; all wait equally long. */
+struct linger_queue {
+	struct lingering *ring;
+	size_t size, head, len; /* size is a power of two */
+};
+
+struct ladon {
+	struct ladon_options options; /* defaults filled in; pointers are ours */
+	char pin_dir[256];
+	char **interfaces;
+	union ladon_address *source_addrs;
+
+	/* programs for BPF_PROG_TEST_RUN */
+	int activate_fd, edit_fd, look_fd;
+	/* programs to be attached */
+	int ingress_fd, egress_fd;
+	/* maps */
+	int flows_fd, counters_fd, ports_fd, events_fd, live_fd, guards_fd, interfaces_fd;
+
+	int raw4_fd, raw6_fd; /* to send crafted acknowledgements; -1: not allowed */
+	int epoll_fd;	      /* what ladon_fd() returns: links, events, the timer */
+	int timer_fd;
+	struct ring_buffer *events;
+
+	struct links *links;
+	struct sources *sources;
+
+	atomic_uint next_id;
+	atomic_uint_fast64_t handoffs;
+	atomic_uint_fast64_t handoff_ns[HISTOGRAM_LEN];
+
+	/* ladon_dispatch() only */
+	struct linger_queue linger;
+	uint32_t sweep_at; /* the kernel's cursor into the table */
+	bool sweeping;
+};
+
+/* open.c */
+
+__attribute__((format(printf, 3, 4))) void ladon_say(const struct ladon *ladon,
+						     enum ladon_level level, const char *fmt, ...);
+
+/** ladon_now_ms() - CLOCK_MONOTONIC; its low 32 bits are the clock of struct ladon_flow */
+uint64_t ladon_now_ms(void);
+
+/** ladon_run() - test-run a program on @req, which it answers. Return: 0 or a negative errno */
+int ladon_run(int prog_fd, struct ladon_request *req);
+
+/* links.c */
+
+/**
+ * links_open() - attach to the interfaces that are there, and watch for others
+ * Return: 0; -ENODEV: a named interface is missing; another negative errno.
+ */
+int links_open(struct ladon *ladon, struct links **out);
+void links_close(struct links *links);
+int links_fd(const struct links *links);
+void links_dispatch(struct links *links);
+
+/* guard.c */
+
+/** socket_key() - a socket's addresses as its peer's packets carry them; NULL: ask the socket */
+int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local,
+	       struct ladon_flow_key *out);
+
+/* flows.c */
+
+int flows_open(struct ladon *ladon);
+void flows_close(struct ladon *ladon);
+void flows_tick(struct ladon *ladon);
+
+#endif

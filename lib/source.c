@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "source.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 1024
+
+/* Freed ports, oldest first. All of one queue rest equally long. */
+struct rest_queue {
+	struct resting {
+		uint16_t port;
+		uint32_t due_ms; /* truncated: compared signed */
+	} *ring;
+	uint32_t size, head, len; /* size is 0 or a power of two */
+};
+
+struct pair {
+	struct pair *next; /* in the bucket */
+	uint32_t source[4];
+	uint32_t backend[4];
+	uint16_t backend_port;
+	uint32_t index;	     /* in sources.pairs */
+	uint32_t unused;     /* ports of the range not yet handed out, from here on */
+	struct rest_queue quarantine, time_wait;
+	uint8_t taken[]; /* a bit per port of the range */
+};
+
+struct sources {
+	pthread_mutex_t lock;
+	uint16_t port_min, port_max;
+	uint32_t quarantine_ms;
+	struct pair *buckets[BUCKETS];
+	struct pair **pairs;
+	uint32_t pairs_len, pairs_size;
+};
+
+static uint32_t range_len(const struct sources *s)
+{
+	return (uint32_t)s->port_max - s->port_min + 1;
+}
+
+struct sources *sources_new(uint16_t port_min, uint16_t port_max, uint32_t quarantine_ms)
+{
+	struct sources *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	pthread_mutex_init(&s->lock, NULL);
+	s->port_min = port_min;
+	s->port_max = port_max;
+	s->quarantine_ms = quarantine_ms;
+	return s;
+}
+
+void sources_free(struct sources *s)
+{
+	if (!s)
+		return;
+	for (uint32_t i = 0; i < s->pairs_len; i++) {
+		free(s->pairs[i]->quarantine.ring);
+		free(s->pairs[i]->time_wait.ring);
+		free(s->pairs[i]);
+	}
+	free(s->pairs);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static bool rest_grow(struct rest_queue *q)
+{
+	uint32_t size = q->size ? q->size * 2 : 64;
+	struct resting *ring = calloc(size, sizeof(*ring));
+
+	if (!ring)
+		return false;
+	for (uint32_t i = 0; i < q->len; i++)
+		ring[i] = q->ring[(q->head + i) & (q->size - 1)];
+	free(q->ring);
+	q->ring = ring;
+	q->size = size;
+	q->head = 0;
+	return true;
+}
+
+static bool rest_push(struct rest_queue *q, uint16_t port, uint32_t due_ms)
+{
+	if (q->len == q->size && !rest_grow(q))
+		return false;
+	q->ring[(q->head + q->len++) & (q->size - 1)] = (struct resting){ port, due_ms };
+	return true;
+}
+
+static bool rest_pop(struct rest_queue *q, uint32_t now_ms, uint16_t *port)
+{
+	if (q->len == 0 || (int32_t)(now_ms - q->ring[q->head].due_ms) < 0)
+		return false;
+	*port = q->ring[q->head].port;
+	q->head = (q->head + 1) & (q->size - 1);
+	q->len--;
+	return true;
+}
+
+static uint32_t pair_hash(const uint32_t source[4], const uint32_t backend[4], uint16_t port)
+{
+	uint32_t h = port * 2654435761u;
+
+	for (int i = 0; i < 4; i++)
+		h = (h ^ source[i] ^ (backend[i] << 7 | backend[i] >> 25)) * 2654435761u;
+	return (h ^ h >> 16) % BUCKETS;
+}
+
+static bool pair_is(const struct pair *p, const uint32_t source[4], const uint32_t backend[4],
+		    uint16_t port)
+{
+	return p->backend_port == port && memcmp(p->source, source, 16) == 0 &&
+	       memcmp(p->backend, backend, 16) == 0;
+}
+
+static struct pair *pair_add(struct sources *s, const uint32_t source[4],
+			     const uint32_t backend[4], uint16_t port, struct pair **bucket)
+{
+	struct pair *p = calloc(1, sizeof(*p) + (range_len(s) + 7) / 8);
+
+	if (!p)
+		return NULL;
+	if (s->pairs_len == s->pairs_size) {
+		uint32_t size = s->pairs_size ? s->pairs_size * 2 : 16;
+		struct pair **pairs = realloc(s->pairs, size * sizeof(struct pair *));
+
+		if (!pairs) {
+			free(p);
+			return NULL;
+		}
+		s->pairs = pairs;
+		s->pairs_size = size;
+	}
+	memcpy(p->source, source, 16);
+	memcpy(p->backend, backend, 16);
+	p->backend_port = port;
+	p->index = s->pairs_len;
+	p->next = *bucket;
+	*bucket = p;
+	s->pairs[s->pairs_len++] = p;
+	return p;
+}
+
+/* An unspecified source has one form, whatever the family of its text. */
+static void source_to_16(const struct addr *source, uint32_t out[4])
+{
+	if (addr_is_any(source))
+		memset(out, 0, 16);
+	else
+		addr_to_16(source, out);
+}
+
+static struct pair *pair_find(struct sources *s, const struct addr *source,
+			      const struct addr *backend, bool add)
+{
+	uint16_t port = addr_port(backend);
+	uint32_t from[4], to[4];
+	struct pair **bucket;
+
+	source_to_16(source, from);
+	addr_to_16(backend, to);
+	bucket = &s->buckets[pair_hash(from, to, port)];
+	for (struct pair *p = *bucket; p; p = p->next)
+		if (pair_is(p, from, to, port))
+			return p;
+	return add ? pair_add(s, from, to, port, bucket) : NULL;
+}
+
+static bool port_is_taken(const struct sources *s, const struct pair *p, uint16_t port)
+{
+	uint32_t bit = (uint32_t)port - s->port_min;
+
+	return p->taken[bit / 8] & (1 << bit % 8);
+}
+
+static void port_set_taken(const struct sources *s, struct pair *p, uint16_t port, bool taken)
+{
+	uint32_t bit = (uint32_t)port - s->port_min;
+
+	if (taken)
+		p->taken[bit / 8] |= (uint8_t)(1 << bit % 8);
+	else
+		p->taken[bit / 8] &= (uint8_t) ~(1 << bit % 8);
+}
+
+static bool unused_take(const struct sources *s, struct pair *p, uint16_t *port)
+{
+	while (p->unused < range_len(s)) {
+		*port = (uint16_t)(s->port_min + p->unused++);
+		if (!port_is_taken(s, p, *port))
+			return true;
+	}
+	return false;
+}
+
+static bool pair_take(const struct sources *s, struct pair *p, uint32_t now_ms, uint16_t *port)
+{
+	/* Never-used ports first: the longest rest there is. */
+	if (!unused_take(s, p, port) && !rest_pop(&p->quarantine, now_ms, port) &&
+	    !rest_pop(&p->time_wait, now_ms, port))
+		return false;
+	port_set_taken(s, p, *port, true);
+	return true;
+}
+
+int sources_take(struct sources *s, const struct addr *source, const struct addr *backend,
+		 uint64_t now_ms, uint16_t *port, uint64_t *token)
+{
+	struct pair *p;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->lock);
+	p = pair_find(s, source, backend, true);
+	if (!p)
+		rc = -ENOMEM;
+	else if (!pair_take(s, p, (uint32_t)now_ms, port))
+		rc = -EADDRNOTAVAIL;
+	else
+		*token = (uint64_t)(p->index + 1) << 16 | *port;
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+/* Without memory for the queue the port stays taken: lost, but never used twice. */
+static bool pair_give(const struct sources *s, struct pair *p, uint16_t port, bool time_wait,
+		      uint64_t now_ms)
+{
+	struct rest_queue *q = time_wait ? &p->time_wait : &p->quarantine;
+	uint32_t rest_ms = time_wait ? SOURCE_TIME_WAIT_MS : s->quarantine_ms;
+
+	if (port < s->port_min || port > s->port_max || !port_is_taken(s, p, port))
+		return false;
+	if (rest_push(q, port, (uint32_t)now_ms + rest_ms))
+		port_set_taken(s, p, port, false);
+	return true;
+}
+
+void sources_give(struct sources *s, uint64_t token, bool time_wait, uint64_t now_ms)
+{
+	uint64_t index = token >> 16;
+
+	pthread_mutex_lock(&s->lock);
+	if (index >= 1 && index <= s->pairs_len)
+		pair_give(s, s->pairs[index - 1], (uint16_t)token, time_wait, now_ms);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool sources_mark(struct sources *s, const struct addr *source, const struct addr *backend,
+		  uint16_t port)
+{
+	bool marked = false;
+	struct pair *p;
+
+	if (port < s->port_min || port > s->port_max)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	p = pair_find(s, source, backend, true);
+	if (p && !port_is_taken(s, p, port)) {
+		port_set_taken(s, p, port, true);
+		marked = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return marked;
+}
+
+bool sources_end(struct sources *s, const struct addr *source, const struct addr *backend,
+		 uint16_t port, uint64_t now_ms)
+{
+	bool freed = false;
+	struct pair *p;
+
+	pthread_mutex_lock(&s->lock);
+	p = pair_find(s, source, backend, false);
+	if (p)
+		freed = pair_give(s, p, port, false, now_ms);
+	pthread_mutex_unlock(&s->lock);
+	return freed;
+}
