@@ -1,16 +1,219 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * life.h - holds after the beginning of a flow, and its end
+ * life.h - how a flow begins and ends
+ *
+ * It begins with holds. The entries are made while the first bytes are still
+ * ladon's to send, so what would overtake or repeat them is dropped and comes
+ * again: a pure ACK before .edge (HOLD_ACK), a segment before .edge (HOLD_SEQ).
+ * The tc egress program ends a hold; if it never does, LADON_HOLD_MS does.
+ *
+ * It ends in steps. E is the entry of the packet, T its twin:
+ *
+ *	FIN	E: FIN, and FIRST unless T has FIN; T: .edge = end of the FIN in
+ *		the numbers of T's sender, then PEER_FIN
+ *	ACK	of what came before .edge, E has PEER_FIN: E: DONE; when T is DONE
+ *		too: both CLOSED
+ *	RST	E: RESET; both CLOSED
+ *
+ * and CLOSED for the first time sends one event: the bit in the client's entry
+ * decides. Packets of a closed flow are translated as before (a last ACK may be
+ * lost, a FIN repeated), until user space has deleted the entries. A SYN without
+ * ACK is a new connection with the old port; it deletes them at once.
+ *
+ * .edge has two uses that meet when a FIN passes in the other direction of a hold.
+ * HOLD_ACK: .edge only grows, no ACK between its old and its new value can
+ * exist before the hold has ended, and the hold ends by its bit, so nothing
+ * waits for the FIN. HOLD_SEQ: sequence numbers and not acknowledgements; that hold
+ * is given up first.
+ *
+ * The order of things is that of the pipeline: life_admit() before translation
+ * refuses packets and changes nothing that a later drop could make untrue,
+ * life_follow() after it notes what passes.
  */
 #ifndef LADON_LIFE_H
 #define LADON_LIFE_H
 
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "ctx.h"
 #include "flow.h"
+#include "packet.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_events SEC(".maps");
+
+#define LIFE_HOLDS (LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ)
+
+/* Sequence numbers are compared on a circle: RFC 9293 section 3.4. */
+static __always_inline bool life_before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
+/*
+ * Lost when the ring is full: user space, which walks the table for idle flows,
+ * finds the entries CLOSED or misses them.
+ */
+static __noinline void life_event(const struct ladon_flow *client, const struct ladon_flow *back,
+				  __u32 type)
+{
+	struct ladon_event *event = bpf_ringbuf_reserve(&ladon_events, sizeof(*event), 0);
+
+	if (!event)
+		return;
+	flow_twin_key(back, &event->key);
+	event->type = type;
+	event->flow = *client;
+	event->back.packets = back->packets;
+	event->back.bytes = back->bytes;
+	event->reset = !!((client->state | back->state) & LADON_STATE_RESET);
+	event->by_client =
+		!!(client->state & (event->reset ? LADON_STATE_RESET : LADON_STATE_FIRST));
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* The client's direction of a pair, and the other one */
+static __always_inline void life_sides(struct ladon_flow *flow, struct ladon_flow *twin,
+				       struct ladon_flow **client, struct ladon_flow **back)
+{
+	bool to_client = flow->what & LADON_FLOW_TO_CLIENT;
+
+	*client = to_client ? twin : flow;
+	*back = to_client ? flow : twin;
+}
+
+static __always_inline void life_close(struct ladon_flow *flow, struct ladon_flow *twin)
+{
+	struct ladon_flow *client, *back;
+
+	life_sides(flow, twin, &client, &back);
+	__sync_fetch_and_or(&back->state, LADON_STATE_CLOSED);
+	if (__sync_fetch_and_or(&client->state, LADON_STATE_CLOSED) & LADON_STATE_CLOSED)
+		return;
+	life_event(client, back, LADON_EVENT_CLOSED);
+}
+
+static __noinline void life_fin(struct ladon_flow *flow, __u32 end)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+
+	__sync_fetch_and_or(&flow->state, LADON_STATE_FIN);
+	if (!twin || twin->state & LADON_STATE_DONE)
+		return;
+	__sync_fetch_and_and(&twin->state, ~LADON_STATE_HOLD_SEQ);
+	twin->edge = end;
+	if (!(__sync_fetch_and_or(&twin->state, LADON_STATE_PEER_FIN) &
+	      (LADON_STATE_FIN | LADON_STATE_PEER_FIN)))
+		__sync_fetch_and_or(&flow->state, LADON_STATE_FIRST);
+}
+
+static __noinline void life_done(struct ladon_flow *flow)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+
+	__sync_fetch_and_or(&flow->state, LADON_STATE_DONE);
+	if (twin && twin->state & LADON_STATE_DONE)
+		life_close(flow, twin);
+}
+
+static __noinline void life_reset(struct ladon_flow *flow)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+
+	if (!(flow->state & LADON_STATE_CLOSED))
+		__sync_fetch_and_or(&flow->state, LADON_STATE_RESET);
+	if (twin)
+		life_close(flow, twin);
+	else
+		__sync_fetch_and_or(&flow->state, LADON_STATE_CLOSED);
+}
+
+/**
+ * life_follow() - note what passes
+ * @pkt: flags and numbers as they arrived
+ */
+static __always_inline void life_follow(const struct packet *pkt, struct ladon_flow *flow,
+					__u32 now_ms)
+{
+	__u32 state = flow->state & (LADON_STATE_PEER_FIN | LADON_STATE_DONE);
+
+	flow->seen_ms = now_ms;
+	flow->packets++;
+	flow->bytes += pkt->len_bytes;
+
+	if (pkt->flags & TCP_RST) {
+		life_reset(flow);
+		return;
+	}
+	if (pkt->flags & TCP_FIN)
+		life_fin(flow, pkt->seq + flow->d_seq + pkt->payload_bytes + 1);
+	if (state == LADON_STATE_PEER_FIN && pkt->flags & TCP_ACK &&
+	    !life_before(pkt->ack, flow->edge))
+		life_done(flow);
+}
+
+/* A new connection with the addresses and ports of one that is over. */
+static __noinline void life_reopen(const struct ladon_flow_key *key, struct ladon_flow *flow)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_flow *client, *back;
+
+	if (twin) {
+		life_sides(flow, twin, &client, &back);
+		life_event(client, back, LADON_EVENT_REOPENED);
+	}
+	flow_delete(key, flow);
+}
+
+/* Is it to be kept back? Ends holds that are void. */
+static __always_inline enum ladon_reason life_held(const struct packet *pkt,
+						   struct ladon_flow *flow, __u32 now_ms)
+{
+	__u32 state = flow->state;
+
+	if ((__s32)(now_ms - flow->made_ms) > LADON_HOLD_MS) {
+		__sync_fetch_and_and(&flow->state, ~LIFE_HOLDS);
+		return LADON_REASON_NONE;
+	}
+	if (state & LADON_STATE_HOLD_ACK && packet_is_pure_ack(pkt) &&
+	    life_before(pkt->ack, flow->edge))
+		return LADON_REASON_HELD_ACK;
+	if (state & LADON_STATE_HOLD_SEQ && pkt->payload_bytes &&
+	    life_before(pkt->seq + flow->d_seq, flow->edge))
+		return LADON_REASON_HELD_DATA;
+	return LADON_REASON_NONE;
+}
+
+/**
+ * life_admit() - may this packet pass, as the flow stands?
+ *
+ * Return: VERDICT_CONTINUE, VERDICT_DROP (held), VERDICT_STACK (reopened: @flow is
+ * gone) or VERDICT_RESET (killed).
+ */
+static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_flow *flow,
+					       __u32 now_ms)
+{
+	__u32 state = flow->state;
+	enum ladon_reason held;
+
+	if (!(state & (LIFE_HOLDS | LADON_STATE_CLOSED | LADON_STATE_KILLED)))
+		return VERDICT_CONTINUE;
+	if (state & (LADON_STATE_CLOSED | LADON_STATE_KILLED) && packet_is_opening(pkt)) {
+		life_reopen(&pkt->key, flow);
+		return packet_end(pkt, VERDICT_STACK, LADON_REASON_REOPENED);
+	}
+	if (state & LADON_STATE_KILLED)
+		return packet_end(pkt, VERDICT_RESET, LADON_REASON_KILLED);
+	if (!(state & LIFE_HOLDS))
+		return VERDICT_CONTINUE;
+	held = life_held(pkt, flow, now_ms);
+	return held ? packet_end(pkt, VERDICT_DROP, held) : VERDICT_CONTINUE;
+}
 
 #endif

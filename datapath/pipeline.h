@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pipeline.h - a packet's way: parse, flow, translate, out
+ */
+#ifndef LADON_PIPELINE_H
+#define LADON_PIPELINE_H
+
+#include "ctx.h"
+#include "flow.h"
+#include "life.h"
+#include "out.h"
+#include "packet.h"
+#include "stray.h"
+#include "translate.h"
+
+/**
+ * pipeline() - decide about one packet, and translate it
+ * @pkt: zeroed by the caller
+ * @ifindex: on VERDICT_CONTINUE: where the packet, complete but for its MAC
+ *	addresses, goes
+ *
+ * Return: VERDICT_CONTINUE, or another one and pkt->why.
+ */
+static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u32 *ifindex)
+{
+	struct csum_delta d = {};
+	struct ladon_flow *flow = NULL;
+	enum verdict verdict;
+	__u32 now_ms;
+
+	ctx_pull(ctx, PACKET_HEADERS_MAX);
+	verdict = packet_parse(ctx, pkt);
+	if (pkt->has_key)
+		flow = flow_find(&pkt->key);
+	if (verdict != VERDICT_CONTINUE) /* the stack would answer a flow's with a RST */
+		return flow ? packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS) : verdict;
+	if (!flow)
+		return stray_check(ctx, pkt);
+
+	now_ms = flow_now_ms();
+	verdict = life_admit(pkt, flow, now_ms);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_age(pkt, &d);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = translate(pkt, flow, &d);
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+
+	life_follow(pkt, flow, now_ms);
+	*ifindex = flow->ifindex;
+	if (ctx_fix_csum(ctx, packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
+			 &d) < 0) /* last: ends the packet pointers */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
+	return VERDICT_CONTINUE;
+}
+
+#endif

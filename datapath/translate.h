@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * translate.h - rewrite one packet according to its flow
+ *
+ * Pure: bytes and a flow in, bytes and checksum deltas out. No maps, no clock,
+ * no helper but the loop. That is what lets the same lines run in tc, in a unit
+ * test and under a fuzzer.
+ *
+ * The kernel's own senders, and most others, know two layouts of options on an
+ * established connection: NOP NOP TS, and after it, or alone, NOP NOP SACK.
+ * Those are rewritten in line, word by word. All else takes a walk from option
+ * to option by bpf_loop(): an ordinary loop has more paths than the verifier
+ * follows before it gives up (a million instructions; Linux 6.18 too).
+ */
+#ifndef LADON_TRANSLATE_H
+#define LADON_TRANSLATE_H
+
+#include "abi.h"
+#include "bytes.h"
+#include "csum.h"
+#include "ctx.h"
+#include "packet.h"
+
+/* RFC 9293 section 3.2, RFC 2018 section 3, RFC 7323 section 3.2 */
+enum {
+	OPTION_END = 0,
+	OPTION_NOP = 1,
+	OPTION_SACK = 5,
+	OPTION_TS = 8,
+
+	OPTION_TS_BYTES = 10,
+	OPTION_SACK_BYTES = 2, /* and 8 for each block */
+	OPTIONS_BYTES_MAX = 40,
+};
+
+#define OPTION_NOP_NOP_TS   0x0101080a
+#define OPTION_NOP_NOP_SACK 0x01010500 /* the last byte is the length */
+
+/* RFC 3168 section 5: the two bits in the IP header */
+#define IP_ECN 3
+
+/** translate_window() - the window field, from one leg's scale to the other's */
+static __always_inline __u32 translate_window(__u32 window, const struct ladon_flow *flow)
+{
+	__u32 out = (window << flow->wscale_in) >> flow->wscale_out;
+
+	if (out > 65535)
+		return 65535;
+	return out || !window ? out : 1; /* 0 would stop the sender */
+}
+
+static __always_inline void translate_word(word32_t *word, __u32 add, __u64 *delta)
+{
+	__be32 from = *word;
+	__be32 to = bytes_add32(from, add);
+
+	csum_change32(delta, from, to);
+	*word = to;
+}
+
+/* The walk over options of any layout. @pos: from the first option on */
+struct option_walk {
+	__u8 *options;
+	const void *end;
+	const struct ladon_flow *flow;
+	__u64 delta;
+	__u32 len_bytes;
+	__u32 pos;
+	__u32 has_ack;
+	__u32 malformed;
+};
+
+/* Add to a word at any offset. The options begin at an even one. */
+static __always_inline void option_add32(struct option_walk *w, __u32 offset, __u32 add)
+{
+	__u8 *p = w->options + offset;
+	__be32 from, to;
+
+	if ((const void *)(p + 4) > w->end)
+		return;
+	from = bytes_load32(p);
+	to = bytes_add32(from, add);
+	csum_change32_at(&w->delta, offset, from, to);
+	bytes_store32(p, to);
+}
+
+static __always_inline void option_blank(struct option_walk *w, __u32 offset, __u32 len_bytes)
+{
+	__u32 i;
+
+	for (i = 0; i < OPTIONS_BYTES_MAX; i++) {
+		__u8 *p = w->options + offset + i;
+
+		if (i >= len_bytes || (const void *)(p + 1) > w->end)
+			return;
+		csum_change8_at(&w->delta, offset + i, *p, OPTION_NOP);
+		*p = OPTION_NOP;
+	}
+}
+
+static __always_inline void option_ts(struct option_walk *w, __u32 offset)
+{
+	if (w->flow->what & LADON_FLOW_NO_TS) {
+		option_blank(w, offset, OPTION_TS_BYTES);
+		return;
+	}
+	if (!(w->flow->what & LADON_FLOW_TS))
+		return;
+	option_add32(w, offset + 2, w->flow->d_tsval);
+	if (w->has_ack)
+		option_add32(w, offset + 6, w->flow->d_tsecr);
+}
+
+static __always_inline void option_sack(struct option_walk *w, __u32 offset, __u32 len_bytes)
+{
+	__u32 edge;
+
+	if (w->flow->what & LADON_FLOW_NO_SACK) {
+		option_blank(w, offset, len_bytes);
+		return;
+	}
+	for (edge = OPTION_SACK_BYTES; edge < OPTIONS_BYTES_MAX && edge < len_bytes; edge += 4)
+		option_add32(w, offset + edge, w->flow->d_ack);
+}
+
+/* One option. Return: 1 after the last one. */
+static long option_step(__u32 index, void *arg)
+{
+	struct option_walk *w = arg;
+	__u32 pos = w->pos & 63; /* below 40: this says so to the verifier */
+	const __u8 *p = w->options + pos;
+	__u32 len_bytes;
+
+	(void)index;
+	if (pos >= w->len_bytes || (const void *)(p + 1) > w->end || *p == OPTION_END)
+		return 1;
+	if (*p == OPTION_NOP) {
+		w->pos = pos + 1;
+		return 0;
+	}
+	w->malformed = 1; /* until its length is known to be right */
+	if (pos + 2 > w->len_bytes || (const void *)(p + 2) > w->end)
+		return 1;
+	len_bytes = p[1];
+	if (len_bytes < 2 || pos + len_bytes > w->len_bytes)
+		return 1;
+	w->malformed = 0;
+
+	/* Other lengths of these two are not options that anybody obeys. */
+	if (*p == OPTION_TS && len_bytes == OPTION_TS_BYTES)
+		option_ts(w, pos);
+	else if (*p == OPTION_SACK && len_bytes % 8 == OPTION_SACK_BYTES)
+		option_sack(w, pos, len_bytes);
+	w->pos = pos + len_bytes;
+	return 0;
+}
+
+/*
+ * Options of any layout. Return: false: malformed; some of them may have been
+ * translated already, and the packet is good for nothing.
+ */
+static __always_inline bool translate_any_options(struct packet *pkt, const struct ladon_flow *flow,
+						  __u64 *delta)
+{
+	struct option_walk w = {
+		.options = (__u8 *)(pkt->tcp + 1),
+		.end = pkt->end,
+		.flow = flow,
+		.len_bytes = pkt->options_bytes,
+		.has_ack = pkt->flags & TCP_ACK,
+	};
+
+	ctx_loop(OPTIONS_BYTES_MAX, option_step, &w);
+	*delta += w.delta; /* never compared: the verifier would follow every value */
+	return !w.malformed;
+}
+
+/*
+ * How many SACK blocks a word announces that is to be NOP NOP SACK, with that
+ * many words left behind it and nothing else; 0 if it does not.
+ */
+static __always_inline __u32 options_sack_blocks(__be32 word, __u32 words_left)
+{
+	__u32 blocks = words_left / 2;
+
+	if (words_left & 1 || blocks > 4 ||
+	    word != bpf_htonl(OPTION_NOP_NOP_SACK | (OPTION_SACK_BYTES + blocks * 8)))
+		return 0;
+	return blocks;
+}
+
+/*
+ * The two usual layouts.
+ *
+ * Return: false: it is another one, and nothing was changed.
+ */
+static __always_inline bool translate_usual_options(struct packet *pkt,
+						    const struct ladon_flow *flow, __u64 *delta)
+{
+	__u32 words = pkt->options_bytes / 4;
+	word32_t *ts = (void *)(pkt->tcp + 1);
+	word32_t *sack = ts;
+	__u32 i;
+
+	if ((void *)(ts + 3) > pkt->end)
+		return false;
+	if (words >= 3 && ts[0] == bpf_htonl(OPTION_NOP_NOP_TS)) {
+		sack += 3;
+		words -= 3;
+	}
+	if (words) {
+		if ((void *)(sack + 1) > pkt->end || !options_sack_blocks(sack[0], words - 1))
+			return false;
+		for (i = 1; i < words && i <= 8; i++) {
+			if ((void *)(sack + i + 1) > pkt->end)
+				break; /* never: packet_parse() saw all of the header */
+			translate_word(sack + i, flow->d_ack, delta);
+		}
+	}
+	if (sack != ts && flow->what & LADON_FLOW_TS) {
+		translate_word(ts + 1, flow->d_tsval, delta);
+		if (pkt->flags & TCP_ACK)
+			translate_word(ts + 2, flow->d_tsecr, delta);
+	}
+	return true;
+}
+
+static __always_inline bool translate_options(struct packet *pkt, const struct ladon_flow *flow,
+					      __u64 *delta)
+{
+	if (!pkt->options_bytes)
+		return true;
+	if (!(flow->what & (LADON_FLOW_NO_TS | LADON_FLOW_NO_SACK)) &&
+	    translate_usual_options(pkt, flow, delta))
+		return true;
+	return translate_any_options(pkt, flow, delta);
+}
+
+static __always_inline void translate_ip4(struct packet *pkt, const struct ladon_flow *flow,
+					  struct csum_delta *d)
+{
+	struct iphdr *ip = pkt->ip4;
+	word16_t *version_tos = (void *)ip;
+	__be16 from = *version_tos;
+
+	csum_change32(&d->addrs, ip->saddr, flow->saddr[3]);
+	csum_change32(&d->addrs, ip->daddr, flow->daddr[3]);
+	ip->saddr = flow->saddr[3];
+	ip->daddr = flow->daddr[3];
+	if (flow->what & LADON_FLOW_NO_ECN) {
+		*version_tos = from & bpf_htons(~IP_ECN);
+		csum_change16(&d->ip, from, *version_tos);
+	}
+	ip->check = csum_mend(ip->check, d->addrs + d->ip);
+}
+
+static __always_inline void translate_ip6(struct packet *pkt, const struct ladon_flow *flow,
+					  struct csum_delta *d)
+{
+	word32_t *version_class = (void *)pkt->ip6;
+	word32_t *saddr = (void *)&pkt->ip6->saddr;
+	word32_t *daddr = (void *)&pkt->ip6->daddr;
+	__be32 from = *version_class;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		csum_change32(&d->addrs, saddr[i], flow->saddr[i]);
+		csum_change32(&d->addrs, daddr[i], flow->daddr[i]);
+		saddr[i] = flow->saddr[i];
+		daddr[i] = flow->daddr[i];
+	}
+	if (flow->what & LADON_FLOW_NO_ECN) {
+		*version_class = from & bpf_htonl(~(IP_ECN << 20)); /* RFC 8200 section 3 */
+		csum_change32(&d->ip, from, *version_class);
+	}
+}
+
+/* The word that ends with the window: header length, control bits, window. */
+static __always_inline void translate_window_word(word32_t *word, const struct packet *pkt,
+						  const struct ladon_flow *flow, __u64 *delta)
+{
+	__be32 from = *word;
+	__u32 to = bpf_ntohl(from);
+
+	if (!(pkt->flags & TCP_SYN)) /* a SYN's is not scaled: RFC 7323 section 2.2 */
+		to = (to & 0xffff0000) | translate_window(to & 0xffff, flow);
+	if (flow->what & LADON_FLOW_NO_ECN)
+		to &= ~((TCP_ECE | TCP_CWR) << 16);
+	*word = bpf_htonl(to);
+	csum_change32(delta, from, *word);
+}
+
+static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon_flow *flow,
+					  struct csum_delta *d)
+{
+	const word32_t *ports = (const void *)&flow->sport;
+	word32_t *tcp = (void *)pkt->tcp;
+
+	csum_change32(&d->rest, tcp[0], *ports);
+	tcp[0] = *ports;
+	translate_word(tcp + 1, flow->d_seq, &d->rest);
+	if (pkt->flags & TCP_ACK)
+		translate_word(tcp + 2, flow->d_ack, &d->rest);
+	translate_window_word(tcp + 3, pkt, flow, &d->rest);
+	return translate_options(pkt, flow, &d->rest);
+}
+
+/**
+ * translate() - everything in a packet but its TTL and its TCP checksum
+ * @pkt: from packet_parse(), which must have said VERDICT_CONTINUE
+ * @flow: the packet's, of the same family
+ * @d: .ip may hold what was changed in the IP header before; IPv4's header
+ *	checksum is mended here with it. What is to be done to the TCP checksum
+ *	is added to .addrs and .rest: give it to ctx_fix_csum()
+ *
+ * Sequence and acknowledgement numbers are moved in every segment, RSTs too;
+ * where the ACK bit is off, acknowledgement number and TSecr mean nothing (RFC
+ * 7323 section 3.2) and are left alone.
+ *
+ * Return: VERDICT_CONTINUE, or VERDICT_DROP when the options are malformed; then
+ * the packet is half translated.
+ */
+static __always_inline enum verdict translate(struct packet *pkt, const struct ladon_flow *flow,
+					      struct csum_delta *d)
+{
+	if (pkt->is_ip6)
+		translate_ip6(pkt, flow, d);
+	else
+		translate_ip4(pkt, flow, d);
+	if (!translate_tcp(pkt, flow, d))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	return VERDICT_CONTINUE;
+}
+
+#endif
