@@ -25,6 +25,7 @@ FULL = (("memory",),
 QUICK = (("round_trip", "connections", "bulk_mtu"),)
 QUICK_SUBJECTS = ("forward", "ladon", "haproxy")
 QUICK_SECONDS = 45  # no round begins that would not end by then
+SECONDS_MAX = 20  # all loads of a turn fit into cases.TURN_SECONDS
 BUSY_MAX = 0.1  # of the machine, before the start, without a warning
 
 
@@ -50,7 +51,8 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the main figures, as JSON lines")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N",
+                        choices=range(1, 101))
     parser.add_argument("--seconds", type=float, metavar="S", help="of each load (2; quick: 0.8)")
     parser.add_argument("--subjects", type=words_of(SUBJECTS), metavar="A,B")
     parser.add_argument("--tls", action="store_true", help="route by the name in a ClientHello")
@@ -58,6 +60,8 @@ def parse():
     arguments.subjects = arguments.subjects or (QUICK_SUBJECTS if arguments.quick else [*SUBJECTS])
     arguments.turns = QUICK if arguments.quick else FULL
     arguments.seconds = arguments.seconds or (0.8 if arguments.quick else 2)
+    if not 0.1 <= arguments.seconds <= SECONDS_MAX:
+        parser.error(f"--seconds: 0.1 to {SECONDS_MAX}")
     return arguments
 
 

@@ -118,7 +118,7 @@ def bulk_gso(turn):
 
 
 def bulk_mtu(turn):
-    """Download in MTU-sized packets, and what a gigabyte of them costs. They stay so: comes last."""
+    """Download in MTU-sized packets, which stay so (it comes last), and what a gigabyte costs."""
     turn.segment_to_mtu()
     got = turn.load("bulk", n=BULK_CONNECTIONS)
     return {"bulk_mtu": _gbits(got), "busy_per_gb": got["busy_s"] / (got["bytes"] / GB)}
@@ -143,8 +143,10 @@ def round_trip(turn):
 def connections(turn):
     """Connect, 64 bytes there and back, close; as many as go, and what one costs."""
     got = turn.load("connect", n=PARALLEL)
+    if not got["connections"]:
+        raise RuntimeError(f"none of {got['errors']} connections worked")
     return {"connections": got["connections"] / got["seconds"], "errors": got["errors"],
-            "busy_per_connection": got["busy_s"] * 1e6 / max(got["connections"], 1)}
+            "busy_per_connection": got["busy_s"] * 1e6 / got["connections"]}
 
 
 def memory(turn):
@@ -165,7 +167,7 @@ def handoff(turn):
 
 
 def translate():
-    """ns per packet of the tc program in a test run, as its own test prints it; None if it cannot."""
+    """ns per packet of the tc program in a test run, as its test prints it; None if it cannot."""
     try:
         done = subprocess.run([TEST_RUN], capture_output=True, text=True, timeout=60)
     except OSError:
@@ -175,7 +177,7 @@ def translate():
 
 
 def _memory_used(turn):
-    """Bytes: of the processes in the gateway's namespace, and of the kernel's objects on this machine."""
+    """Bytes: of the processes in the gateway's namespace, and of the machine's kernel objects."""
     kib = _kib("/proc/meminfo")
     used = sum(kib[name] for name in KERNEL_MEMORY)
     for pid in run("ip", "netns", "pids", turn.net.gateway.name).split():

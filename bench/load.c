@@ -104,14 +104,18 @@ static bool window_holds(struct window *w, uint64_t now)
 	return true;
 }
 
-/* window_close() - print how long it was and how much CPU the machine used in it */
+/* window_close() - print how long it was and how much CPU the machine used in it,
+ * zeros if the load gave up before it began
+ */
 static void window_close(const struct window *w)
 {
-	double seconds = (double)(now_ns() - w->begins) / 1e9;
-	double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+	double seconds = 0, busy_s = 0;
 
-	printf("\"seconds\": %.4f, \"busy_s\": %.4f", seconds,
-	       seconds * cpus - (cpu_idle_s() - w->idle_s));
+	if (w->open) {
+		seconds = (double)(now_ns() - w->begins) / 1e9;
+		busy_s = seconds * (double)sysconf(_SC_NPROCESSORS_ONLN) - cpu_idle_s() + w->idle_s;
+	}
+	printf("\"seconds\": %.4f, \"busy_s\": %.4f", seconds, busy_s);
 }
 
 /* ---- what a client says first ---- */
@@ -194,6 +198,16 @@ static int dial(const struct addr *to, const struct first *first)
 	if (send(fd, first->bytes, first->len, MSG_NOSIGNAL) != (ssize_t)first->len)
 		die("send");
 	return TAKE_FD(fd);
+}
+
+/* hear() - recv(2) where the end of the stream is an error too */
+static ssize_t hear(int fd, void *out, size_t len, int flags)
+{
+	ssize_t n = recv(fd, out, len, flags);
+
+	if (n == 0)
+		errno = ECONNRESET;
+	return n ? n : -1;
 }
 
 static int epoll_new(void)
@@ -370,11 +384,9 @@ static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls
 
 		for (int i = 0; i < ready; i++) {
 			ssize_t got =
-				recv((int)events[i].data.u32, chunk, sizeof(chunk), MSG_DONTWAIT);
+				hear((int)events[i].data.u32, chunk, sizeof(chunk), MSG_DONTWAIT);
 
-			if (got == 0)
-				errno = ECONNRESET;
-			if (got == 0 || (got < 0 && errno != EAGAIN))
+			if (got < 0 && errno != EAGAIN)
 				die("recv");
 			bytes += counts && got > 0 ? (uint64_t)got : 0;
 		}
@@ -408,11 +420,11 @@ static void ping(const struct addr *to, double seconds, bool tls)
 		die("memory");
 	first_init(&first, 'e', tls);
 	fd = dial(to, &first);
-	if (recv(fd, echo, sizeof(echo), MSG_WAITALL) != sizeof(echo))
+	if (hear(fd, echo, sizeof(echo), MSG_WAITALL) != sizeof(echo))
 		die("recv");
 	while ((sent = now_ns()) < window.ends && n < SAMPLES_MAX) {
 		byte++;
-		if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || recv(fd, echo, 1, 0) != 1)
+		if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || hear(fd, echo, 1, 0) != 1)
 			die("round trip");
 		if (echo[0] != byte) {
 			errno = EBADMSG;
@@ -522,16 +534,17 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 			slot_end(b, s, false);
 		return;
 	}
-	n = recv(s->fd, echo, REQUEST_LEN - s->got, 0);
-	if (n < 0 && errno == EAGAIN)
-		return;
-	if (n <= 0 || memcmp(echo, s->request + s->got, (size_t)n) != 0) {
-		slot_end(b, s, false);
-		return;
+	while (s->got < REQUEST_LEN) { /* edges are told once: to the end */
+		n = hear(s->fd, echo, REQUEST_LEN - s->got, 0);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 || memcmp(echo, s->request + s->got, (size_t)n) != 0) {
+			slot_end(b, s, false);
+			return;
+		}
+		s->got += (size_t)n;
 	}
-	s->got += (size_t)n;
-	if (s->got == REQUEST_LEN)
-		slot_end(b, s, true);
+	slot_end(b, s, true);
 }
 
 /* burst_sweep() - end what makes no progress. Return: slots in use */

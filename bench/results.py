@@ -53,11 +53,12 @@ class Results:
 
     def value(self, figure, subject):
         """The median of the rounds and their spread, or None if there are none."""
-        values = []
-        for i, measured in enumerate(self.rounds[subject]):
-            ends = self.rounds["direct"][i] if figure.net_of_direct else {figure.raw: 0}
-            if figure.raw in measured and figure.raw in ends:
-                values.append(measured[figure.raw] - ends[figure.raw])
+        rounds = self.rounds[subject]
+        ends = [{figure.raw: 0}] * len(rounds)
+        if figure.net_of_direct:
+            ends = self.rounds.get("direct", [])
+        values = [measured[figure.raw] - alone[figure.raw] for measured, alone in zip(rounds, ends)
+                  if figure.raw in measured and figure.raw in alone]
         if not values:
             return None
         return Value(statistics.median(values), min(values), max(values), len(values))

@@ -122,9 +122,10 @@ class Ladon(Subject):
     def trouble(self):
         count = self.daemon.connections()
         wrong = "relayed" if self.handoff else "handed_off"
-        if count[wrong]:
-            return f"{count[wrong]} of {count['accepted']} connections were {wrong.replace('_', ' ')}"
-        return None
+        if not count[wrong]:
+            return None
+        reasons = ", ".join(self.daemon.reasons())
+        return f"{count[wrong]} of {count['accepted']} connections {wrong}: {reasons}"
 
 
 class Relay(Ladon):
