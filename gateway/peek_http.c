@@ -140,7 +140,7 @@ static struct span line_next(struct span *head)
 	return line;
 }
 
-/* "[2001:db8::1]" at the beginning of @s; neither zones nor RFC 3986's IPvFuture */
+/* "[2001:db8::1]" at the beginning of @s, without NULs; neither zones nor RFC 3986's IPvFuture */
 static bool literal_parse(struct span *s, struct hello *out)
 {
 	char text[INET6_ADDRSTRLEN];
@@ -149,7 +149,7 @@ static bool literal_parse(struct span *s, struct hello *out)
 
 	span_skip(s, 1);
 	literal = span_cut(s, "]");
-	if (!s->len || literal.len >= sizeof(text) || span_find(literal, '\0'))
+	if (!s->len || literal.len >= sizeof(text))
 		return false;
 	span_skip(s, 1);
 	for (size_t i = 0; i < literal.len; i++)
@@ -161,7 +161,7 @@ static bool literal_parse(struct span *s, struct hello *out)
 	return true;
 }
 
-/* uri-host [":" port], RFC 9110 section 7.2; with user information it is malformed */
+/* uri-host [":" port], RFC 9110 section 7.2, without NULs; with user information it is malformed */
 static bool authority_parse(struct span s, struct hello *out)
 {
 	if (s.len && *s.at == '[') {

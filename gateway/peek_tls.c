@@ -30,7 +30,8 @@ enum {
 	MESSAGE_HEADER = 4, /* type, 24-bit length */
 	/* Version, random, no session id, one cipher suite, one compression method. */
 	MESSAGE_MIN = 2 + 32 + 1 + (2 + 2) + (1 + 1),
-	MESSAGE_MAX = PEEK_BYTES_MAX - RECORD_HEADER - MESSAGE_HEADER,
+	/* One so long is in two records at least. */
+	MESSAGE_MAX = PEEK_BYTES_MAX - 2 * RECORD_HEADER - MESSAGE_HEADER,
 	SESSION_ID_MAX = 32,
 };
 
@@ -341,10 +342,12 @@ enum peek_answer peek_tls(const uint8_t *bytes, size_t len, struct hello *out)
 	enum peek_answer answer;
 	uint8_t alert;
 
+	if (!len)
+		return PEEK_MORE;
 	if (len > PEEK_BYTES_MAX)
 		len = PEEK_BYTES_MAX;
 	/* An SSL 2.0 hello, which begins with 0x80, is none of ours either. */
-	if ((len > 0 && bytes[0] != RECORD_HANDSHAKE) || (len > 1 && bytes[1] != RECORD_MAJOR))
+	if (bytes[0] != RECORD_HANDSHAKE || (len > 1 && bytes[1] != RECORD_MAJOR))
 		return PEEK_OTHER;
 
 	answer = message_find(bytes, len, out);
