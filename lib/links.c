@@ -45,19 +45,35 @@ static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog_fd, .priority = TC_PRIORITY,
 		    .handle = TC_HANDLE, .flags = BPF_TC_F_REPLACE);
+
+	return bpf_tc_attach(&hook, &opts);
+}
+
+/* Egress first: from the first packet that is translated, our sockets keep quiet. */
+static int programs_attach(const struct ladon *ladon, int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	libbpf_print_fn_t printer = libbpf_set_print(NULL); /* it would print EEXIST */
 	int rc = bpf_tc_hook_create(&hook);
 
-	if (rc < 0 && rc != -EEXIST)
-		return rc;
-	return bpf_tc_attach(&hook, &opts);
+	if (rc == 0 || rc == -EEXIST)
+		rc = point_attach(ifindex, BPF_TC_EGRESS, ladon->egress_fd);
+	if (rc == 0)
+		rc = point_attach(ifindex, BPF_TC_INGRESS, ladon->ingress_fd);
+	libbpf_set_print(printer);
+	return rc;
 }
 
 static int point_detach(int ifindex, enum bpf_tc_attach_point point)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .priority = TC_PRIORITY, .handle = TC_HANDLE);
+	libbpf_print_fn_t printer = libbpf_set_print(NULL);
+	int rc = bpf_tc_detach(&hook, &opts);
 
-	return bpf_tc_detach(&hook, &opts);
+	libbpf_set_print(printer);
+	return rc;
 }
 
 static struct link *link_find(struct links *links, int ifindex)
@@ -75,9 +91,7 @@ static int link_attach(struct links *links, int ifindex, const char *name)
 	uint8_t one = 1;
 	int rc;
 
-	rc = point_attach(ifindex, BPF_TC_EGRESS, ladon->egress_fd);
-	if (rc == 0)
-		rc = point_attach(ifindex, BPF_TC_INGRESS, ladon->ingress_fd);
+	rc = programs_attach(ladon, ifindex);
 	if (rc == 0)
 		rc = bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &one, BPF_ANY);
 	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
