@@ -2,43 +2,40 @@
 /*
  * config.c - what ladon.yaml says, checked
  *
- * Top to bottom: lists of what was seen, names and addresses, pools, routes,
- * listeners, the file as a whole. Pools are read before listeners, wherever
- * they stand in the file, so that a route finds its pool at once. Everything
- * that is allocated hangs on the struct config right away: whoever fails just
- * returns, and config_free() takes it all.
+ * Top to bottom: what was seen before, pools, routes, listeners, the file as a
+ * whole. Single values are read by config_value.c and config_node.c.
+ *
+ * Pools are read before listeners, wherever they stand in the file, so that a
+ * route finds its pool at once. Everything that is allocated hangs on the
+ * struct config right away: whoever fails just returns, and config_free()
+ * takes it all.
  */
 #include "config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "../base/own.h"
 #include "config_node.h"
-#include "peek.h"
+#include "config_value.h"
 
-#define FILE_BYTES_MAX	(16 * 1024 * 1024)
-#define CONTROL_DEFAULT "/run/ladon/control"
-#define FLOWS_DEFAULT	65536
-#define FLOWS_MAX	(1 << 24)
-#define WORKERS_MAX	1024
-#define FIRST_BYTES_MS	10000
-#define CONNECT_MS	5000
-#define IDLE_MS		(2 * 3600 * 1000)
-#define NAME_MAX_BYTES	253 /* RFC 1035 section 2.3.4, as text without the last dot */
-#define LABEL_MAX_BYTES 63
-#define ALPN_MAX_BYTES	255   /* RFC 7301 section 3.1 */
-#define MSS_MIN		88    /* TCP_MIN_MSS and MAX_TCP_WINDOW: what TCP_MAXSEG accepts, */
-#define MSS_MAX		32767 /* net/ipv4/tcp.c */
+#define FILE_BYTES_MAX	  (16 * 1024 * 1024)
+#define CONTROL_DEFAULT	  "/run/ladon/control"
+#define CONTROL_BYTES_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define FLOWS_DEFAULT	  65536
+#define FLOWS_MAX	  (1 << 24)
+#define WORKERS_MAX	  1024
+#define FIRST_BYTES_MS	  10000
+#define CONNECT_MS	  5000
+#define IDLE_MS		  (2 * 3600 * 1000)
+#define MSS_MIN		  88	/* TCP_MIN_MSS and MAX_TCP_WINDOW: what TCP_MAXSEG accepts, */
+#define MSS_MAX		  32767 /* net/ipv4/tcp.c */
 
 /* What is known while a file is read, and not after. The trees are tsearch(3)'s, of struct seen. */
 struct reading {
@@ -102,176 +99,7 @@ static void *array_add(void *array, unsigned int *len, size_t size)
 	return memset(items + (*len)++ * size, 0, size);
 }
 
-static int text_copy(const char *text, char **out)
-{
-	*out = strdup(text);
-	return *out ? 0 : -ENOMEM;
-}
-
-/* ---- names and addresses ---- */
-
-static bool all_of(const char *text, int (*is)(int))
-{
-	while (*text && is((unsigned char)*text))
-		text++;
-	return !*text;
-}
-
-static const char *label_fault(const char *label, size_t len)
-{
-	if (len == 0)
-		return "a name neither begins nor ends with a dot, nor has two in a row";
-	if (len > LABEL_MAX_BYTES)
-		return "between two dots there are at most 63 characters";
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
-			return "a name has letters, digits, '-' and '_' between its dots (other "
-			       "scripts as xn--...), no scheme, port or path";
-	return NULL;
-}
-
-/* Return: what a name is to look like, or NULL if it does. */
-static const char *name_fault(const char *name)
-{
-	if (strlen(name) > NAME_MAX_BYTES)
-		return "a name has at most 253 characters";
-	for (;;) {
-		size_t len = strcspn(name, ".");
-		const char *fault = label_fault(name, len);
-
-		if (fault || !name[len])
-			return fault;
-		name += len + 1;
-	}
-}
-
-static const char *pattern_fault(const char *name)
-{
-	if (strcmp(name, "*") == 0)
-		return NULL;
-	if (strncmp(name, "*.", 2) == 0)
-		name += 2;
-	if (strchr(name, '*'))
-		return "a \"*\" stands alone or for what comes first, as in \"*.example.org\"";
-	return name_fault(name);
-}
-
-static int pattern_read(const struct node *node, char **out)
-{
-	const char *text, *fault;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	fault = pattern_fault(text);
-	if (fault)
-		return node_fail(node, "\"%.80s\" will not do; %s", text, fault);
-	rc = text_copy(text, out);
-	for (char *c = *out; c && *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	return rc;
-}
-
-/* One text for whoever forgot a port or brackets; @other is for everything else. */
-static int address_fail(const struct node *node, const char *text, const char *other)
-{
-	struct addr a;
-
-	if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
-		return node_fail(node, "\"%s\" has no port; write \"%s:443\"", text, text);
-	if (addr_parse_host(text, 0, &a) == 0)
-		return node_fail(node,
-				 "\"%.80s\" will not do; IPv6 is written in brackets and with "
-				 "a port, as in \"[2001:db8::1]:443\"",
-				 text);
-	return node_fail(node, "\"%.80s\" will not do; %s", text, other);
-}
-
-static int listen_read(const struct node *node, struct addr *out)
-{
-	static const char other[] = "it takes an address and a port, as in \"0.0.0.0:443\" or "
-				    "\"[::]:443\"";
-	const char *text;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	if (addr_parse(text, out) < 0 || addr_port(out) == 0)
-		return address_fail(node, text, other);
-	return 0;
-}
-
-static int source_read(const struct node *node, struct addr *out)
-{
-	const char *text;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	if (addr_parse_host(text, 0, out) < 0 || addr_is_any(out))
-		return node_fail(node,
-				 "\"%.80s\" will not do; it takes an address of this host "
-				 "without a port, as in 192.0.2.1 or 2001:db8::1",
-				 text);
-	return 0;
-}
-
 /* ---- pools ---- */
-
-/*
- * A name whose last label is a number is an IPv4 address that went wrong:
- * getaddrinfo(3) would take 10.0.2 for 10.0.0.2.
- */
-static bool looks_numeric(const char *host)
-{
-	const char *dot = strrchr(host, '.');
-
-	return all_of(dot ? dot + 1 : host, isdigit);
-}
-
-static int backend_read_name(const struct node *node, struct config_backend *backend)
-{
-	static const char other[] = "it takes an address or a name, and a port, as in "
-				    "\"10.0.2.2:443\", \"[2001:db8::1]:443\" or "
-				    "\"www.example.org:443\"";
-	const char *port = strrchr(backend->text, ':');
-	unsigned long number =
-		port && isdigit((unsigned char)port[1]) ? strtoul(port + 1, NULL, 10) : 0;
-	const char *fault;
-
-	if (!port || number < 1 || number > UINT16_MAX || !all_of(port + 1, isdigit))
-		return address_fail(node, backend->text, other);
-	backend->host = strndup(backend->text, (size_t)(port - backend->text));
-	if (!backend->host)
-		return -ENOMEM;
-	if (!*backend->host || strpbrk(backend->host, ":[]") || looks_numeric(backend->host))
-		return address_fail(node, backend->text, other);
-	fault = name_fault(backend->host);
-	if (fault)
-		return node_fail(node, "\"%.80s\" will not do; %s", backend->text, fault);
-	backend->port = (uint16_t)number;
-	return 0;
-}
-
-static int backend_read(const struct node *node, struct config_backend *backend)
-{
-	const char *text;
-	int rc = node_text(node, &text);
-
-	if (rc == 0)
-		rc = text_copy(text, &backend->text);
-	if (rc < 0)
-		return rc;
-	if (addr_parse(text, &backend->addr) < 0)
-		return backend_read_name(node, backend);
-	backend->port = addr_port(&backend->addr);
-	if (backend->port == 0 || addr_is_any(&backend->addr))
-		return node_fail(node,
-				 "\"%s\" cannot be connected to; it takes the address and "
-				 "the port of a backend",
-				 text);
-	return 0;
-}
 
 static int backends_read(const struct node *node, struct config_pool *pool)
 {
@@ -288,7 +116,7 @@ static int backends_read(const struct node *node, struct config_pool *pool)
 
 		node_item(node, i, &item);
 		backend = array_add(&pool->backends, &pool->backends_len, sizeof(*backend));
-		rc = backend ? backend_read(&item, backend) : -ENOMEM;
+		rc = backend ? value_backend(&item, backend) : -ENOMEM;
 	}
 	return rc;
 }
@@ -319,29 +147,19 @@ static int policy_read(const struct node *node, enum pool_policy *out)
 static int pool_name_read(struct reading *r, const struct node *node, struct config_pool *pool)
 {
 	const struct seen *former;
-	const char *text;
 	int rc;
 
 	if (!node->yaml)
 		return node_fail(node, "is missing; routes find the pool by its name");
-	rc = node_text(node, &text);
+	rc = value_label(node, &pool->name);
 	if (rc < 0)
 		return rc;
-	if (label_fault(text, strlen(text)))
-		return node_fail(node,
-				 "\"%.80s\" will not do; a pool's name has up to 63 letters, "
-				 "digits, '-' and '_'",
-				 text);
-	former = seen_find(&r->pools, text);
+	former = seen_find(&r->pools, pool->name);
 	if (former)
 		return node_fail(node,
-				 "a pool in line %u is named \"%s\" already; rename one of "
-				 "them",
-				 former->line, text);
-	rc = text_copy(text, &pool->name);
-	if (rc < 0)
-		return rc;
-	return seen_add(&r->pools, text, r->config->pools_len - 1, node->line);
+				 "a pool in line %u is named \"%s\" already; rename one of them",
+				 former->line, pool->name);
+	return seen_add(&r->pools, pool->name, r->config->pools_len - 1, node->line);
 }
 
 static int pool_read(struct reading *r, const struct node *node)
@@ -424,37 +242,6 @@ static int pool_ref_read(const struct reading *r, const struct node *node, unsig
 	return 0;
 }
 
-static int alpn_read(const struct node *node, char **out)
-{
-	const char *text;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	if (strlen(text) > ALPN_MAX_BYTES || !all_of(text, isgraph))
-		return node_fail(node,
-				 "\"%.80s\" will not do; it takes an ALPN protocol, such as "
-				 "h2 or http/1.1",
-				 text);
-	return text_copy(text, out);
-}
-
-static int path_read(const struct node *node, char **out)
-{
-	const char *text;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	if (*text != '/' || !all_of(text, isgraph) || strpbrk(text, "?#*") ||
-	    strlen(text) >= PEEK_PATH_MAX)
-		return node_fail(node,
-				 "\"%.80s\" will not do; it takes the beginning of a path, "
-				 "such as /api/, without '?', '#', '*' and spaces",
-				 text);
-	return text_copy(text, out);
-}
-
 /* Two rules with the same text match the same connections. */
 static int route_check_new(void **rules, const struct node *rule, const struct config_route *route)
 {
@@ -499,11 +286,11 @@ static int route_fill(struct config_route *route, bool is_tls, const struct node
 	int rc = 0;
 
 	if (name->yaml)
-		rc = pattern_read(name, name_out);
+		rc = value_pattern(name, name_out);
 	else if (detail->yaml)
-		rc = text_copy("*", name_out);
+		rc = value_copy("*", name_out);
 	if (rc == 0 && detail->yaml)
-		rc = is_tls ? alpn_read(detail, detail_out) : path_read(detail, detail_out);
+		rc = is_tls ? value_alpn(detail, detail_out) : value_prefix(detail, detail_out);
 	return rc;
 }
 
@@ -648,7 +435,7 @@ static int listener_bind(struct reading *r, const struct node *node,
 {
 	const struct seen *former;
 	char text[ADDR_TEXT_MAX];
-	int rc = listen_read(node, &listener->addr);
+	int rc = value_listen(node, &listener->addr);
 
 	if (rc < 0)
 		return rc;
@@ -659,13 +446,13 @@ static int listener_bind(struct reading *r, const struct node *node,
 				 "%s is listened on already in line %u; give that listener "
 				 "the routes of both",
 				 text, former->line);
-	rc = text_copy(text, &listener->name);
+	rc = value_copy(text, &listener->name);
 	if (rc < 0)
 		return rc;
 	return seen_add(&r->addresses, text, 0, node->line);
 }
 
-/* A listener with several addresses becomes several, one after the other, that share their routes. */
+/* A listener with several addresses becomes several, in a row, that share their routes. */
 static int listener_read(struct reading *r, const struct node *node)
 {
 	struct config *config = r->config;
@@ -703,7 +490,7 @@ static int source_add(struct reading *r, const struct node *node)
 	struct config *config = r->config;
 	struct addr *source = array_add(&config->sources, &config->sources_len, sizeof(*source));
 
-	return source ? source_read(node, source) : -ENOMEM;
+	return source ? value_source(node, source) : -ENOMEM;
 }
 
 static int interfaces_read(const struct node *node, struct config *config)
@@ -721,39 +508,11 @@ static int interfaces_read(const struct node *node, struct config *config)
 		return -ENOMEM;
 	for (unsigned int i = 0; rc == 0 && i < len; i++) {
 		struct node item;
-		const char *text;
 
 		node_item(node, i, &item);
-		rc = node_text(&item, &text);
-		if (rc == 0 && (strlen(text) >= IF_NAMESIZE || strpbrk(text, "/: ")))
-			rc = node_fail(&item,
-				       "\"%.40s\" will not do; it takes the name of an "
-				       "interface, such as eth0",
-				       text);
-		if (rc == 0)
-			rc = text_copy(text, &config->interfaces[i]);
+		rc = value_interface(&item, &config->interfaces[i]);
 	}
 	return rc;
-}
-
-/* An absolute path of at most @max bytes; a missing one leaves @out as it is */
-static int file_read(const struct node *node, size_t max, char **out)
-{
-	const char *text;
-	int rc;
-
-	if (!node->yaml)
-		return 0;
-	rc = node_text(node, &text);
-	if (rc < 0)
-		return rc;
-	if (*text != '/' || strlen(text) > max)
-		return node_fail(node,
-				 "\"%.80s\" will not do; it takes a path that begins with '/' "
-				 "and has at most %zu characters",
-				 text, max);
-	free(*out);
-	return text_copy(text, out);
 }
 
 enum top_key {
@@ -796,11 +555,12 @@ static int settings_read(struct reading *r, const struct node *at)
 		rc = each_read(r, &at[TOP_SOURCES], source_add);
 	if (rc == 0)
 		rc = interfaces_read(&at[TOP_INTERFACES], config);
-	if (rc == 0)
-		rc = file_read(&at[TOP_CONTROL], sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
-			       &config->control);
-	if (rc == 0)
-		rc = file_read(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
+	if (rc == 0 && at[TOP_CONTROL].yaml)
+		rc = value_file(&at[TOP_CONTROL], CONTROL_BYTES_MAX, &config->control);
+	else if (rc == 0)
+		rc = value_copy(CONTROL_DEFAULT, &config->control);
+	if (rc == 0 && at[TOP_PIN].yaml)
+		rc = value_file(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
 	config->idle_ms = r->defaults.idle_ms;
 	return rc;
 }
@@ -833,8 +593,7 @@ static struct config *config_new(const char *path)
 		return NULL;
 	config->workers = cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : (unsigned int)cpus;
 	config->flows_max = FLOWS_DEFAULT;
-	if (text_copy(path, &config->path) < 0 ||
-	    text_copy(CONTROL_DEFAULT, &config->control) < 0) {
+	if (value_copy(path, &config->path) < 0) {
 		config_free(config);
 		return NULL;
 	}

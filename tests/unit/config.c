@@ -84,7 +84,7 @@ static const struct mistake setting_mistakes[] = {
 
 static const struct mistake pool_mistakes[] = {
 	{ "unnamed", LISTENERS "pools:\n- backends: 10.0.0.1:1\n", "f:3: pools[0].name: is missing; routes find the pool by its name" },
-	{ "odd name", LISTENERS "pools:\n- name: a b\n", "f:3: pools[0].name: \"a b\" will not do; a pool's name has up to 63 letters, digits, '-' and '_'" },
+	{ "odd name", LISTENERS "pools:\n- name: a b\n", "f:3: pools[0].name: \"a b\" will not do; it takes up to 63 letters, digits, '-' and '_'" },
 	{ "repeated name", LISTENERS "pools:\n- { name: web, backends: 10.0.0.1:1 }\n- { name: web, backends: 10.0.0.1:1 }\n", "f:4: pools[1].name: a pool in line 3 is named \"web\" already; rename one of them" },
 	{ "unknown policy", LISTENERS "pools:\n- name: web\n  policy: random\n", "f:4: pools[0].policy: \"random\" will not do; it takes round-robin or least-flows" },
 	{ "no backends", LISTENERS "pools:\n- name: web\n", "f:3: pools[0].backends: is missing; name one backend at least, as in backends: [\"10.0.2.2:443\"]" },
@@ -108,6 +108,7 @@ static const struct mistake listener_mistakes[] = {
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
+	{ "an interface that is not there", LISTEN("'[fe80::1%no-such]:1'"), "f:3: listeners[0].listen: \"[fe80::1%no-such]:1\" will not do; what stands after '%' must be an interface of this host" },
 	{ "IPv6 without brackets", LISTEN("'::'"), "f:3: listeners[0].listen: \"::\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
 	{ "port 0", LISTEN("0.0.0.0:0"), "f:3: listeners[0].listen: \"0.0.0.0:0\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "same address twice in a list", LISTEN("['0.0.0.0:1', '0.0.0.0:1']"), "f:3: listeners[0].listen[1]: 0.0.0.0:1 is listened on already in line 3; give that listener the routes of both" },

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * config_value.c - the kinds of value that ladon.yaml has: names, addresses, paths
+ */
+#include "config_value.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "peek.h"
+
+#define NAME_BYTES_MAX	253 /* RFC 1035 section 2.3.4, as text without the last dot */
+#define LABEL_BYTES_MAX 63
+#define ALPN_BYTES_MAX	255 /* RFC 7301 section 3.1 */
+
+int value_copy(const char *text, char **out)
+{
+	*out = strdup(text);
+	return *out ? 0 : -ENOMEM;
+}
+
+static int refuse(const struct node *node, const char *text, const char *wanted)
+{
+	return node_fail(node, "\"%.80s\" will not do; %s", text, wanted);
+}
+
+/* ---- names ---- */
+
+static bool all_of(const char *text, int (*is)(int))
+{
+	while (*text && is((unsigned char)*text))
+		text++;
+	return !*text;
+}
+
+static const char *label_fault(const char *label, size_t len)
+{
+	if (len == 0)
+		return "a name neither begins nor ends with a dot, nor has two in a row";
+	if (len > LABEL_BYTES_MAX)
+		return "between two dots there are at most 63 characters";
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
+			return "a name has letters, digits, '-' and '_' between its dots (other "
+			       "scripts as xn--...), no scheme, port or path";
+	return NULL;
+}
+
+/* Return: what a name is to look like, or NULL if it does. */
+static const char *name_fault(const char *name)
+{
+	if (strlen(name) > NAME_BYTES_MAX)
+		return "a name has at most 253 characters";
+	for (;;) {
+		size_t len = strcspn(name, ".");
+		const char *fault = label_fault(name, len);
+
+		if (fault || !name[len])
+			return fault;
+		name += len + 1;
+	}
+}
+
+static const char *pattern_fault(const char *name)
+{
+	if (strcmp(name, "*") == 0)
+		return NULL;
+	if (strncmp(name, "*.", 2) == 0)
+		name += 2;
+	if (strchr(name, '*'))
+		return "a \"*\" stands alone or for what comes first, as in \"*.example.org\"";
+	return name_fault(name);
+}
+
+int value_label(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (label_fault(text, strlen(text)))
+		return refuse(node, text, "it takes up to 63 letters, digits, '-' and '_'");
+	return value_copy(text, out);
+}
+
+int value_pattern(const struct node *node, char **out)
+{
+	const char *text, *fault;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	fault = pattern_fault(text);
+	if (fault)
+		return refuse(node, text, fault);
+	rc = value_copy(text, out);
+	for (char *c = *out; c && *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	return rc;
+}
+
+int value_alpn(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(text) > ALPN_BYTES_MAX || !all_of(text, isgraph))
+		return refuse(node, text,
+			      "it takes an ALPN protocol, such as "
+			      "h2 or http/1.1");
+	return value_copy(text, out);
+}
+
+int value_prefix(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (*text != '/' || !all_of(text, isgraph) || strpbrk(text, "?#*") ||
+	    strlen(text) >= PEEK_PATH_MAX)
+		return refuse(node, text,
+			      "it takes the beginning of a path, "
+			      "such as /api/, without '?', '#', '*' and spaces");
+	return value_copy(text, out);
+}
+
+int value_interface(const struct node *node, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(text) >= IF_NAMESIZE || strpbrk(text, "/: "))
+		return refuse(node, text, "it takes the name of an interface, such as eth0");
+	return value_copy(text, out);
+}
+
+int value_file(const struct node *node, size_t max, char **out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (*text != '/' || strlen(text) > max)
+		return node_fail(
+			node,
+			"\"%.80s\" will not do; it takes a path that begins with '/' and has at most %zu characters",
+			text, max);
+	return value_copy(text, out);
+}
+
+/* ---- addresses ---- */
+
+/* One text for whoever forgot a port or brackets; @other is for everything else. */
+static int address_fail(const struct node *node, const char *text, const char *other)
+{
+	struct addr a;
+
+	if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
+		return node_fail(node, "\"%s\" has no port; write \"%s:443\"", text, text);
+	if (addr_parse_host(text, 0, &a) == 0)
+		return refuse(node, text,
+			      "IPv6 is written in brackets and with "
+			      "a port, as in \"[2001:db8::1]:443\"");
+	if (strchr(text, '%'))
+		return refuse(node, text,
+			      "what stands after '%' must be an interface of this host");
+	return refuse(node, text, other);
+}
+
+int value_listen(const struct node *node, struct addr *out)
+{
+	static const char other[] = "it takes an address and a port, as in \"0.0.0.0:443\" or "
+				    "\"[::]:443\"";
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (addr_parse(text, out) < 0 || addr_port(out) == 0)
+		return address_fail(node, text, other);
+	return 0;
+}
+
+int value_source(const struct node *node, struct addr *out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (addr_parse_host(text, 0, out) < 0 || addr_is_any(out))
+		return refuse(node, text,
+			      "it takes an address of this host "
+			      "without a port, as in 192.0.2.1 or 2001:db8::1");
+	return 0;
+}
+
+/*
+ * A name whose last label is a number is an IPv4 address that went wrong:
+ * getaddrinfo(3) would take 10.0.2 for 10.0.0.2.
+ */
+static bool looks_numeric(const char *host)
+{
+	const char *dot = strrchr(host, '.');
+
+	return all_of(dot ? dot + 1 : host, isdigit);
+}
+
+static int backend_name(const struct node *node, struct config_backend *backend)
+{
+	static const char other[] = "it takes an address or a name, and a port, as in "
+				    "\"10.0.2.2:443\", \"[2001:db8::1]:443\" or "
+				    "\"www.example.org:443\"";
+	const char *port = strrchr(backend->text, ':');
+	unsigned long number =
+		port && isdigit((unsigned char)port[1]) ? strtoul(port + 1, NULL, 10) : 0;
+	const char *fault;
+
+	if (!port || number < 1 || number > UINT16_MAX || !all_of(port + 1, isdigit))
+		return address_fail(node, backend->text, other);
+	backend->host = strndup(backend->text, (size_t)(port - backend->text));
+	if (!backend->host)
+		return -ENOMEM;
+	if (!*backend->host || strpbrk(backend->host, ":[]") || looks_numeric(backend->host))
+		return address_fail(node, backend->text, other);
+	fault = name_fault(backend->host);
+	if (fault)
+		return refuse(node, backend->text, fault);
+	backend->port = (uint16_t)number;
+	return 0;
+}
+
+int value_backend(const struct node *node, struct config_backend *backend)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc == 0)
+		rc = value_copy(text, &backend->text);
+	if (rc < 0)
+		return rc;
+	if (addr_parse(text, &backend->addr) < 0)
+		return backend_name(node, backend);
+	backend->port = addr_port(&backend->addr);
+	if (backend->port == 0 || addr_is_any(&backend->addr))
+		return node_fail(node,
+				 "\"%s\" cannot be connected to; it takes the address and "
+				 "the port of a backend",
+				 text);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config_value.h - the kinds of value that ladon.yaml has: names, addresses, paths
+ *
+ * Each function reads a scalar that is there, checks it, and returns 0 or a
+ * negative errno; -EINVAL has been complained about. Texts are copies that the
+ * caller owns as soon as they are written, also when -EINVAL follows.
+ */
+#ifndef LADON_CONFIG_VALUE_H
+#define LADON_CONFIG_VALUE_H
+
+#include "config.h"
+#include "config_node.h"
+
+/** value_copy() - strdup(3). Return: 0 or -ENOMEM */
+int value_copy(const char *text, char **out);
+
+/** value_label() - up to 63 letters, digits, '-' and '_' */
+int value_label(const struct node *node, char **out);
+
+/** value_pattern() - a host name, "*.", or "*" as in struct config_route; becomes lower case */
+int value_pattern(const struct node *node, char **out);
+
+/** value_alpn() - a protocol's name in ALPN; printable */
+int value_alpn(const struct node *node, char **out);
+
+/** value_prefix() - the beginning of an HTTP path */
+int value_prefix(const struct node *node, char **out);
+
+/** value_interface() - the name of a network interface, which need not exist yet */
+int value_interface(const struct node *node, char **out);
+
+/** value_file() - an absolute path of at most @max bytes */
+int value_file(const struct node *node, size_t max, char **out);
+
+/** value_listen() - a numeric address with a port other than 0 */
+int value_listen(const struct node *node, struct addr *out);
+
+/** value_source() - a numeric address without a port, not 0.0.0.0 or :: */
+int value_source(const struct node *node, struct addr *out);
+
+/** value_backend() - a numeric address or a name, with a port; @backend is all zero before */
+int value_backend(const struct node *node, struct config_backend *backend);
+
+#endif
