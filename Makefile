@@ -21,7 +21,7 @@ endif
 
 base    := base/log.c base/addr.c
 lib     := lib/open.c lib/links.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
-gateway := gateway/main.c gateway/config.c gateway/config_node.c gateway/flows.c gateway/worker.c \
+gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
@@ -35,18 +35,18 @@ bpf     := tc handoff
 unit_addr      := base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-unit_config    := gateway/config.c gateway/config_node.c base/addr.c
+unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 unit_timer     := gateway/timer.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
-unit_control   := gateway/control.c gateway/report.c base/addr.c base/log.c
+unit_control   := gateway/control.c gateway/report.c lib/reason.c base/addr.c base/log.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
 units          := addr peek route config pool timer resolve control source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-fuzz_config    := gateway/config.c gateway/config_node.c base/addr.c
+fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 fuzz_translate :=
 fuzzers        := peek config translate
 
