@@ -241,7 +241,7 @@ static struct config_route random_route(char name[32])
 
 static struct hello random_hello(void)
 {
-	static const char *const offers[] = { "", ALPN_H2, "\2h3" ALPN_H2, "\1x\2h3" };
+	static const char *const offers[] = { "", ALPN_H2, "\2h3\2h2", "\1x\2h3" };
 	char name[32];
 
 	random_name(name, false);
