@@ -3,7 +3,7 @@
  * control.c - the control socket and its documents, over a made-up gateway
  *
  * The library and the pools are replaced by the fakes below; the socket, the
- * threads and the JSON are the real ones.
+ * threads, the reasons and the JSON are the real ones.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +29,7 @@
 
 struct ladon {
 	uint32_t flows;
+	int broken; /* what a walk over the flows ends with */
 	atomic_uint killed;
 };
 
@@ -75,7 +76,7 @@ int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon
 
 		rc = fn(arg, &flow);
 	}
-	return rc;
+	return rc ? rc : ladon->broken;
 }
 
 int ladon_flow_kill(struct ladon *ladon, uint32_t id)
@@ -101,20 +102,6 @@ int ladon_reason_packets(struct ladon *ladon, unsigned int reason, uint64_t *out
 	(void)ladon;
 	*out = reason == LADON_REASON_NO_FLOW ? 3 : 0;
 	return 0;
-}
-
-const char *ladon_reason_name(unsigned int reason)
-{
-	static char names[LADON_REASON_COUNT][16];
-
-	snprintf(names[reason], sizeof(names[0]), "reason_%u", reason);
-	return names[reason];
-}
-
-const char *ladon_reason_text(unsigned int reason)
-{
-	(void)reason;
-	return "because";
 }
 
 int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *name), void *arg)
@@ -297,10 +284,10 @@ static void stats_list_every_reason(void **state)
 {
 	json_t *document = ask(*state, "{\"command\": \"stats show\"}\n");
 	json_t *reasons = json_object_get(document, "reasons");
-	json_t *full = json_object_get(reasons, ladon_reason_name(LADON_REASON_TABLE_FULL));
+	json_t *full = json_object_get(reasons, "table_full");
 
 	assert_int_equal(json_object_size(reasons), LADON_REASON_COUNT - 1);
-	assert_int_equal(number(reasons, ladon_reason_name(LADON_REASON_NO_FLOW), "count"), 3);
+	assert_int_equal(number(reasons, "no_flow", "count"), 3);
 	assert_int_equal(json_integer_value(json_object_get(full, "count")), 10);
 	assert_string_equal(json_string_value(json_object_get(full, "group")), "relay");
 	json_decref(document);
@@ -324,8 +311,7 @@ static void summary_says_why_nothing_is_handed_off(void **state)
 	document = ask(f, "{\"command\": \"summary show\"}\n");
 	handoff = json_object_get(document, "handoff");
 	assert_true(json_is_false(json_object_get(handoff, "on")));
-	assert_string_equal(json_string_value(json_object_get(handoff, "reason")),
-			    ladon_reason_name(LADON_REASON_NO_BPF));
+	assert_string_equal(json_string_value(json_object_get(handoff, "reason")), "no_bpf");
 	assert_int_equal(json_array_size(json_object_get(document, "listeners")), 2);
 	json_decref(document);
 }
@@ -391,10 +377,18 @@ static void without_handoff_there_are_no_flows_and_a_note(void **state)
 	json_t *document;
 
 	f->gateway.ladon = NULL;
+	f->gateway.no_handoff = LADON_REASON_NO_BPF;
 	document = ask(f, "{\"command\": \"flow show\"}\n");
 	assert_int_equal(json_array_size(json_object_get(document, "flows")), 0);
-	assert_string_equal(json_string_value(json_object_get(document, "note")), "because");
+	assert_string_equal(json_string_value(json_object_get(document, "note")),
+			    ladon_reason_text(LADON_REASON_NO_BPF));
 	json_decref(document);
+}
+
+static void a_list_that_breaks_off_has_no_end(void **state)
+{
+	fake_ladon.broken = -EIO;
+	assert_null(ask(*state, "{\"command\": \"flow show\"}\n"));
 }
 
 static void kill_ends_what_was_named_and_no_more(void **state)
@@ -686,6 +680,7 @@ int main(void)
 		TEST(flow_has_the_names_of_listener_and_pool),
 		TEST(filters_choose_flows),
 		TEST(without_handoff_there_are_no_flows_and_a_note),
+		TEST(a_list_that_breaks_off_has_no_end),
 		TEST(kill_ends_what_was_named_and_no_more),
 		TEST(odd_requests_are_answered_with_an_error),
 		TEST(a_long_or_deep_request_is_refused),
