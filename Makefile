@@ -142,3 +142,83 @@ bench: $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon
 	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench
+
+# ---- everything, from a machine with nothing installed ----
+
+packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
+packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
+		  procps mandoc clang-format util-linux
+packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
+packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
+		  gnuplot-nox bpftool
+
+# As root, with apt-get at hand, install what is missing; else say so and go on.
+define install
+	@missing=; for p in $(1); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "not installed:$$missing"; exit 0; \
+	fi; \
+	echo "installing:$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+deps-build:
+	$(call install,$(packages_build))
+deps-test:
+	$(call install,$(packages_build) $(packages_test))
+deps-demo:
+	$(call install,$(packages_build) $(packages_demo))
+deps-bench:
+	$(call install,$(packages_build) $(packages_bench))
+
+# Both compilers, then each kind of test, quick ones first.
+test: deps-test
+	$(MAKE) all CC=gcc
+	$(MAKE) all CC=clang BUILD=$(BUILD)/clang
+	$(MAKE) check
+	$(MAKE) check-man
+	$(MAKE) check-prog
+	$(MAKE) check-net
+
+check-man:
+	mandoc -T lint -W warning man/*.[358]
+
+.PHONY: test deps-build deps-test deps-demo deps-bench check-man
+
+# ---- install ----
+
+bindir     := $(PREFIX)/sbin
+libdir     := $(PREFIX)/lib
+includedir := $(PREFIX)/include
+mandir     := $(PREFIX)/share/man
+sharedir   := $(PREFIX)/share/ladon
+unitdir    := $(PREFIX)/lib/systemd/system
+completion := $(PREFIX)/share/bash-completion/completions
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(bindir) $(libdir) $(includedir)/ladon $(mandir)/man3 $(mandir)/man5 \
+		$(mandir)/man8 $(sharedir) $(unitdir) $(completion) /etc/ladon)
+	install $(BUILD)/ladond $(BUILD)/ladon $(DESTDIR)$(bindir)
+	install $(BUILD)/libladon.so $(DESTDIR)$(libdir)/libladon.so.$(VERSION)
+	ln -sf libladon.so.$(VERSION) $(DESTDIR)$(libdir)/libladon.so.0
+	ln -sf libladon.so.0 $(DESTDIR)$(libdir)/libladon.so
+	install -m 644 $(BUILD)/libladon.a $(DESTDIR)$(libdir)
+	install -m 644 include/ladon/ladon.h $(DESTDIR)$(includedir)/ladon
+	install -m 644 man/*.3 $(DESTDIR)$(mandir)/man3
+	install -m 644 man/*.5 $(DESTDIR)$(mandir)/man5
+	install -m 644 man/*.8 $(DESTDIR)$(mandir)/man8
+	install -m 644 contrib/config/*.yaml contrib/example-proxy.c $(DESTDIR)$(sharedir)
+	sed 's|@sbindir@|$(bindir)|' contrib/systemd/ladond.service >$(DESTDIR)$(unitdir)/ladond.service
+	install -m 644 contrib/bash-completion/ladon $(DESTDIR)$(completion)/ladon
+	if [ ! -e $(DESTDIR)/etc/ladon/ladon.yaml ]; then \
+		install -m 644 contrib/config/ladon.yaml $(DESTDIR)/etc/ladon/ladon.yaml; fi
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: install clean
