@@ -6,6 +6,7 @@
  * calls and allocates nothing. It is called again with more bytes when it
  * answered PEEK_MORE; any other answer is final, whatever bytes follow. Only
  * the first PEEK_BYTES_MAX bytes count: what is not decided by then is PEEK_BAD.
+ * An HTTP/1 head may have 128 fields.
  *
  * Names it finds are copied into the hello, lower case (ASCII), without a
  * trailing dot, checked: letters, digits, '-', '_' and single dots between

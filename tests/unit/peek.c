@@ -808,6 +808,27 @@ static void test_long_heads(void **state)
 	assert_int_equal(peek(peek_first, flight.at, PEEK_BYTES_MAX + 1, &hello), PEEK_BAD);
 }
 
+/* 128 are taken; one more is refused when its line is complete. */
+static void test_many_fields(void **state)
+{
+	struct hello hello;
+
+	(void)state;
+	flight.len = 0;
+	put(&flight, GET, strlen(GET));
+	for (int i = 0; i < 128; i++)
+		put(&flight, "a:\r\n", 4);
+	put(&flight, "\r\n", 2);
+	expect_more_until(peek_first, flight.at, flight.len);
+	assert_int_equal(peek(peek_first, flight.at, flight.len, &hello), PEEK_FOUND);
+
+	flight.len -= 2;
+	put(&flight, "a:\r\n", 4);
+	expect_more_until(peek_first, flight.at, flight.len);
+	assert_int_equal(peek(peek_first, flight.at, flight.len, &hello), PEEK_BAD);
+	expect_bad(&hello, PEEK_PROTOCOL_HTTP1, LENGTH, 0);
+}
+
 static void test_long_path_is_cut(void **state)
 {
 	struct hello hello;
@@ -943,6 +964,7 @@ int main(void)
 		cmocka_unit_test(test_refused_heads),
 		cmocka_unit_test(test_body_is_not_waited_for),
 		cmocka_unit_test(test_long_heads),
+		cmocka_unit_test(test_many_fields),
 		cmocka_unit_test(test_long_path_is_cut),
 		cmocka_unit_test(test_host_lengths),
 		cmocka_unit_test(test_http2),
