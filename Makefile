@@ -40,10 +40,11 @@ unit_timer     := gateway/timer.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
 unit_control   := gateway/control.c gateway/report.c lib/reason.c base/addr.c base/log.c
+unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool timer resolve control source translate packet
+units          := addr peek route config pool timer resolve control out source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
@@ -129,7 +130,17 @@ check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
 
 check: check-unit check-fuzz
 
-.PHONY: all check check-unit check-fuzz
+# As root: the loaded programs by BPF_PROG_TEST_RUN, packet in, packet out.
+progs := tc
+
+$(BUILD)/prog/%: tests/prog/%.c $(BUILD)/%.skel.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $< -lcmocka -lbpf -o $@
+
+check-prog: $(progs:%=$(BUILD)/prog/%)
+	@set -e; for t in $(progs); do echo "== prog/$$t"; $(BUILD)/prog/$$t; done
+
+.PHONY: all check check-unit check-fuzz check-prog
 
 # ---- bench ----
 

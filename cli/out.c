@@ -291,14 +291,14 @@ static void text_list(struct out *o, const char *label)
 	if (!o->rows)
 		die_of_memory();
 	block_print(o);
-	o->in_list = true;
+	o->lists++;
 	o->streaming = false;
 	o->first_label = label;
 }
 
 static void text_open(struct out *o, const char *name)
 {
-	if (!o->in_list)
+	if (!o->lists)
 		o->prefix = name ? name : "";
 	else if (name)
 		cell_add(o, o->first_label, name, false);
@@ -306,7 +306,7 @@ static void text_open(struct out *o, const char *name)
 
 static void text_close(struct out *o)
 {
-	if (o->in_list) {
+	if (o->lists) {
 		row_end(o);
 	} else if (o->prefix[0]) {
 		o->prefix = "";
@@ -367,7 +367,7 @@ void out_end(struct out *o)
 		return;
 	}
 	table_print(o);
-	o->in_list = false;
+	o->lists--;
 }
 
 static void str_out(struct out *o, const struct out_field *field, const char *value)
@@ -455,7 +455,7 @@ void out_field(struct out *o, const json_t *from, const struct out_field *field)
 		u64_out(o, field, (uint64_t)json_integer_value(value));
 	else if (json_is_array(value))
 		array_out(o, field, value);
-	else if (!o->json && o->in_list)
+	else if (!o->json && o->lists)
 		str_out(o, field, "-");
 }
 

@@ -72,8 +72,8 @@ struct out {
 	bool any[OUT_DEPTH_MAX];      /* something was written at this depth already */
 	char brackets[OUT_DEPTH_MAX]; /* that will close it */
 
-	bool printed; /* a blank line must precede the next block */
-	bool in_list;
+	bool printed;		 /* a blank line must precede the next block */
+	unsigned int lists;	 /* that are open: inside one, objects are rows */
 	const char *prefix;	 /* name of the object inside the block; "" */
 	const char *first_label; /* of the rows' names in an out_map() */
 	char labels[OUT_FIELDS_MAX][OUT_LABEL_MAX];

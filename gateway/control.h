@@ -4,9 +4,11 @@
  *
  * One request per connection: a line of JSON, {"command": "flow show", "id": 7},
  * answered by one JSON document and the end of the connection. Errors are
- * {"error": "sentence"}. The socket's mode is 0600; the daemon's user and root
- * may connect (SO_PEERCRED). It runs on a thread of its own, so that a large
- * answer never delays a connection.
+ * {"error": "sentence"}; a key that the command does not know is one. Flows
+ * are listed one per line (report.h), so that a reader needs memory for one
+ * only. ladon(8) documents the answers' keys. The socket's mode is 0600; the
+ * daemon's user and root may connect (SO_PEERCRED). It runs on threads of its
+ * own, so that a large answer never delays a connection.
  */
 #ifndef LADON_CONTROL_H
 #define LADON_CONTROL_H
