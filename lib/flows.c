@@ -17,10 +17,10 @@
 #include "private.h"
 #include "source.h"
 
-#define SLICE 512	    /* entries read at once; more than any hash bucket holds */
+#define SLICE		512 /* entries read at once; more than any hash bucket holds */
 #define SLICES_PER_TICK 32
-#define KILLED_MS 300000    /* that a killed flow waits for its ends to speak */
-#define MISSED_MS 10000     /* that an event of a closed flow may be late */
+#define KILLED_MS	300000 /* that a killed flow waits for its ends to speak */
+#define MISSED_MS	10000  /* that an event of a closed flow may be late */
 
 struct slice {
 	struct ladon_flow_key keys[SLICE];
@@ -128,8 +128,8 @@ static int slice_each(struct ladon *ladon, const struct slice *slice,
 	return rc;
 }
 
-static int pairs_each(struct ladon *ladon,
-		      int (*fn)(struct ladon *, const struct pair *, void *), void *arg)
+static int pairs_each(struct ladon *ladon, int (*fn)(struct ladon *, const struct pair *, void *),
+		      void *arg)
 {
 	struct slice *slice = malloc(sizeof(*slice));
 	uint32_t cursor = 0;
@@ -200,7 +200,8 @@ static void pair_forget(struct ladon *ladon, const struct pair *p)
 	port_free(ladon, &source, &backend);
 }
 
-static void tell_ended(struct ladon *ladon, const struct pair *p, enum ladon_end why, bool by_client)
+static void tell_ended(struct ladon *ladon, const struct pair *p, enum ladon_end why,
+		       bool by_client)
 {
 	struct ladon_flow flow;
 

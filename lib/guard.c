@@ -18,9 +18,9 @@
 #include "source.h"
 
 #define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
-#define MSS_MIN 88	   /* net/ipv4/tcp.c: TCP_MAXSEG's own bounds */
-#define MSS_MAX 32767
-#define BIND_TRIES 64	   /* ports of the range that other programs sit on */
+#define MSS_MIN		88 /* net/ipv4/tcp.c: TCP_MAXSEG's own bounds */
+#define MSS_MAX		32767
+#define BIND_TRIES	64 /* ports of the range that other programs sit on */
 
 static int guard_set(struct ladon *ladon, int fd, uint32_t mode, uint32_t mirror)
 {
@@ -106,8 +106,8 @@ static int options_mirror(int front_fd, int back_fd, uint32_t *mirror)
  * SO_REUSEADDR: one port serves towards many backends. A port that another
  * program listens on is taken all the same and rests: it comes up again last.
  */
-static int source_bind_one(struct ladon *ladon, int fd, struct addr *source,
-			   const struct addr *to, uint64_t *token)
+static int source_bind_one(struct ladon *ladon, int fd, struct addr *source, const struct addr *to,
+			   uint64_t *token)
 {
 	uint64_t now_ms = ladon_now_ms();
 	uint16_t port;
@@ -250,8 +250,9 @@ static void ack_send6(int fd, const struct ladon_flow_key *key, const struct ack
 	struct {
 		struct ip6_hdr ip;
 		struct ack ack;
-	} packet = { .ip = { .ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_TCP,
-			     .ip6_hlim = 64 } };
+	} packet = {
+		.ip = { .ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_TCP, .ip6_hlim = 64 }
+	};
 	struct sockaddr_in6 to = { .sin6_family = AF_INET6 };
 
 	packet.ip.ip6_plen = htons((uint16_t)len);

@@ -32,12 +32,9 @@ static const struct {
 	uint32_t reason;
 	int err;
 } refusals[] = {
-	{ LADON_REASON_UNACKED, -EAGAIN },
-	{ LADON_REASON_ACKED, -EAGAIN },
-	{ LADON_REASON_NOT_ESTABLISHED, -ENOTCONN },
-	{ LADON_REASON_NO_SOCKET, -ENOTCONN },
-	{ LADON_REASON_TABLE_FULL, -ENOSPC },
-	{ LADON_REASON_EXISTS, -EEXIST },
+	{ LADON_REASON_UNACKED, -EAGAIN },	     { LADON_REASON_ACKED, -EAGAIN },
+	{ LADON_REASON_NOT_ESTABLISHED, -ENOTCONN }, { LADON_REASON_NO_SOCKET, -ENOTCONN },
+	{ LADON_REASON_TABLE_FULL, -ENOSPC },	     { LADON_REASON_EXISTS, -EEXIST },
 };
 
 static int refusal_errno(uint32_t reason)
@@ -53,8 +50,8 @@ struct carry {
 	int from, to;
 	const void *data; /* read already */
 	size_t len;
-	uint32_t room;	 /* that may be sent at once */
-	bool sent, cut;	 /* something was; something could not be */
+	uint32_t room;	/* that may be sent at once */
+	bool sent, cut; /* something was; something could not be */
 };
 
 /* Return: true if there may be more to read */
@@ -137,9 +134,9 @@ static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
 			const struct ladon_handoff *how, struct ladon_request *req)
 {
 	struct carry in = { front_fd, back_fd, how->front_data, how->front_len, req->back_room,
-			    false, false };
-	struct carry out = { back_fd, front_fd, how->back_data, how->back_len, req->front_room,
-			     false, false };
+			    false,    false };
+	struct carry out = { back_fd,	      front_fd, how->back_data, how->back_len,
+			     req->front_room, false,	false };
 
 	carry(&in);
 	carry(&out);

@@ -23,7 +23,7 @@
 #include "private.h"
 
 #define TC_PRIORITY 2768
-#define TC_HANDLE 2768
+#define TC_HANDLE   2768
 
 struct link {
 	struct link *next;
@@ -152,9 +152,8 @@ static int link_event(const struct nlmsghdr *nlh, void *arg)
 		link_gone(links, info->ifi_index);
 	if (nlh->nlmsg_type != RTM_NEWLINK || info->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*info))
-		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
-			name = mnl_attr_get_str(attr);
+	mnl_attr_for_each(attr, nlh, sizeof(*info)) if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+		name = mnl_attr_get_str(attr);
 	if (name && link_wanted(links, info, name) && !link_find(links, info->ifi_index))
 		link_attach(links, info->ifi_index, name);
 	return MNL_CB_OK;
@@ -219,8 +218,7 @@ int links_open(struct ladon *ladon, struct links **out)
 	links->ladon = ladon;
 	pthread_mutex_init(&links->lock, NULL);
 	links->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!links->netlink ||
-	    mnl_socket_bind(links->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+	if (!links->netlink || mnl_socket_bind(links->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
 	rc = links_dump(links);
 	if (rc == 0)
@@ -266,7 +264,7 @@ int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *n
 	return rc;
 }
 
-static int map_unpin(const char *dir, const char *name)
+static int unpin(const char *dir, const char *name)
 {
 	char path[512];
 
@@ -277,8 +275,8 @@ static int map_unpin(const char *dir, const char *name)
 int ladon_cleanup(const char *pin_dir)
 {
 	static const char *const pins[] = {
-		"ladon_flows",	"ladon_counters", "ladon_ports",      "ladon_events",
-		"ladon_guards", "ladon_live",	  "ladon_interfaces",
+		"ladon_flows", "ladon_counters",   "ladon_ports",   "ladon_events", "ladon_guards",
+		"ladon_live",  "ladon_interfaces", "ladon_ingress", "ladon_egress",
 	};
 	struct if_nameindex *all = if_nameindex();
 	int rc = 0;
@@ -295,7 +293,7 @@ int ladon_cleanup(const char *pin_dir)
 	}
 	if_freenameindex(all);
 	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
-		int err = map_unpin(pin_dir ? pin_dir : "/sys/fs/bpf/ladon", pins[i]);
+		int err = unpin(pin_dir ? pin_dir : PIN_DIR, pins[i]);
 
 		rc = err < 0 ? err : rc;
 	}

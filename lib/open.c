@@ -30,12 +30,16 @@
 #include "source.h"
 #include "tc.skel.h"
 
-#define PIN_DIR "/sys/fs/bpf/ladon"
-#define FLOWS_MAX 65536
+#define FLOWS_MAX	65536
 #define FLOWS_MAX_LIMIT (1u << 26)
-#define PORT_MIN 10000
-#define PORT_MAX 32767
-#define TICK_MS 250
+#define PORT_MIN	10000
+#define PORT_MAX	32767
+#define TICK_MS		250
+
+#define FDS (sizeof(((struct ladon *)NULL)->fds) / sizeof(int))
+_Static_assert(offsetof(struct ladon, timer_fd) ==
+		       offsetof(struct ladon, fds) + (FDS - 1) * sizeof(int),
+	       "fds[] has a place for each descriptor");
 
 void ladon_say(const struct ladon *ladon, enum ladon_level level, const char *fmt, ...)
 {
@@ -157,10 +161,34 @@ static int load_failed(const struct ladon *ladon, const char *what, int rc)
 	return rc == -ENOMEM ? -ENOMEM : -EOPNOTSUPP;
 }
 
-static int take_fd(int *to, int fd)
+/* The skeleton closes its descriptors; ours stay. @rc: nothing is done after an error */
+static void fd_take(int *to, int fd, int *rc)
 {
+	if (*rc < 0)
+		return;
 	*to = dup(fd);
-	return *to < 0 ? -errno : 0;
+	if (*to < 0)
+		*rc = -errno;
+}
+
+static void map_take(int *to, const struct bpf_map *map, int *rc)
+{
+	fd_take(to, bpf_map__fd(map), rc);
+}
+
+/* Attached programs are pinned too, for people who look: the newest one. */
+static int program_take(const struct ladon *ladon, int *to, struct bpf_program *prog)
+{
+	char path[300];
+	int rc = 0;
+
+	fd_take(to, bpf_program__fd(prog), &rc);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "%s/%s", ladon->pin_dir, bpf_program__name(prog));
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	return bpf_obj_pin(*to, path) < 0 ? -errno : 0;
 }
 
 static int tc_load(struct ladon *ladon, uint32_t entries)
@@ -177,11 +205,12 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 	rc = tc_bpf__load(skel);
 	if (rc < 0) {
 		rc = load_failed(ladon, "packet programs", rc);
-	} else if ((rc = take_fd(&ladon->ingress_fd,
-				 bpf_program__fd(skel->progs.ladon_ingress))) == 0 &&
-		   (rc = take_fd(&ladon->ports_fd, bpf_map__fd(skel->maps.ladon_ports))) == 0 &&
-		   (rc = take_fd(&ladon->counters_fd, bpf_map__fd(skel->maps.ladon_counters))) == 0)
-		rc = take_fd(&ladon->events_fd, bpf_map__fd(skel->maps.ladon_events));
+	} else {
+		rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
+		map_take(&ladon->ports_fd, skel->maps.ladon_ports, &rc);
+		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
+		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
+	}
 	tc_bpf__destroy(skel);
 	return rc;
 }
@@ -198,16 +227,16 @@ static int handoff_load(struct ladon *ladon, uint32_t entries)
 	rc = handoff_bpf__load(skel);
 	if (rc < 0) {
 		rc = load_failed(ladon, "handoff programs", rc);
-	} else if ((rc = take_fd(&ladon->activate_fd,
-				 bpf_program__fd(skel->progs.ladon_activate))) == 0 &&
-		   (rc = take_fd(&ladon->egress_fd,
-				 bpf_program__fd(skel->progs.ladon_egress))) == 0 &&
-		   (rc = take_fd(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit))) == 0 &&
-		   (rc = take_fd(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look))) == 0 &&
-		   (rc = take_fd(&ladon->flows_fd, bpf_map__fd(skel->maps.ladon_flows))) == 0 &&
-		   (rc = take_fd(&ladon->live_fd, bpf_map__fd(skel->maps.ladon_live))) == 0 &&
-		   (rc = take_fd(&ladon->guards_fd, bpf_map__fd(skel->maps.ladon_guards))) == 0)
-		rc = take_fd(&ladon->interfaces_fd, bpf_map__fd(skel->maps.ladon_interfaces));
+	} else {
+		rc = program_take(ladon, &ladon->egress_fd, skel->progs.ladon_egress);
+		fd_take(&ladon->activate_fd, bpf_program__fd(skel->progs.ladon_activate), &rc);
+		fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
+		fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
+		map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
+		map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
+		map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
+		map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
+	}
 	handoff_bpf__destroy(skel);
 	return rc;
 }
@@ -339,9 +368,8 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 
 	if (!ladon)
 		return -ENOMEM;
-	/* every descriptor from the first to the last is closed by ladon_close() */
-	for (int *fd = &ladon->activate_fd; fd <= &ladon->timer_fd; fd++)
-		*fd = -1;
+	for (size_t i = 0; i < FDS; i++)
+		ladon->fds[i] = -1;
 	rc = options_copy(ladon, options);
 	if (rc == 0)
 		rc = repair_check(ladon);
@@ -376,9 +404,9 @@ void ladon_close(struct ladon *ladon)
 	links_close(ladon->links);
 	flows_close(ladon);
 	sources_free(ladon->sources);
-	for (int *fd = &ladon->activate_fd; fd <= &ladon->timer_fd; fd++)
-		if (*fd >= 0)
-			close(*fd);
+	for (size_t i = 0; i < FDS; i++)
+		if (ladon->fds[i] >= 0)
+			close(ladon->fds[i]);
 	for (size_t i = 0; ladon->interfaces && ladon->interfaces[i]; i++)
 		free(ladon->interfaces[i]);
 	free(ladon->interfaces);

@@ -22,6 +22,9 @@ struct links;
 struct sources;
 struct ring_buffer;
 
+/* Where everything is pinned, unless told otherwise */
+#define PIN_DIR "/sys/fs/bpf/ladon"
+
 #define HISTOGRAM_LEN 24
 
 /* A closed flow that waits for its last packets. */
@@ -44,16 +47,21 @@ struct ladon {
 	char **interfaces;
 	union ladon_address *source_addrs;
 
-	/* programs for BPF_PROG_TEST_RUN */
-	int activate_fd, edit_fd, look_fd;
-	/* programs to be attached */
-	int ingress_fd, egress_fd;
-	/* maps */
-	int flows_fd, counters_fd, ports_fd, events_fd, live_fd, guards_fd, interfaces_fd;
-
-	int raw4_fd, raw6_fd; /* to send crafted acknowledgements; -1: not allowed */
-	int epoll_fd;	      /* what ladon_fd() returns: links, events, the timer */
-	int timer_fd;
+	union {
+		struct {
+			/* programs for BPF_PROG_TEST_RUN, and to be attached */
+			int activate_fd, edit_fd, look_fd;
+			int ingress_fd, egress_fd;
+			/* maps */
+			int flows_fd, live_fd, events_fd, counters_fd;
+			int ports_fd, guards_fd, interfaces_fd;
+			/* to send crafted acknowledgements; -1: not allowed */
+			int raw4_fd, raw6_fd;
+			/* what ladon_fd() returns: links, events and the timer */
+			int epoll_fd, timer_fd;
+		};
+		int fds[16]; /* all of them; -1: not open */
+	};
 	struct ring_buffer *events;
 
 	struct links *links;

@@ -12,8 +12,7 @@ static const struct {
 	const char *text;
 } reasons[] = {
 #define REASON_ROW(kind, word, sentence) [LADON_REASON_##word] = { #word, sentence },
-	[LADON_REASON_NONE] = { "NONE", "none" },
-	LADON_REASONS(REASON_ROW)
+	[LADON_REASON_NONE] = { "NONE", "none" }, LADON_REASONS(REASON_ROW)
 #undef REASON_ROW
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == LADON_REASON_COUNT, "one row each");

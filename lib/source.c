@@ -13,7 +13,7 @@ struct rest_queue {
 	struct resting {
 		uint16_t port;
 		uint32_t due_ms; /* truncated: compared signed */
-	} *ring;
+	} * ring;
 	uint32_t size, head, len; /* size is 0 or a power of two */
 };
 
@@ -22,8 +22,8 @@ struct pair {
 	uint32_t source[4];
 	uint32_t backend[4];
 	uint16_t backend_port;
-	uint32_t index;	     /* in sources.pairs */
-	uint32_t unused;     /* ports of the range not yet handed out, from here on */
+	uint32_t index;	 /* in sources.pairs */
+	uint32_t unused; /* ports of the range not yet handed out, from here on */
 	struct rest_queue quarantine, time_wait;
 	uint8_t taken[]; /* a bit per port of the range */
 };
@@ -119,8 +119,8 @@ static bool pair_is(const struct pair *p, const uint32_t source[4], const uint32
 	       memcmp(p->backend, backend, 16) == 0;
 }
 
-static struct pair *pair_add(struct sources *s, const uint32_t source[4],
-			     const uint32_t backend[4], uint16_t port, struct pair **bucket)
+static struct pair *pair_add(struct sources *s, const uint32_t source[4], const uint32_t backend[4],
+			     uint16_t port, struct pair **bucket)
 {
 	struct pair *p = calloc(1, sizeof(*p) + (range_len(s) + 7) / 8);
 
