@@ -96,8 +96,8 @@ $(BUILD)/libladon.so: $(call objects,$(lib) $(base)) lib/ladon.map
 $(BUILD)/ladond: $(call objects,$(gateway)) $(BUILD)/libladon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(gateway_libs) -pthread -o $@
 
-$(BUILD)/ladon: $(call objects,$(cli)) $(BUILD)/libladon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(cli_libs) -pthread -o $@
+$(BUILD)/ladon: $(call objects,$(cli) base/addr.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(cli_libs) -o $@
 
 # Only what is installed: the public header and the shared library.
 $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/libladon.so
