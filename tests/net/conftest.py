@@ -2,6 +2,7 @@
 """Fixtures: a network of one's own per test, removed whatever happens; certificates; a time limit."""
 import faulthandler
 import os
+import resource
 import signal
 import sys
 
@@ -20,6 +21,8 @@ def pytest_configure(config):
     if not os.path.exists(os.path.join(gateway.BUILD, "ladond")):
         pytest.exit(f"no ladond in {gateway.BUILD}: run make first, or set LADON_BUILD", 2)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -51,10 +54,6 @@ def pytest_runtest_makereport(item):
 
 class Net(networks.Net):
     """The tests' network: with ladond on its gateway."""
-
-    def __init__(self):
-        self.daemons = []
-        super().__init__()
 
     def ladond(self, config, *args, **kwargs):
         return gateway.Ladond(self, config, *args, **kwargs)

@@ -74,7 +74,7 @@ def test_a_wrong_checksum_is_seen(net):
 def test_a_reset_is_seen(net):
     net.forward()
     server = ends.Server(net.backend, ends.reset)
-    with ends.connect(net.client, BACKENDS[0]) as sock, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), ends.connect(net.client, BACKENDS[0]) as sock:
         sock.recv(1)
     server.result()
 

@@ -130,6 +130,24 @@ def reset(sock):
     sock.close()
 
 
+def bare_segment(source, sport, dest, dport, data=b""):
+    """An IPv4 TCP segment of nobody's connection, ACK set, with a right checksum."""
+    header = struct.pack("!HHIIBBHHH", sport, dport, 1, 1, 5 << 4, 16, 1000, 0, 0)
+    words = socket.inet_aton(source) + socket.inet_aton(dest) + \
+        struct.pack("!HH", socket.IPPROTO_TCP, len(header) + len(data)) + header + data
+    words += bytes(len(words) % 2)
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return header[:16] + struct.pack("!H", ~total & 0xFFFF) + header[18:] + data
+
+
+def inject(space, segment, dest):
+    """Send a segment made by hand; needs CAP_NET_RAW."""
+    with space.enter(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.sendto(segment, (dest, 0))
+
+
 def tcp_info(sock):
     """(state, options) of struct tcp_info: options has 1 timestamps, 2 SACK, 4 window scale, 8 ECN."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)

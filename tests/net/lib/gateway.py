@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import textwrap
+import time
 
-from .net import until
+from .net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 BUILD = os.path.join(ROOT, os.environ.get("LADON_BUILD", "build"))
@@ -104,38 +105,49 @@ class Ladond:
         except FileNotFoundError:
             return 0
 
+    def cpu_seconds(self):
+        """User and system time it has used."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def log(self):
         with open(self.log_path, errors="replace") as file:
             return file.read()
 
-    # ---- what ladon(8) says ----
+    # ---- what it says of itself ----
 
     def command(self, *words, json_output=False):
         """ladon(8), its outcome whatever it is."""
         options = ["-s", self.control] + (["-j"] if json_output else [])
         return self.space.run(os.path.join(BUILD, "ladon"), *options, *words)
 
-    def ask(self, *words):
-        """ladon -j, parsed; a failure is an AssertionError with its text."""
-        done = self.command(*words, json_output=True)
-        assert done.returncode == 0, f"ladon -j {' '.join(words)}: {done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
+    def ask(self, command, **keys):
+        """One request to the control socket, as gateway/control.h describes it; no process per question."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(self.control)
+            sock.sendall(json.dumps({"command": command, **keys}).encode() + b"\n")
+            with sock.makefile() as answer:
+                answer = json.load(answer)
+        assert "error" not in answer, answer["error"]
+        return answer
 
     def stats(self):
-        return self.ask("stats")
+        return self.ask("stats show")
 
     def flows(self):
-        """Live flows: those that have not ended."""
-        return [f for f in self.ask("flow", "show")["flows"] if f["state"] in ("open", "half-closed")]
+        """Flows that have not ended."""
+        return [f for f in self.ask("flow show")["flows"] if f["state"] in ("open", "half_closed")]
 
     def connections(self):
-        """{"accepted": n, "handed_off": n, "relayed": n, "closed": n}"""
+        """{"accepted": n, "handed_off": n, "relayed": n, "closed": n, "open": n}"""
         return self.stats()["connections"]
 
-    def reasons(self):
-        """{word: count}, only those that happened; without those of single packets."""
+    def reasons(self, *groups):
+        """{word: count} of those that happened; groups are packet, relay, closed; none: relay and closed."""
         return {word: r["count"] for word, r in self.stats()["reasons"].items()
-                if r["count"] and r["group"] != "packet"}
+                if r["count"] and r["group"] in (groups or ("relay", "closed"))}
 
     def relayed_bytes(self):
         relay = self.stats()["relay"]
@@ -151,7 +163,43 @@ class Ladond:
         until(lambda: self.reasons().get(word, 0) >= count, f"reason {word}; {self.reasons()}",
               seconds)
 
+    def wait_still(self, read, seconds=10):
+        """Wait until read() says the same for a quarter of a second. Return: that value."""
+        seen, since = read(), time.monotonic()
+
+        def still():
+            nonlocal seen, since
+            now = read()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since > 0.25
+
+        until(still, "nothing changes any more", seconds)
+        return seen
+
     def wait_gone(self):
         """No socket but the listening ones, no descriptor more than at the start."""
         until(lambda: not self.space.sockets(), f"no sockets: {self.space.sockets()}")
         until(lambda: self.fds() <= self.fds_at_start, f"fds back to {self.fds_at_start}")
+
+
+def one_pool(*backends, listen="0.0.0.0:8080", more=""):
+    """A configuration with one listener, nothing peeked, and one pool; `more` are keys of the top level."""
+    def quoted(addresses):
+        return ", ".join(f'"{a}"' for a in addresses)
+
+    return f"""
+listeners:
+  - listen: [{quoted([listen] if isinstance(listen, str) else listen)}]
+    pool: only
+pools:
+  - name: only
+    backends: [{quoted(backends)}]
+{more}"""
+
+
+# What a test of both families is parametrised with: (the gateway's address, the backend's, one pool)
+FAMILIES = [
+    (GATEWAY, BACKENDS[0], one_pool("10.0.2.2:8080")),
+    (GATEWAY6, BACKENDS6[0], one_pool("[fd00:2::2]:8080", listen="[::]:8080")),
+]

@@ -165,6 +165,14 @@ class Namespace:
         lost.stop = lambda: self.nft(f"delete table inet {table}")
         return lost
 
+    def hosts(self, text):
+        """/etc/hosts for what is run by `ip netns exec` from now on."""
+        path = f"/etc/netns/{self.name}"
+        os.makedirs(path, exist_ok=True)
+        self.closers.append(lambda: shutil.rmtree(path, ignore_errors=True))
+        with open(f"{path}/hosts", "w") as file:
+            file.write("127.0.0.1 localhost\n" + text + "\n")
+
     # ---- what can be read ----
 
     def counters(self):
@@ -238,6 +246,7 @@ class Net:
         Net.serial += 1
         prefix = f"ladon-{os.getpid()}-{Net.serial}"
         self.closers = []
+        self.daemons = []  # every ladond that was started here
         self.dir = tempfile.mkdtemp(prefix="ladon-net-")
         os.chmod(self.dir, 0o755)
         self.spaces = []
@@ -301,11 +310,12 @@ class Net:
 
 
 def sweep():
-    """Delete namespaces and directories of runs whose process is gone."""
+    """Delete what belongs to runs whose process is gone."""
     for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else ():
         words = name.split("-")
         if words[0] == "ladon" and words[1].isdigit() and not os.path.exists(f"/proc/{words[1]}"):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
+            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
 
 def _setns(fd):

@@ -99,14 +99,14 @@ def capture(space, device="eth0", most=200_000):
 
 
 def duplicate_acks(segments):
-    """Pure ACKs that carry SACK blocks (RFC 6675 section 2), or repeat the last one, window and all (RFC 5681)."""
+    """Segments with SACK blocks (RFC 6675 section 2), and pure ACKs that repeat the last one, window and all (RFC 5681)."""
     last, found = {}, []
     for s in segments:
         way = (s.source, s.sport, s.dest, s.dport)
         what = (s.ack, s.window)
-        if s.length == 0 and s.flags == ACK:
-            if last.get(way) == what or any(kind == SACK for kind, _ in options(s)):
-                found.append(s)
+        is_pure = s.length == 0 and s.flags == ACK
+        if any(kind == SACK for kind, _ in options(s)) or (is_pure and last.get(way) == what):
+            found.append(s)
         last[way] = what
     return found
 

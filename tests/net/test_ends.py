@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Either end may speak first, close, half-close, reset or vanish, in every phase of a connection.
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
+      .1                   .9     .9                  .2 .3 .4
+"""
+import contextlib
+import socket
+import time
+
+import pytest
+
+from lib import ends, tls
+from lib.gateway import FAMILIES, one_pool
+from lib.net import BACKENDS, CLIENT, GATEWAY, until
+
+ONE_POOL = FAMILIES[0][2]
+ONE_ROUTE = """
+    listeners:
+      - listen: "0.0.0.0:8080"
+        routes:
+          - {tls: example.org, pool: web}
+    pools:
+      - {name: web, backends: ["10.0.2.2:8080"]}
+"""
+HELLO = tls.hello("example.org")
+
+
+def close(sock):
+    sock.close()
+
+
+def half_close(sock):
+    sock.shutdown(socket.SHUT_WR)
+
+
+LEAVE = {"closes": close, "half-closes": half_close, "resets": ends.reset}
+leaving = pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
+
+
+def flow_ends(ladon):
+    """The daemon holds nothing and the flow table is empty."""
+    until(lambda: ladon.flows() == [], f"no flow is left: {ladon.flows()}")
+    ladon.wait_gone()
+
+
+# ---- the client leaves before there is a backend ----
+
+@leaving
+@pytest.mark.parametrize("said", [b"", HELLO[:40]], ids=("nothing said", "half a hello"))
+def test_the_client_leaves_before_its_hello(net, leave, said):
+    ladon = net.ladond(ONE_ROUTE)
+    with ends.connect(net.client) as sock:
+        sock.sendall(said)
+        leave(sock)
+        ladon.wait_reason("client_gone")
+        if sock.fileno() >= 0:
+            ends.receive(sock)  # an end, perhaps after an alert; never silence
+
+    ladon.wait_gone()
+    assert ladon.connections()["closed"] == 1
+
+
+@leaving
+def test_the_client_leaves_while_the_backend_is_connected_to(net, leave):
+    net.backend.lose("tcp dport 8080")
+    ladon = net.ladond(ONE_ROUTE)
+    with ends.connect(net.client) as sock:
+        sock.sendall(HELLO)
+        until(lambda: any(s[3] == "02" for s in net.gateway.sockets()), "a back socket in SYN_SENT")
+        leave(sock)
+        if leave is not half_close:
+            until(lambda: not net.gateway.sockets(), "nobody is connected to for nobody", 4)
+    ladon.wait_gone()
+
+
+@leaving
+def test_the_client_leaves_right_after_its_hello(net, leave):
+    """Twenty times, so that the goodbye comes in different gaps."""
+    ladon = net.ladond(ONE_ROUTE)
+    server = ends.Server(net.backend, ends.receive)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            sock.sendall(HELLO)
+            leave(sock)
+            if leave is half_close:
+                assert ends.receive(sock).bytes == 0
+        if leave is not ends.reset:
+            assert server.result().bytes == len(HELLO)
+    flow_ends(ladon)
+
+
+# ---- the backend is not what it should be ----
+
+def refuses(net):
+    """Nobody listens on .2 and .3."""
+
+
+def times_out(net):
+    net.backend.lose(f"ip daddr {{ {BACKENDS[0]}, {BACKENDS[1]} }} tcp dport 8080")
+
+
+def resets_at_once(net):
+    for address in BACKENDS[:2]:
+        ends.Server(net.backend, ends.reset, address=address)
+
+
+def closes_at_once(net):
+    for address in BACKENDS[:2]:
+        ends.Server(net.backend, lambda s: None, address=address)
+
+
+@pytest.mark.parametrize("fault", [refuses, times_out, resets_at_once, closes_at_once])
+@pytest.mark.parametrize("config", ["pool", "route"])
+def test_the_next_backend_is_tried(net, fault, config):
+    text = one_pool("10.0.2.2:8080", "10.0.2.3:8080", "10.0.2.4:8080",
+                    more="timeouts: {connect: 300ms}")
+    if config == "route":
+        text = text.replace("    pool: only", "    routes:\n      - {tls: example.org, pool: only}")
+    fault(net)
+    ladon = net.ladond(text)
+    ends.Server(net.backend, ends.echo, address=BACKENDS[2])
+
+    for _ in range(3):
+        with ends.connect(net.client) as sock:
+            sock.sendall(HELLO)
+            assert ends.receive_exactly(sock, len(HELLO)) == HELLO
+
+    pool, = ladon.ask("pool show")["pools"]
+    failed = [b["failed"] for b in pool["backends"]]
+    assert failed[2] == 0 and failed[0] >= 1 and failed[1] >= 1
+    assert "no_backend" not in ladon.reasons()
+
+
+def test_a_backend_that_resets_at_once_is_seen_by_the_client(net):
+    """With nobody else to ask, the client hears the reset, or the end; never silence."""
+    ladon = net.ladond(ONE_POOL)
+    ends.Server(net.backend, ends.reset)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            sock.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+    flow_ends(ladon)
+
+
+def test_a_backend_that_closes_at_once_is_seen_by_the_client(net):
+    ladon = net.ladond(ONE_POOL)
+    ends.Server(net.backend, lambda s: None)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            sock.settimeout(5)
+            assert sock.recv(1) == b""
+    flow_ends(ladon)
+
+
+@pytest.mark.parametrize("first, says", [(HELLO, tls.ALERT_INTERNAL_ERROR)])
+def test_no_backend_at_all(net, first, says):
+    ladon = net.ladond(ONE_ROUTE)
+    with ends.connect(net.client) as sock:
+        sock.sendall(first)
+        assert tls.alert(ends.receive_exactly(sock, 100)) == says
+    ladon.wait_reason("no_backend")
+    assert ladon.reasons() == {"no_backend": 1}
+
+
+def test_no_backend_for_http_is_a_503(net):
+    ladon = net.ladond(ONE_ROUTE.replace("tls:", "http:"))
+
+    assert ends.curl(net.client, "http://example.org:8080/").status == 503
+    ladon.wait_reason("no_backend")
+
+
+# ---- first bytes ----
+
+def test_the_backend_speaks_first(net):
+    ladon = net.ladond(ONE_POOL)
+    banner = b"220 mail.example.org ESMTP\r\n"
+
+    def talk(sock):
+        sock.sendall(banner)
+        return ends.echo(sock)
+
+    server = ends.Server(net.backend, talk)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            assert ends.receive_exactly(sock, len(banner)) == banner
+            sock.sendall(b"EHLO client\r\n")
+            assert ends.receive_exactly(sock, 13) == b"EHLO client\r\n"
+        assert server.result() == 13
+    assert ladon.connections()["handed_off"] == 20, ladon.reasons()
+    assert net.trouble() == {}
+
+
+@pytest.mark.parametrize("size", [1, 1448, 14480, 65536, 1 << 20])
+def test_first_writes_of_any_size(net, size):
+    """The client's initial window is ten segments: more waits until somebody acknowledges."""
+    ladon = net.ladond(ONE_POOL)
+    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=size))
+    for _ in range(5):
+        with ends.connect(net.client) as sock:
+            assert ends.exchange(sock, size, say=3) == ends.expected(size, size)
+        assert server.result() == ends.expected(size, 3)
+    assert ladon.relayed_bytes() == 0, ladon.reasons()
+    assert net.trouble() == {}
+    flow_ends(ladon)
+
+
+def test_a_large_initial_window(net):
+    """A client that may say 100 segments at once: more first bytes than one read takes."""
+    size = 300_000
+    net.client.ip("route change default via 10.0.1.9 initcwnd 300",
+                  "route change 10.0.1.0/24 dev eth0 initcwnd 300")
+    net.gateway.sysctl("net.ipv4.tcp_rmem", "4096 1000000 6291456")
+    ladon = net.ladond(ONE_POOL)
+    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1))
+
+    for _ in range(5):
+        with ends.connect(net.client) as sock:
+            assert ends.exchange(sock, size, say=2) == ends.expected(size, 1)
+        assert server.result() == ends.expected(size, 2)
+    flow_ends(ladon)
+
+
+def test_bytes_that_come_in_every_gap(net):
+    """Both ends say 300 small pieces from the first moment on, forty times."""
+    pieces = 300
+
+    def chatter(sock, seed):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def speak():
+            said = ends.pattern(pieces * 100, seed)
+            for at in range(0, len(said), 100):
+                sock.sendall(said[at:at + 100])
+            sock.shutdown(socket.SHUT_WR)
+
+        speaker = ends.spawn(speak)
+        heard = ends.receive(sock)
+        speaker.result(20)
+        return heard
+
+    ladon = net.ladond(ONE_POOL)
+    server = ends.Server(net.backend, lambda s: chatter(s, 1))
+    for _ in range(40):
+        with ends.connect(net.client) as sock:
+            assert chatter(sock, 2) == ends.expected(pieces * 100, 1)
+        assert server.result() == ends.expected(pieces * 100, 2)
+    assert net.trouble() == {}
+    flow_ends(ladon)
+
+
+@pytest.mark.parametrize("size", [1, 3000, 100_000])
+def test_the_client_says_all_and_leaves_without_listening(net, size):
+    ladon = net.ladond(ONE_POOL)
+    server = ends.Server(net.backend, ends.receive)
+    for _ in range(10):
+        with ends.connect(net.client) as sock:
+            ends.send(sock, size)
+        assert server.result() == ends.expected(size)
+    flow_ends(ladon)
+
+
+@pytest.mark.parametrize("size", [1, 3000, 100_000])
+def test_the_backend_answers_at_once_and_leaves(net, size):
+    ladon = net.ladond(ONE_POOL)
+    ends.Server(net.backend, lambda s: ends.send(s, size))
+    for _ in range(10):
+        with ends.connect(net.client) as sock:
+            assert ends.receive(sock) == ends.expected(size)
+    flow_ends(ladon)
+
+
+# ---- in the middle ----
+
+def meet(net, ladon):
+    """A handed-off connection, both of whose ends are ours. Return: client's and backend's socket."""
+    listener = net.backend.socket(BACKENDS[0])
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with listener:
+        listener.bind((BACKENDS[0], 8080))
+        listener.listen()
+        client = ends.connect(net.client)
+        backend, _ = listener.accept()
+    backend.settimeout(10)
+    client.settimeout(10)
+    client.sendall(b"ping")
+    assert ends.receive_exactly(backend, 4) == b"ping"
+    ladon.wait_handed_off()
+    return client, backend
+
+
+@leaving
+@pytest.mark.parametrize("first", ["client", "backend"])
+def test_an_end_leaves_in_the_middle(net, first, leave):
+    ladon = net.ladond(ONE_POOL)
+    client, backend = meet(net, ladon)
+    with client, backend:
+        goer, stayer = (client, backend) if first == "client" else (backend, client)
+        goer.sendall(b"last words")
+        assert ends.receive_exactly(stayer, 10) == b"last words"
+        leave(goer)
+        if leave is ends.reset:
+            with pytest.raises(ConnectionResetError):
+                stayer.recv(1)
+        else:
+            assert stayer.recv(1) == b""
+        if leave is half_close:  # the other direction is as open as before
+            ends.send(stayer, 200_000)
+            stayer.shutdown(socket.SHUT_WR)
+            assert ends.receive(goer) == ends.expected(200_000)
+    flow_ends(ladon)
+
+
+def test_a_half_closed_flow_is_shown_as_one(net):
+    ladon = net.ladond(ONE_POOL)
+    client, backend = meet(net, ladon)
+    with client, backend:
+        client.shutdown(socket.SHUT_WR)
+        assert backend.recv(1) == b""
+        until(lambda: [f["state"] for f in ladon.flows()] == ["half_closed"], "half_closed")
+    flow_ends(ladon)
+
+
+def test_both_ends_close_at_once(net):
+    ladon = net.ladond(ONE_POOL)
+    client, backend = meet(net, ladon)
+    client.close()
+    backend.close()
+    flow_ends(ladon)
+
+
+def test_a_client_that_begins_anew_with_the_same_port(net):
+    """The old connection was cut on its side without a word; its new SYN meets the old flow."""
+    ladon = net.ladond(ONE_POOL)
+    client, backend = meet(net, ladon)
+    port = client.getsockname()[1]
+    net.client.nft("table inet silence { chain out { type filter hook output priority 0\n"
+                   "tcp flags rst / rst drop\n tcp flags fin / fin drop } }")
+    ends.reset(client)
+    net.client.nft("delete table inet silence")
+    ends.Server(net.backend, ends.echo)
+
+    started = time.monotonic()
+    with ends.connect(net.client, prepare=lambda s: s.bind(("", port))) as sock:
+        sock.sendall(b"again")
+        assert ends.receive_exactly(sock, 5) == b"again"
+    assert time.monotonic() - started < 4
+    backend.close()
+
+
+def test_a_segment_of_nobodys_connection_is_dropped(net):
+    """Neither flow nor socket: an answer would be a reset that some end might believe."""
+    ladon = net.ladond(ONE_POOL)
+
+    ends.inject(net.client, ends.bare_segment(CLIENT, 40000, GATEWAY, 8080, b"x"), GATEWAY)
+
+    until(lambda: ladon.reasons("packet").get("stray"), "a stray is counted")
+    assert net.gateway.counter("TcpOutRsts") == 0

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""After the handoff no byte passes through ladond, and neither end notices that there was one.
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
+      .1                   .9     .9                  .2
+              fd00:1::/64             fd00:2::/64
+"""
+import asyncio
+import hashlib
+import socket
+import threading
+
+import pytest
+
+from lib import ends, wire
+from lib.gateway import FAMILIES
+from lib.net import BACKENDS, GATEWAY
+
+both_families = pytest.mark.parametrize("gateway, backend, one_pool", FAMILIES, ids=("ipv4", "ipv6"))
+
+ONE_TLS_ROUTE = """
+    listeners:
+      - listen: "0.0.0.0:443"
+        routes:
+          - tls: example.org
+            pool: web
+    pools:
+      - name: web
+        backends: ["10.0.2.2:443"]
+"""
+
+
+def clean(net, ladon, handed_off):
+    """Everything was handed off, the daemon carried no byte, and TCP's own counters saw nothing."""
+    assert ladon.connections()["handed_off"] == handed_off
+    assert ladon.reasons() == {}
+    assert ladon.relayed_bytes() == 0
+    assert net.trouble() == {}
+    ladon.wait_gone()
+
+
+def test_a_large_download_never_touches_the_daemon(net, certs):
+    size = 100 * ends.MB
+    ladon = net.ladond(ONE_TLS_ROUTE)
+    ends.Server(net.backend, ends.http("web", size), port=443, tls=certs.server())
+
+    got = ends.curl(net.client, "https://example.org/", ca=certs.ca)
+
+    assert (got.code, got.status, got.error) == (0, 200, "")
+    assert got.sha256 == ends.expected(size).sha256
+    clean(net, ladon, 1)
+
+
+@both_families
+def test_while_bytes_flow_the_gateway_has_neither_socket_nor_descriptor(
+        net, gateway, backend, one_pool):
+    ladon = net.ladond(one_pool)
+    ends.Server(net.backend, ends.echo, address=backend)
+    with ends.connect(net.client, gateway) as sock:
+        for word in (b"first", b"second"):
+            sock.sendall(word)
+            assert ends.receive_exactly(sock, len(word)) == word
+            ladon.wait_handed_off()
+            ladon.wait_gone()
+        flow, = ladon.flows()
+
+    assert flow["client"].startswith(("10.0.1.1:", "[fd00:1::1]:"))
+    assert flow["backend"] in ("10.0.2.2:8080", "[fd00:2::2]:8080")
+    assert flow["state"] == "open"
+    clean(net, ladon, 1)
+
+
+@both_families
+def test_a_gigabyte_each_way_in_parallel(net, gateway, backend, one_pool):
+    size = 1024 * ends.MB
+    ladon = net.ladond(one_pool)
+    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1), address=backend)
+
+    with ends.connect(net.client, gateway) as sock:
+        heard = ends.exchange(sock, size, say=2)
+
+    assert heard == ends.expected(size, 1)
+    assert server.result() == ends.expected(size, 2)
+    clean(net, ladon, 1)
+
+
+@both_families
+def test_on_the_wire_nothing_is_repeated_or_asked_for_twice(net, gateway, backend, one_pool):
+    size = 10 * ends.MB
+    net.ladond(one_pool)
+    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1), address=backend)
+
+    with wire.capture(net.client) as before, wire.capture(net.backend) as behind:
+        with ends.connect(net.client, gateway) as sock:
+            heard = ends.exchange(sock, size, say=2)
+        assert heard == ends.expected(size, 1)
+        assert server.result() == ends.expected(size, 2)
+
+    for seen in (before.segments, behind.segments):
+        assert sum(s.length for s in seen) == 2 * size
+        assert wire.repeats(seen) == []
+        assert wire.duplicate_acks(seen) == []
+        # What ladon itself said has the full time to live; what it forwards has one hop less.
+        assert {s.ttl for s in seen if s.incoming} == {63, 64}
+        assert not [s for s in seen if s.flags & wire.RST]
+
+
+def burst(net, gateway, backend, ladon, count, size):
+    """`count` connections, all open at once: each says its own bytes and hears their hash. Return: failures."""
+    async def serve(reader, writer):
+        said = await reader.readexactly(size)
+        writer.write(hashlib.sha256(said).digest())
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async def visit(number, barrier):
+        said = ends.pattern(size, number)
+        sock = net.client.socket(gateway)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (gateway, 8080))
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.write(said)
+        heard = await reader.readexactly(32)
+        barrier.append(number)
+        while len(barrier) < count:  # none closes before all have been answered
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+        return heard == hashlib.sha256(said).digest()
+
+    async def all_of_them():
+        listener = net.backend.socket(backend)
+        listener.bind((backend, 8080))
+        listener.listen(4096)
+        server = await asyncio.start_server(serve, sock=listener)
+        async with server:
+            barrier = []
+            visits = [visit(n, barrier) for n in range(count)]
+            return await asyncio.wait_for(asyncio.gather(*visits, return_exceptions=True), 40)
+
+    return [outcome for outcome in asyncio.run(all_of_them()) if outcome is not True]
+
+
+@both_families
+def test_a_thousand_parallel_short_connections(net, gateway, backend, one_pool):
+    ladon = net.ladond(one_pool)
+    for space in (net.client, net.backend, net.gateway):
+        space.sysctl("net.core.somaxconn", 8192)
+
+    assert burst(net, gateway, backend, ladon, count=1000, size=3000) == []
+
+    clean(net, ladon, 1000)
+
+
+def test_one_after_the_other_ports_are_used_again_and_again(net):
+    """A range of 16 source ports serves 200 connections, since each rests and comes back."""
+    ladon = net.ladond(FAMILIES[0][2] + "source-ports: 20000-20127\n")
+    ports = set()
+
+    def talk(sock):
+        ports.add(sock.getpeername()[1])
+        ends.echo(sock)
+
+    ends.Server(net.backend, talk)
+    for number in range(200):
+        word = f"connection {number}".encode()
+        with ends.connect(net.client) as sock:
+            sock.sendall(word)
+            assert ends.receive_exactly(sock, len(word)) == word
+
+    assert ladon.connections()["accepted"] == 200
+    assert ports <= set(range(20000, 20128))
+    assert ladon.relayed_bytes() == 0 or set(ladon.reasons()) == {"no_port"}
+
+
+@both_families
+def test_kill_9_in_mid_transfer(net, gateway, backend, one_pool):
+    """The daemon is killed between two halves of a transfer in both directions."""
+    half = 32 * ends.MB
+    killed = threading.Event()
+    ladon = net.ladond(one_pool)
+
+    def two_halves(sock, say):
+        def speak():
+            ends.send(sock, half, say)
+            assert killed.wait(20)
+            ends.send(sock, half, say + 1)
+            sock.shutdown(socket.SHUT_WR)
+
+        speaker = ends.spawn(speak)
+        heard = ends.receive(sock, half), ends.receive(sock)
+        speaker.result(20)
+        return heard
+
+    server = ends.Server(net.backend, lambda s: two_halves(s, 1), address=backend)
+    with ends.connect(net.client, gateway) as sock:
+        client = ends.spawn(two_halves, sock, 3)
+        ladon.wait_handed_off()
+        ladon.kill9()
+        killed.set()
+        assert client.result(30) == (ends.expected(half, 1), ends.expected(half, 2))
+
+    assert server.result() == (ends.expected(half, 3), ends.expected(half, 4))
+    assert net.trouble() == {}
+
+
+def test_connections_of_other_programs_on_the_gateway_are_not_touched(net):
+    """A server on the gateway itself, and a client there, go on through the kernel as ever."""
+    size = 20 * ends.MB
+    ladon = net.ladond(FAMILIES[0][2])
+    here = ends.Server(net.gateway, lambda s: ends.exchange(s, size, say=1), address=GATEWAY,
+                       port=9000)
+    there = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1), port=9000)
+
+    for space, address, server in ((net.client, GATEWAY, here), (net.gateway, BACKENDS[0], there)):
+        with ends.connect(space, address, 9000) as sock:
+            assert ends.exchange(sock, size, say=2) == ends.expected(size, 1)
+        assert server.result() == ends.expected(size, 2)
+
+    assert net.trouble() == {}
+    assert ladon.connections()["accepted"] == 0
