@@ -30,6 +30,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_flows SEC(".maps");
 
+/* How many pairs are in the table: a hash map does not tell. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} ladon_live SEC(".maps");
+
 static __always_inline struct ladon_flow *flow_find(const struct ladon_flow_key *key)
 {
 	return bpf_map_lookup_elem(&ladon_flows, key);
@@ -60,10 +69,68 @@ static __always_inline struct ladon_flow *flow_twin(const struct ladon_flow *flo
 	return twin && twin->id == flow->id ? twin : NULL;
 }
 
-/** flow_now_ms() - the clock of .seen_ms and .made_ms: cheap, late by up to a jiffy */
+/** flow_release() - the holds of both directions end */
+static __always_inline void flow_release(struct ladon_flow *flow)
+{
+	struct ladon_flow *twin = flow_twin(flow);
+	__u32 holds = LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ;
+
+	__sync_fetch_and_and(&flow->state, ~holds);
+	if (twin)
+		__sync_fetch_and_and(&twin->state, ~holds);
+}
+
+/** flow_count() - a pair was added (1) or taken away (-1) */
+static __always_inline void flow_count(__s64 change)
+{
+	__u32 zero = 0;
+	__u64 *live = bpf_map_lookup_elem(&ladon_live, &zero);
+
+	if (live)
+		__sync_fetch_and_add(live, (__u64)change);
+}
+
+/**
+ * flow_delete() - delete both entries
+ * @key: of @flow, which must not be used any more afterwards
+ *
+ * Return: 0, or -ENOENT when another CPU was faster.
+ */
+static __always_inline long flow_delete(const struct ladon_flow_key *key,
+					const struct ladon_flow *flow)
+{
+	struct ladon_flow_key twin;
+	long err;
+
+	flow_twin_key(flow, &twin);
+	err = bpf_map_delete_elem(&ladon_flows, key);
+	if (err)
+		return err;
+	bpf_map_delete_elem(&ladon_flows, &twin);
+	flow_count(-1);
+	return 0;
+}
+
+/* Jiffies and the milliseconds that were read in them, both truncated */
+static volatile __u64 flow_clock;
+
+/**
+ * flow_now_ms() - the clock of .seen_ms and .made_ms: cheap, late by up to a jiffy
+ *
+ * The kernel is asked once in a jiffy: jiffies are read without a call, the
+ * clock is not.
+ */
 static __always_inline __u32 flow_now_ms(void)
 {
-	return bpf_ktime_get_coarse_ns() / 1000000;
+	__u64 last = flow_clock; /* both halves at once */
+	__u32 jiffies = bpf_jiffies64();
+	__u32 now_ms;
+
+	if (last >> 32 == jiffies)
+		return last;
+	now_ms = bpf_ktime_get_coarse_ns() / 1000000;
+	flow_clock = (__u64)jiffies << 32 | now_ms;
+	return now_ms;
 }
 
 #endif

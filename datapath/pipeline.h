@@ -48,7 +48,8 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u
 
 	life_follow(pkt, flow, now_ms);
 	*ifindex = flow->ifindex;
-	if (ctx_fix_csum(ctx, packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
+	if (ctx_fix_csum(ctx, &pkt->tcp->check,
+			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
 			 &d) < 0) /* last: ends the packet pointers */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
 	return VERDICT_CONTINUE;

@@ -103,7 +103,7 @@ static __always_inline bool stray_is_routed(ctx_t *ctx, const struct packet *pkt
 	struct bpf_fib_lookup fib = {
 		.family = pkt->is_ip6 ? FAMILY_IP6 : FAMILY_IP4,
 		.l4_protocol = IPPROTO_TCP,
-		.ifindex = ctx->ingress_ifindex,
+		.ifindex = ctx->ifindex,
 	};
 
 	if (pkt->is_ip6) {

@@ -1,0 +1,998 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * tc.c - the program at tc ingress: packet in, packet out
+ *
+ * Runs the loaded program by BPF_PROG_TEST_RUN in a network namespace of its
+ * own, with maps that are not pinned: nothing of it meets a ladond on the same
+ * machine. Needs root. Prints what a packet costs; that is not a test.
+ *
+ *	client .10:40000 -- .1:443 gateway .1:20000 -- .20:8443 backend
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "../../datapath/abi.h"
+#include "../segment.h"
+#include "tc.skel.h"
+
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* Linux 6.15 */
+#endif
+
+#define CLIENT	 10
+#define GATEWAY	 1
+#define BACKEND	 20
+#define FLOW_ID	 7
+#define IFINDEX	 1 /* the loopback device: any that exists */
+#define D_SEQ	 0xfffff000u
+#define D_ACK	 0x00012345u
+#define D_TSVAL	 1000u
+#define D_TSECR	 0xfffffc00u
+#define PORT_MIN 20000
+#define PORT_MAX 20099
+
+static struct tc_bpf *skel;
+static struct ring_buffer *ring;
+
+/* The last event, and how many there were */
+static struct ladon_event event;
+static int events;
+
+/* What the program made of the last packet */
+static struct {
+	uint8_t bytes[SEGMENT_BYTES_MAX];
+	size_t len;
+	uint32_t verdict;
+} out;
+
+/* ---- running it ---- */
+
+static int program_fd(void)
+{
+	return bpf_program__fd(skel->progs.ladon_ingress);
+}
+
+static int run_flags(const uint8_t *packet, size_t len, uint32_t flags)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = (uint32_t)len,
+		    .data_out = out.bytes, .data_size_out = sizeof(out.bytes), .flags = flags);
+	int rc = bpf_prog_test_run_opts(program_fd(), &opts);
+
+	out.len = opts.data_size_out;
+	out.verdict = opts.retval;
+	return rc;
+}
+
+static void run_bytes(const uint8_t *packet, size_t len)
+{
+	assert_int_equal(run_flags(packet, len, 0), 0);
+}
+
+static void run(const struct segment *s)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	run_bytes(packet, segment_write(s, packet));
+}
+
+static struct ladon_count counted(enum ladon_reason why)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct ladon_count *per_cpu = calloc((size_t)cpus, sizeof(*per_cpu));
+	struct ladon_count sum = { 0 };
+	uint32_t key = why;
+
+	assert_non_null(per_cpu);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_counters), &key, per_cpu),
+			 0);
+	for (int i = 0; i < cpus; i++) {
+		sum.packets += per_cpu[i].packets;
+		sum.bytes += per_cpu[i].bytes;
+	}
+	free(per_cpu);
+	return sum;
+}
+
+/* Run, and see the verdict, and that this reason was counted once, for this packet. */
+static void expect(const struct segment *s, uint32_t verdict, enum ladon_reason why)
+{
+	struct ladon_count before = counted(why), after;
+
+	run(s);
+	after = counted(why);
+	assert_int_equal(out.verdict, verdict);
+	assert_int_equal(after.packets, before.packets + 1);
+	if (why == LADON_REASON_NONE)
+		assert_int_equal(after.bytes - before.bytes, out.len - SEGMENT_ETHERNET);
+}
+
+static void expect_bytes(const uint8_t *packet, size_t len, uint32_t verdict, enum ladon_reason why)
+{
+	struct ladon_count before = counted(why);
+
+	run_bytes(packet, len);
+	assert_int_equal(out.verdict, verdict);
+	assert_int_equal(counted(why).packets, before.packets + 1);
+}
+
+#define UNSPEC ((uint32_t)TC_ACT_UNSPEC)
+
+/* The packet that came out is this one, with right checksums. */
+static void expect_out(const struct segment *s)
+{
+	uint8_t want[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(s, want);
+
+	assert_int_equal(out.len, len);
+	assert_int_equal(segment_sum_ip(out.bytes), 0xffff);
+	assert_int_equal(segment_sum_tcp(out.bytes), 0xffff);
+	assert_memory_equal(out.bytes, want, len);
+}
+
+static int on_event(void *arg, void *data, size_t size)
+{
+	(void)arg;
+	assert_int_equal(size, sizeof(event));
+	memcpy(&event, data, sizeof(event));
+	events++;
+	return 0;
+}
+
+static int events_now(void)
+{
+	events = 0;
+	assert_true(ring_buffer__consume(ring) >= 0);
+	return events;
+}
+
+/* ---- a flow ---- */
+
+static struct ladon_flow_key client_key(bool ip6)
+{
+	return segment_key(ip6, CLIENT, 40000, GATEWAY, 443);
+}
+
+static struct ladon_flow_key back_key(bool ip6)
+{
+	return segment_key(ip6, BACKEND, 8443, GATEWAY, PORT_MIN);
+}
+
+static struct ladon_flow_key reversed(const struct ladon_flow_key *key)
+{
+	struct ladon_flow_key r;
+
+	memcpy(r.saddr, key->daddr, sizeof(r.saddr));
+	memcpy(r.daddr, key->saddr, sizeof(r.daddr));
+	r.sport = key->dport;
+	r.dport = key->sport;
+	return r;
+}
+
+static uint32_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)(now.tv_sec * 1000 + now.tv_nsec / 1000000);
+}
+
+/* The entry of one direction: arrives with @key, leaves with @leaves. */
+static struct ladon_flow make_entry(const struct ladon_flow_key *leaves, bool to_client)
+{
+	struct ladon_flow flow = {
+		.sport = leaves->sport,
+		.dport = leaves->dport,
+		.d_seq = to_client ? -D_ACK : D_SEQ,
+		.d_ack = to_client ? -D_SEQ : D_ACK,
+		.d_tsval = to_client ? -D_TSECR : D_TSVAL,
+		.d_tsecr = to_client ? -D_TSVAL : D_TSECR,
+		.wscale_in = 7,
+		.wscale_out = 7,
+		.what = LADON_FLOW_TS | (to_client ? LADON_FLOW_TO_CLIENT : 0),
+		.ifindex = IFINDEX,
+		.made_ms = clock_ms(),
+		.id = FLOW_ID,
+	};
+
+	memcpy(flow.saddr, leaves->saddr, sizeof(flow.saddr));
+	memcpy(flow.daddr, leaves->daddr, sizeof(flow.daddr));
+	return flow;
+}
+
+static void put(const struct ladon_flow_key *key, const struct ladon_flow *flow)
+{
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_flows), key, flow, BPF_ANY), 0);
+}
+
+static bool get(const struct ladon_flow_key *key, struct ladon_flow *flow)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_flows), key, flow) == 0;
+}
+
+/* One direction: the key its packets arrive with, the one they leave with */
+struct way {
+	struct ladon_flow_key in, out;
+};
+
+static struct way way_to_backend(bool ip6)
+{
+	struct ladon_flow_key back = back_key(ip6);
+
+	return (struct way){ client_key(ip6), reversed(&back) };
+}
+
+static struct way way_to_client(bool ip6)
+{
+	struct ladon_flow_key client = client_key(ip6);
+
+	return (struct way){ back_key(ip6), reversed(&client) };
+}
+
+static void make_flow(bool ip6)
+{
+	struct way c2b = way_to_backend(ip6), b2c = way_to_client(ip6);
+	struct ladon_flow flow;
+
+	flow = make_entry(&b2c.out, true);
+	put(&b2c.in, &flow);
+	flow = make_entry(&c2b.out, false);
+	put(&c2b.in, &flow);
+}
+
+static struct ladon_flow entry(const struct ladon_flow_key *key)
+{
+	struct ladon_flow flow;
+
+	assert_true(get(key, &flow));
+	return flow;
+}
+
+static void edit(const struct ladon_flow_key *key, uint32_t state, uint32_t edge)
+{
+	struct ladon_flow flow = entry(key);
+
+	flow.state = state;
+	flow.edge = edge;
+	put(key, &flow);
+}
+
+static int each_test(void **state)
+{
+	struct ladon_flow_key keys[] = { client_key(false), client_key(true), back_key(false),
+					 back_key(true) };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		bpf_map_delete_elem(bpf_map__fd(skel->maps.ladon_flows), &keys[i]);
+	events_now();
+	return 0;
+}
+
+static struct segment data_segment(bool ip6, const struct ladon_flow_key *key)
+{
+	return (struct segment){
+		.ip6 = ip6,
+		.key = *key,
+		.flags = SEGMENT_ACK | SEGMENT_PSH,
+		.seq = 1000,
+		.ack = 5000,
+		.window = 502,
+		.options = { 1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8 },
+		.options_len = 12,
+		.payload_len = 100,
+	};
+}
+
+static struct segment bare_segment(bool ip6, const struct ladon_flow_key *key, uint8_t flags,
+				   uint32_t seq, uint32_t ack)
+{
+	return (struct segment){
+		.ip6 = ip6, .key = *key, .flags = flags, .seq = seq, .ack = ack, .window = 1
+	};
+}
+
+/* ---- translation ---- */
+
+static struct segment translated(const struct segment *s, const struct way *way, bool to_client)
+{
+	struct ladon_flow flow = make_entry(&way->out, to_client);
+	struct segment t = *s;
+
+	t.key = way->out;
+	t.seq += flow.d_seq;
+	t.ack += flow.d_ack;
+	t.ttl = (uint8_t)((s->ttl ? s->ttl : 64) - 1);
+	if (t.options_len == 12) {
+		segment_put32(t.options + 4, segment_get32(t.options + 4) + flow.d_tsval);
+		segment_put32(t.options + 8, segment_get32(t.options + 8) + flow.d_tsecr);
+	}
+	return t;
+}
+
+static void hit(bool ip6, bool to_client)
+{
+	struct way way = to_client ? way_to_client(ip6) : way_to_backend(ip6);
+	struct segment s = data_segment(ip6, &way.in), t = translated(&s, &way, to_client);
+	struct ladon_flow_key other;
+	struct ladon_flow flow;
+
+	make_flow(ip6);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	expect_out(&t);
+	flow = entry(&way.in);
+	assert_int_equal(flow.packets, 1);
+	assert_int_equal(flow.bytes, (ip6 ? 40 : 20) + 32 + 100);
+	assert_true((int32_t)(clock_ms() - flow.seen_ms) < 1000);
+	other = to_client ? client_key(ip6) : back_key(ip6);
+	flow = entry(&other);
+	assert_int_equal(flow.packets, 0);
+}
+
+static void test_hits(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		hit(i & 1, i & 2);
+}
+
+/* The driver's sum over the whole packet still is its sum. */
+static void test_checksum_complete(void **state)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = way_to_backend(ip6);
+		struct segment s = data_segment(ip6, &way.in);
+		int rc;
+
+		make_flow(ip6);
+		rc = run_flags(packet, segment_write(&s, packet), BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+		if (rc == -EINVAL)
+			skip();
+		assert_int_equal(rc, 0);
+		assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+	}
+}
+
+static void test_options_that_make_no_sense_are_dropped(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = data_segment(false, &way.in);
+
+	(void)state;
+	make_flow(false);
+	s.options[3] = 0;
+	expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	s.options[3] = 11;
+	expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	assert_int_equal(entry(&way.in).packets, 0);
+}
+
+static void test_miss(void **state)
+{
+	struct ladon_flow_key key = segment_key(false, CLIENT, 40001, GATEWAY, 80);
+	struct segment s = data_segment(false, &key);
+
+	(void)state;
+	expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+	expect_out(&s);
+	s.ip6 = true;
+	s.key = segment_key(true, CLIENT, 40001, GATEWAY, 80);
+	expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+	expect_out(&s);
+}
+
+static void test_other_traffic(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = data_segment(false, &way.in);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(&s, packet);
+
+	(void)state;
+	make_flow(false);
+	packet[SEGMENT_ETHERNET + 9] = IPPROTO_UDP;
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_NOT_TCP);
+	segment_put16(packet + 12, 0x0806);
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_NOT_IP);
+	segment_put16(packet + 12, 0x8100);
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_NOT_IP);
+	packet[0] = 2; /* a MAC address that is not the device's */
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_OTHER_HOST);
+}
+
+static void test_ttl(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = way_to_backend(ip6);
+		struct segment s = data_segment(ip6, &way.in);
+
+		make_flow(ip6);
+		s.ttl = 1;
+		expect(&s, TC_ACT_SHOT, LADON_REASON_TTL);
+		s.ttl = 2;
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	}
+}
+
+/* ---- what cannot be translated ---- */
+
+static void test_fragments(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = data_segment(false, &way.in);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(&s, packet);
+
+	(void)state;
+	segment_put16(packet + SEGMENT_ETHERNET + 6, 0x2000);
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_FRAGMENT);
+	make_flow(false);
+	expect_bytes(packet, len, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	segment_put16(packet + SEGMENT_ETHERNET + 6, 0x2001);
+	expect_bytes(packet, len, UNSPEC, LADON_REASON_FRAGMENT);
+}
+
+static void test_ip_options(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = data_segment(false, &way.in);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	uint8_t *ip = packet + SEGMENT_ETHERNET;
+	size_t len = segment_write(&s, packet);
+
+	(void)state;
+	memmove(ip + 24, ip + 20, len - SEGMENT_ETHERNET - 20);
+	memset(ip + 20, 1, 4);
+	ip[0] = 0x46;
+	segment_put16(ip + 2, (uint32_t)(len + 4 - SEGMENT_ETHERNET));
+	expect_bytes(packet, len + 4, UNSPEC, LADON_REASON_IP_OPTIONS);
+	make_flow(false);
+	expect_bytes(packet, len + 4, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+}
+
+/* An IPv6 packet with one more header, of 8 bytes, before TCP */
+static size_t with_extension(uint8_t kind, uint8_t *packet)
+{
+	struct way way = way_to_backend(true);
+	struct segment s = data_segment(true, &way.in);
+	size_t len = segment_write(&s, packet);
+	uint8_t *ip = packet + SEGMENT_ETHERNET;
+
+	memmove(ip + 48, ip + 40, len - SEGMENT_ETHERNET - 40);
+	memset(ip + 40, 0, 8);
+	ip[40] = ip[6];
+	ip[6] = kind;
+	segment_put16(ip + 4, segment_get16(ip + 4) + 8);
+	return len + 8;
+}
+
+static void test_extension_headers(void **state)
+{
+	static const struct {
+		uint8_t kind;
+		enum ladon_reason why;
+	} rows[] = {
+		{ IPPROTO_HOPOPTS, LADON_REASON_IP_OPTIONS },
+		{ IPPROTO_ROUTING, LADON_REASON_IP_OPTIONS },
+		{ IPPROTO_DSTOPTS, LADON_REASON_IP_OPTIONS },
+		{ IPPROTO_FRAGMENT, LADON_REASON_FRAGMENT },
+	};
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t len = with_extension(rows[i].kind, packet);
+
+		each_test(state);
+		expect_bytes(packet, len, UNSPEC, rows[i].why);
+		make_flow(true);
+		expect_bytes(packet, len, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+		if (rows[i].kind != IPPROTO_FRAGMENT)
+			continue;
+		packet[SEGMENT_ETHERNET + 43] = 8; /* a later fragment: no ports to see */
+		expect_bytes(packet, len, UNSPEC, LADON_REASON_FRAGMENT);
+	}
+}
+
+/* ---- holds ---- */
+
+static void test_hold_of_acks(void **state)
+{
+	struct way way = way_to_client(false);
+	struct segment s = bare_segment(false, &way.in, SEGMENT_ACK, 1000, 4999);
+
+	(void)state;
+	make_flow(false);
+	edit(&way.in, LADON_STATE_HOLD_ACK, 5000);
+	expect(&s, TC_ACT_SHOT, LADON_REASON_HELD_ACK);
+	s.payload_len = 1; /* data must not wait for the backend to repeat it */
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	s.payload_len = 0;
+	s.ack = 5000;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	s.ack = 4999;
+	s.flags = SEGMENT_ACK | SEGMENT_FIN;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+}
+
+static void test_hold_of_data(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = bare_segment(false, &way.in, SEGMENT_ACK, 5000, 1);
+
+	(void)state;
+	make_flow(false);
+	edit(&way.in, LADON_STATE_HOLD_SEQ, 5001 + D_SEQ);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	s.payload_len = 10;
+	expect(&s, TC_ACT_SHOT, LADON_REASON_HELD_DATA);
+	s.seq = 5001;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+}
+
+static void test_a_hold_ends_by_itself(void **state)
+{
+	struct way way = way_to_client(false);
+	struct segment s = bare_segment(false, &way.in, SEGMENT_ACK, 1000, 4999);
+	struct ladon_flow flow;
+
+	(void)state;
+	make_flow(false);
+	flow = entry(&way.in);
+	flow.state = LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ;
+	flow.edge = 5000;
+	flow.made_ms -= LADON_HOLD_MS + 50;
+	put(&way.in, &flow);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&way.in).state, 0);
+}
+
+/* The twin of a FIN's direction is held: .edge is wanted for both. */
+static void test_a_fin_meets_a_hold(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment fin = bare_segment(false, &c2b.in, SEGMENT_FIN | SEGMENT_ACK, 6000, 1);
+	struct segment ack = bare_segment(false, &b2c.in, SEGMENT_ACK, 1, 0);
+	uint32_t end = 6001 + D_SEQ;
+
+	(void)state;
+	make_flow(false);
+	edit(&b2c.in, LADON_STATE_HOLD_ACK, 5000 + D_SEQ);
+	expect(&fin, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&b2c.in).state, LADON_STATE_HOLD_ACK | LADON_STATE_PEER_FIN);
+	assert_int_equal(entry(&b2c.in).edge, end);
+	ack.ack = end; /* of the FIN: passes, hold or not */
+	expect(&ack, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_true(entry(&b2c.in).state & LADON_STATE_DONE);
+
+	make_flow(false);
+	edit(&b2c.in, LADON_STATE_HOLD_SEQ, 1);
+	expect(&fin, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&b2c.in).state, LADON_STATE_PEER_FIN);
+}
+
+/* ---- ends ---- */
+
+static void close_by_fins(bool client_first)
+{
+	struct way first = client_first ? way_to_backend(false) : way_to_client(false);
+	struct way second = client_first ? way_to_client(false) : way_to_backend(false);
+	struct ladon_flow a = entry(&first.in), b = entry(&second.in);
+	struct segment s;
+
+	/* FIN with 10 bytes of data; acknowledged without the FIN, then with it */
+	s = bare_segment(false, &first.in, SEGMENT_FIN | SEGMENT_ACK, 100, 1);
+	s.payload_len = 10;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&first.in).state, LADON_STATE_FIN | LADON_STATE_FIRST);
+	assert_int_equal(entry(&second.in).state, LADON_STATE_PEER_FIN);
+	s = bare_segment(false, &second.in, SEGMENT_ACK, 1, 110 + a.d_seq);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&second.in).state, LADON_STATE_PEER_FIN);
+	s.ack++;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&second.in).state, LADON_STATE_PEER_FIN | LADON_STATE_DONE);
+	assert_int_equal(events_now(), 0);
+
+	/* the other FIN, twice, and its acknowledgement, twice */
+	s = bare_segment(false, &second.in, SEGMENT_FIN | SEGMENT_ACK, 700, 111 + a.d_seq);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(events_now(), 0);
+	s = bare_segment(false, &first.in, SEGMENT_ACK, 111, 701 + b.d_seq);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+}
+
+static void test_fins(void **state)
+{
+	struct ladon_flow_key client = client_key(false), back = back_key(false);
+
+	for (int client_first = 0; client_first < 2; client_first++) {
+		each_test(state);
+		make_flow(false);
+		close_by_fins(client_first);
+		assert_true(entry(&client).state & LADON_STATE_CLOSED);
+		assert_true(entry(&back).state & LADON_STATE_CLOSED);
+		assert_int_equal(events_now(), 1);
+		assert_int_equal(event.type, LADON_EVENT_CLOSED);
+		assert_memory_equal(&event.key, &client, sizeof(client));
+		assert_int_equal(event.by_client, client_first);
+		assert_int_equal(event.reset, 0);
+		assert_int_equal(event.flow.id, FLOW_ID);
+		assert_false(event.flow.what & LADON_FLOW_TO_CLIENT);
+		assert_int_equal(event.back.packets, client_first ? 4 : 2);
+	}
+}
+
+static void test_resets(void **state)
+{
+	struct ladon_flow_key client = client_key(false), back = back_key(false);
+
+	for (int by_client = 0; by_client < 2; by_client++) {
+		struct way way = by_client ? way_to_backend(false) : way_to_client(false);
+		struct segment s = bare_segment(false, &way.in, SEGMENT_RST, 100, 0);
+		struct segment t = s;
+
+		each_test(state);
+		make_flow(false);
+		t.key = way.out;
+		t.seq += entry(&way.in).d_seq; /* and no ACK bit: .ack stays */
+		t.ttl = 63;
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		expect_out(&t);
+		assert_true(entry(&client).state & LADON_STATE_CLOSED);
+		assert_true(entry(&back).state & LADON_STATE_CLOSED);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(events_now(), 1);
+		assert_int_equal(event.type, LADON_EVENT_CLOSED);
+		assert_int_equal(event.reset, 1);
+		assert_int_equal(event.by_client, by_client);
+	}
+}
+
+static void test_syn_on_a_closed_flow(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment s = bare_segment(false, &c2b.in, SEGMENT_SYN, 1, 0);
+	static const uint32_t ends[] = { LADON_STATE_CLOSED, LADON_STATE_KILLED };
+	struct ladon_flow flow;
+
+	for (size_t i = 0; i < 2; i++) {
+		each_test(state);
+		make_flow(false);
+		edit(&c2b.in, ends[i], 0);
+		edit(&b2c.in, ends[i], 0);
+		expect(&s, UNSPEC, LADON_REASON_REOPENED);
+		expect_out(&s);
+		assert_false(get(&c2b.in, &flow));
+		assert_false(get(&b2c.in, &flow));
+		assert_int_equal(events_now(), 1);
+		assert_int_equal(event.type, LADON_EVENT_REOPENED);
+		assert_memory_equal(&event.key, &c2b.in, sizeof(event.key));
+		assert_int_equal(event.flow.id, FLOW_ID);
+	}
+}
+
+static void test_syn_on_a_live_flow(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = bare_segment(false, &way.in, SEGMENT_SYN, 1, 0), t = s;
+
+	(void)state;
+	make_flow(false);
+	s.window = t.window = 64240;
+	t.key = way.out;
+	t.seq += D_SEQ;
+	t.ttl = 63;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	expect_out(&t);
+	assert_int_equal(events_now(), 0);
+}
+
+/* ---- killed flows ---- */
+
+static void killed(bool ip6, uint8_t flags, uint32_t seq, uint32_t ack, uint8_t answer_flags)
+{
+	struct way way = way_to_backend(ip6);
+	struct segment s = data_segment(ip6, &way.in), t;
+
+	make_flow(ip6);
+	edit(&way.in, LADON_STATE_KILLED, 0);
+	s.flags = flags;
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_KILLED);
+	t = bare_segment(ip6, &way.in, answer_flags, seq, ack);
+	t.key = reversed(&way.in);
+	t.window = 0;
+	expect_out(&t);
+}
+
+static void test_killed_flows_are_answered(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment rst = bare_segment(false, &way.in, SEGMENT_RST | SEGMENT_ACK, 1, 2);
+
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		killed(ip6, SEGMENT_ACK, 5000, 0, SEGMENT_RST);
+		killed(ip6, SEGMENT_SYN | SEGMENT_ACK, 5000, 0, SEGMENT_RST);
+		killed(ip6, 0, 0, 1100, SEGMENT_RST | SEGMENT_ACK);
+		killed(ip6, SEGMENT_FIN, 0, 1101, SEGMENT_RST | SEGMENT_ACK);
+	}
+	expect(&rst, TC_ACT_SHOT, LADON_REASON_KILLED);
+}
+
+/* ---- strays ---- */
+
+static void listens(uint8_t *addr16, uint16_t port, bool on)
+{
+	struct ladon_port_key key = { .port = htons(port) };
+	int fd = bpf_map__fd(skel->maps.ladon_ports);
+	uint8_t one = 1;
+
+	if (addr16)
+		memcpy(key.addr, addr16, 16);
+	if (on)
+		assert_int_equal(bpf_map_update_elem(fd, &key, &one, BPF_ANY), 0);
+	else
+		assert_int_equal(bpf_map_delete_elem(fd, &key), 0);
+}
+
+static void test_strays(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct ladon_flow_key key = client_key(ip6);
+		struct segment s = data_segment(ip6, &key);
+
+		expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+		listens((uint8_t *)key.daddr, 443, true);
+		expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY);
+		s.flags = SEGMENT_SYN;
+		expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+		listens((uint8_t *)key.daddr, 443, false);
+		listens(NULL, 443, true);
+		s.flags = SEGMENT_SYN | SEGMENT_ACK;
+		expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY);
+		listens(NULL, 443, false);
+
+		for (int port = PORT_MIN - 1; port <= PORT_MAX + 1;
+		     port += PORT_MAX - PORT_MIN + 2) {
+			s.key.dport = htons((uint16_t)port);
+			expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+		}
+		s.key.dport = htons(PORT_MIN);
+		expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY);
+		s.key.dport = htons(PORT_MAX);
+		expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY);
+	}
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void shell(const char *command)
+{
+	assert_int_equal(system(command), 0);
+}
+
+/* What is routed through this machine is none of ladon's, whatever its port. */
+static void test_routed_segments_are_no_strays(void **state)
+{
+	struct ladon_flow_key key = client_key(false);
+	struct segment s = data_segment(false, &key);
+
+	(void)state;
+	listens(NULL, 443, true);
+	write_file("/proc/sys/net/ipv4/conf/all/forwarding", "1");
+	expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY); /* no route: not routed */
+	shell("ip route add 192.0.2.0/24 dev lo");
+	expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+	shell("ip addr add 192.0.2.1/32 dev lo");
+	expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY); /* this very host */
+	shell("ip addr del 192.0.2.1/32 dev lo");
+	shell("ip route del 192.0.2.0/24");
+	write_file("/proc/sys/net/ipv4/conf/all/forwarding", "0");
+	listens(NULL, 443, false);
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_port = htons(port),
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+/* A segment from 127.0.0.1 to 127.0.0.1 */
+static struct segment loopback_segment(uint16_t sport, uint16_t dport)
+{
+	struct ladon_flow_key key = segment_key(false, 1, sport, 1, dport);
+
+	key.saddr[3] = key.daddr[3] = htonl(INADDR_LOOPBACK);
+	return data_segment(false, &key);
+}
+
+static void test_segments_of_sockets_are_no_strays(void **state)
+{
+	struct sockaddr_in to = loopback(443), from;
+	socklen_t len = sizeof(from);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+	struct segment s = loopback_segment(40000, 443);
+
+	(void)state;
+	listens(NULL, 443, true);
+	assert_int_equal(bind(listener, (void *)&to, sizeof(to)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	expect(&s, TC_ACT_SHOT, LADON_REASON_STRAY); /* the listener alone: no cookie of its */
+	assert_int_equal(connect(client, (void *)&to, sizeof(to)), 0);
+	assert_int_equal(getsockname(client, (void *)&from, &len), 0);
+	s = loopback_segment(ntohs(from.sin_port), 443);
+	expect(&s, UNSPEC, LADON_REASON_NO_FLOW);
+	close(client);
+	close(listener);
+	listens(NULL, 443, false);
+}
+
+/* ---- what a packet costs ---- */
+
+#define COST_REPEAT 60 /* a packet is aged by each translation */
+#define COST_RUNS   2000
+
+/* The least of many averages: others share the machine. */
+static void print_cost(const char *family, const char *name, const uint8_t *packet, size_t len)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = (uint32_t)len,
+		    .repeat = COST_REPEAT);
+	uint32_t least = UINT32_MAX;
+
+	for (int i = 0; i < COST_RUNS; i++) {
+		assert_int_equal(bpf_prog_test_run_opts(program_fd(), &opts), 0);
+		if (opts.duration < least)
+			least = opts.duration;
+	}
+	print_message("cost: %s, %-20s %3u ns per packet\n", family, name, least);
+}
+
+static void print_segment_cost(const char *name, const struct segment *s)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	print_cost(s->ip6 ? "IPv6" : "IPv4", name, packet, segment_write(s, packet));
+}
+
+/* A flow into itself, so that a packet that was translated is translated again */
+static void print_costs(bool ip6)
+{
+	static const uint8_t ts_sack[] = { 1, 1, 8,  10, 0, 0, 0,  9, 0, 0, 0,	8, 1, 1, 5,  18,
+					   0, 0, 10, 0,	 0, 0, 11, 0, 0, 0, 12, 0, 0, 0, 13, 0 };
+	static const uint8_t odd[] = { 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8, 1 };
+	struct ladon_flow_key key = client_key(ip6),
+			      other = segment_key(ip6, CLIENT, 1, BACKEND, 1);
+	struct segment s = data_segment(ip6, &key);
+	struct ladon_flow flow = make_entry(&key, false);
+
+	put(&key, &flow);
+	print_segment_cost("hit, timestamps", &s);
+	memcpy(s.options, odd, s.options_len = sizeof(odd));
+	print_segment_cost("hit, odd timestamps", &s);
+	s.payload_len = 0;
+	memcpy(s.options, ts_sack, s.options_len = sizeof(ts_sack));
+	print_segment_cost("hit, SACK", &s);
+	s.key = other;
+	print_segment_cost("miss", &s);
+	s.flags = SEGMENT_SYN;
+	print_segment_cost("miss, SYN", &s);
+}
+
+static void test_print_costs(void **state)
+{
+	static const uint8_t nothing[64];
+
+	(void)state;
+	print_cost("none", "the measurement", nothing, sizeof(nothing));
+	print_costs(false);
+	print_costs(true);
+}
+
+/* ---- set-up ---- */
+
+static void lo_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	close(fd);
+}
+
+static int set_up(void **state)
+{
+	struct bpf_map *map;
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0) {
+		print_message("a network namespace: %s\n", strerror(errno));
+		return -1;
+	}
+	lo_up();
+	skel = tc_bpf__open();
+	if (!skel)
+		return -1;
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		bpf_map__set_pin_path(map, NULL);
+	}
+	skel->rodata->port_min = PORT_MIN;
+	skel->rodata->port_max = PORT_MAX;
+	if (tc_bpf__load(skel) < 0)
+		return -1;
+	ring = ring_buffer__new(bpf_map__fd(skel->maps.ladon_events), on_event, NULL, NULL);
+	return ring ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	ring_buffer__free(ring);
+	tc_bpf__destroy(skel);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_hits, each_test),
+		cmocka_unit_test_setup(test_checksum_complete, each_test),
+		cmocka_unit_test_setup(test_options_that_make_no_sense_are_dropped, each_test),
+		cmocka_unit_test_setup(test_miss, each_test),
+		cmocka_unit_test_setup(test_other_traffic, each_test),
+		cmocka_unit_test_setup(test_ttl, each_test),
+		cmocka_unit_test_setup(test_fragments, each_test),
+		cmocka_unit_test_setup(test_ip_options, each_test),
+		cmocka_unit_test_setup(test_extension_headers, each_test),
+		cmocka_unit_test_setup(test_hold_of_acks, each_test),
+		cmocka_unit_test_setup(test_hold_of_data, each_test),
+		cmocka_unit_test_setup(test_a_hold_ends_by_itself, each_test),
+		cmocka_unit_test_setup(test_a_fin_meets_a_hold, each_test),
+		cmocka_unit_test_setup(test_fins, each_test),
+		cmocka_unit_test_setup(test_resets, each_test),
+		cmocka_unit_test_setup(test_syn_on_a_closed_flow, each_test),
+		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
+		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),
+		cmocka_unit_test_setup(test_strays, each_test),
+		cmocka_unit_test_setup(test_routed_segments_are_no_strays, each_test),
+		cmocka_unit_test_setup(test_segments_of_sockets_are_no_strays, each_test),
+		cmocka_unit_test_setup(test_print_costs, each_test),
+	};
+
+	return cmocka_run_group_tests_name("prog/tc", tests, set_up, tear_down);
+}
