@@ -49,6 +49,7 @@ enum {
 	LADON_STATE_CLOSED = 1 << 5,   /* both DONE, or a RST; set in both entries */
 	LADON_STATE_RESET = 1 << 6,    /* ... by a RST, which this sender sent */
 	LADON_STATE_KILLED = 1 << 7,   /* answer whatever comes with a RST */
+	LADON_STATE_FIRST = 1 << 8,    /* this sender's FIN came before its peer's */
 };
 
 /* A hold that was not ended by LADON_HOLD_MS is void: its maker died. */
@@ -174,22 +175,15 @@ struct ladon_guard {
 	__u32 pad;
 };
 
-/**
- * struct ladon_request - packet of a test run of the programs in handoff.bpf.c
- *
- * A test run wants a packet that begins with an Ethernet header; this is one.
- *
- * @front: the front socket: source is the client, destination ladon
- * @back: the back socket: source is the backend, destination ladon
- * @front_pending: bytes read from the front socket and not yet sent to the back
- * @back_pending: bytes read from the back socket and not yet sent to the front
- * @id: of the flow
- * @reason: answer: LADON_REASON_NONE, or why not
- * @front_unread, @back_unread: answer: bytes that wait in the sockets
- * @front_room, @back_room: answer: bytes that may be sent at once on each
- * @front_sock, @back_sock: answer: for an acknowledgement crafted by user space
- */
-struct ladon_sock_view {
+/* ladon_request.op, for ladon_edit */
+enum {
+	LADON_EDIT_FORGET = 1, /* delete both entries */
+	LADON_EDIT_KILL,       /* answer both ends with a RST from now on */
+	LADON_EDIT_SETTLE,     /* end the holds: what was to leave will not */
+};
+
+/* What an acknowledgement that is written by hand must contain. */
+struct ladon_view {
 	__u32 snd_nxt;
 	__u32 rcv_nxt;
 	__u32 tsval;
@@ -199,21 +193,34 @@ struct ladon_sock_view {
 	__u8 pad;
 };
 
+/**
+ * struct ladon_request - packet of a test run of the programs in handoff.bpf.c
+ *
+ * A test run wants a packet that begins with an Ethernet header; this is one.
+ *
+ * @op: for ladon_edit: LADON_EDIT_*
+ * @front: the front socket: source is the client, destination ladon. Also
+ *	names the flow for ladon_edit
+ * @back: the back socket: source is the backend, destination ladon
+ * @front_pending: bytes read from the front socket and not yet sent to the back
+ * @back_pending: bytes read from the back socket and not yet sent to the front
+ * @id: of the flow
+ * @reason: answer: LADON_REASON_NONE, or why not
+ * @front_room, @back_room: answer: bytes that may be sent at once on each
+ * @view: answer of ladon_look
+ */
 struct ladon_request {
 	__u8 ethernet[14];
-	__u16 pad;
+	__u16 op;
 	struct ladon_flow_key front;
 	struct ladon_flow_key back;
 	__u32 front_pending;
 	__u32 back_pending;
 	__u32 id;
 	__u32 reason;
-	__u32 front_unread;
-	__u32 back_unread;
 	__u32 front_room;
 	__u32 back_room;
-	struct ladon_sock_view front_sock;
-	struct ladon_sock_view back_sock;
+	struct ladon_view view;
 };
 
 #endif
