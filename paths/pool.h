@@ -23,6 +23,7 @@ struct backend {
 	const struct config_backend *config;
 	struct pool *pool;
 	atomic_uint_fast64_t flows;	/* live now: relayed and handed off */
+	atomic_uint_fast64_t flows_handed_off; /* ... of which libladon will say when they end */
 	atomic_uint_fast64_t chosen;	/* ever */
 	atomic_uint_fast64_t failed;	/* connects that failed */
 	atomic_uint_fast64_t handed_off;

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "conn.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "connect.h"
+#include "handoff.h"
+
+struct step {
+	const char *name;
+	int (*run)(struct conn *c);
+	enum conn_state then;
+	enum conn_state or_else;
+};
+
+/* clang-format off */
+static const struct step steps[] = {
+	/*                 name       run           then          or else      */
+	[CONN_PEEK]    = { "peek",    conn_peek,    CONN_ROUTE,   CONN_REFUSE  },
+	[CONN_ROUTE]   = { "route",   conn_route,   CONN_CONNECT, CONN_REFUSE  },
+	[CONN_CONNECT] = { "connect", conn_connect, CONN_HANDOFF, CONN_ROUTE   },
+	[CONN_HANDOFF] = { "handoff", conn_handoff, CONN_DONE,    CONN_BEGIN   },
+	[CONN_BEGIN]   = { "begin",   conn_begin,   CONN_RELAY,   CONN_ROUTE   },
+	[CONN_RELAY]   = { "relay",   conn_relay,   CONN_DONE,    CONN_DONE    },
+	[CONN_REFUSE]  = { "refuse",  conn_refuse,  CONN_DONE,    CONN_DONE    },
+};
+/* clang-format on */
+_Static_assert(sizeof(steps) / sizeof(steps[0]) == CONN_DONE,
+	       "every state but the last has a step");
+
+/* ---- times ---- */
+
+static void conn_arm(struct conn *c)
+{
+	uint64_t at = c->limit_ms;
+
+	if (c->wake_ms && !c->woken && c->wake_ms < at)
+		at = c->wake_ms;
+	timer_set(&c->worker->loop.timers, &c->timer, at);
+}
+
+void conn_limit(struct conn *c, uint64_t ms)
+{
+	c->limit_ms = conn_now(c) + ms;
+	c->late = false;
+	conn_arm(c);
+}
+
+void conn_wake(struct conn *c, uint64_t ms)
+{
+	c->wake_ms = conn_now(c) + ms;
+	c->woken = false;
+	conn_arm(c);
+}
+
+/* Only here a connection becomes late, never while events of the round are
+ * still to come: connect.c replaces the back socket of one that is.
+ */
+static void conn_timer(struct timer *timer)
+{
+	struct conn *c = container_of(timer, struct conn, timer);
+
+	c->late = conn_now(c) >= c->limit_ms;
+	c->woken = c->wake_ms && conn_now(c) >= c->wake_ms;
+	if (!c->late)
+		conn_arm(c);
+	conn_run(c);
+}
+
+/* ---- ends ---- */
+
+void conn_close_back(struct conn *c)
+{
+	struct ladon *ladon = c->worker->gateway->ladon;
+
+	if (c->back.fd >= 0)
+		close(c->back.fd);
+	c->back = (struct watch){ .run = c->back.run, .fd = -1 };
+	if (c->source)
+		ladon_source_free(ladon, c->source);
+	c->source = 0;
+	c->back_guarded = false;
+	c->first.sent = 0;
+	if (c->backend)
+		backend_release(c->backend);
+	c->backend = NULL;
+}
+
+int conn_end(struct conn *c, enum ladon_reason why)
+{
+	c->closed = why;
+	conn_count(c, why);
+	conn_debug(c, "%s: %s", steps[c->state].name, ladon_reason_text(why));
+	return -ECANCELED;
+}
+
+int conn_lack(struct conn *c, int rc)
+{
+	bool descriptors = rc == -EMFILE || rc == -ENFILE;
+
+	return conn_end(c, descriptors ? LADON_REASON_NO_DESCRIPTOR : LADON_REASON_NO_MEMORY);
+}
+
+int conn_turn_away(struct conn *c, enum ladon_reason why)
+{
+	conn_end(c, why);
+	return -ECONNREFUSED;
+}
+
+void conn_acknowledge(struct conn *c, enum ladon_reason why)
+{
+	if (!c->guarded)
+		return;
+	c->guarded = false;
+	c->loud = why;
+	ladon_acknowledge(c->worker->gateway->ladon, c->front.fd);
+}
+
+/* The memory goes last: an event of this round may still point to it. */
+static void conn_done(struct conn *c)
+{
+	struct listener_counts *counts = c->listener->counts;
+
+	timer_stop(&c->worker->loop.timers, &c->timer);
+	relay_fini(c);
+	conn_close_back(c);
+	if (c->front.fd >= 0)
+		close(c->front.fd);
+	c->front.fd = -1;
+	first_free(&c->first);
+	if (c->closed && !relay_began(&c->relay))
+		count_add(&counts->closed, 1);
+	count_sub(&counts->open, 1);
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
+	loop_later(&c->worker->loop, &c->later);
+	worker_conn_ended(c->worker);
+}
+
+void conn_cut(struct conn *c)
+{
+	conn_end(c, LADON_REASON_CUT);
+	c->state = CONN_DONE;
+	conn_done(c);
+}
+
+/* ---- life ---- */
+
+void conn_run(struct conn *c)
+{
+	if (c->state == CONN_DONE)
+		return; /* ended earlier in this round */
+	while (c->state != CONN_DONE) {
+		const struct step *step = &steps[c->state];
+		int rc = step->run(c);
+
+		if (rc == -EAGAIN)
+			return; /* the loop brings us back here */
+		if (rc == -ECANCELED) {
+			c->state = CONN_DONE;
+			break;
+		}
+		if (rc < 0)
+			conn_debug(c, "%s: %s", step->name, strerror(-rc));
+		c->state = rc < 0 ? step->or_else : step->then;
+	}
+	conn_done(c);
+}
+
+void conn_later(struct conn *c)
+{
+	loop_later(&c->worker->loop, &c->later);
+}
+
+static void conn_task(struct task *task)
+{
+	struct conn *c = container_of(task, struct conn, later);
+
+	if (c->state == CONN_DONE)
+		free(c);
+	else
+		conn_run(c);
+}
+
+static void conn_front(struct watch *watch, uint32_t ready)
+{
+	struct conn *c = container_of(watch, struct conn, front);
+
+	watch->ready |= ready;
+	conn_run(c);
+}
+
+static void conn_back(struct watch *watch, uint32_t ready)
+{
+	struct conn *c = container_of(watch, struct conn, back);
+
+	watch->ready |= ready;
+	conn_run(c);
+}
+
+void conn_new(struct listener *listener, int fd, const struct addr *client)
+{
+	struct worker *worker = listener->worker;
+	struct conn *c = calloc(1, sizeof(*c));
+	char text[ADDR_TEXT_MAX];
+
+	if (!c) {
+		count_add(&worker->counts->reasons[LADON_REASON_NO_MEMORY], 1);
+		count_add(&listener->counts->closed, 1);
+		close(fd);
+		return;
+	}
+	c->worker = worker;
+	c->listener = listener;
+	c->id = worker_conn_id(worker);
+	c->later.run = conn_task;
+	c->timer.run = conn_timer;
+	c->front = (struct watch){ .run = conn_front, .fd = fd };
+	c->back = (struct watch){ .run = conn_back, .fd = -1 };
+	c->client = *client;
+	c->guarded = listener->guarded;
+	c->loud = listener->guarded ? LADON_REASON_NONE : LADON_REASON_ACKED;
+	relay_init(&c->relay);
+	c->next = worker->conns;
+	if (c->next)
+		c->next->link = &c->next;
+	c->link = &worker->conns;
+	worker->conns = c;
+	count_add(&listener->counts->open, 1);
+	conn_debug(c, "accept: %s at %s", addr_format(client, text), listener->config->name);
+	conn_run(c);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * conn.h - one connection of a client, from accept to handoff or end
+ *
+ * Its life is the table in conn.c. A step returns 0 when it is done, -EAGAIN to
+ * be called again when something happened (a socket, or the connection's one
+ * timer), and any other negative errno to go the other way. -ECANCELED ends the
+ * connection at once: there is nobody left to serve or to tell.
+ *
+ * Sockets are watched edge-triggered: watch.ready collects what epoll said, and
+ * whoever reads or writes until the kernel has no more takes the bit away.
+ */
+#ifndef LADON_CONN_H
+#define LADON_CONN_H
+
+#include <inttypes.h>
+
+#include "../base/log.h"
+#include "first.h"
+#include "refuse.h"
+#include "relay.h"
+#include "worker.h"
+
+/* What a socket is watched for before and while bytes are relayed. Errors always come. */
+#define CONN_READING  (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define CONN_RELAYING (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+/* How long bytes of the client may lie in a guarded socket without an acknowledgement:
+ * half of the shortest retransmission timeout of Linux.
+ */
+#define CONN_PATIENCE_MS 100
+
+enum conn_state {
+	CONN_PEEK,
+	CONN_ROUTE,
+	CONN_CONNECT,
+	CONN_HANDOFF,
+	CONN_BEGIN,
+	CONN_RELAY,
+	CONN_REFUSE,
+	CONN_DONE,
+};
+
+struct conn {
+	/* conn.c */
+	struct conn *next, **link; /* worker->conns */
+	struct task later;	   /* runs the connection again, or frees it */
+	struct worker *worker;
+	struct listener *listener;
+	uint64_t id;
+	enum conn_state state;
+
+	/* times: conn_limit(), conn_wake() */
+	struct timer timer;
+	uint64_t limit_ms; /* when the step's time is up */
+	uint64_t wake_ms;  /* when the step wants to be called before that; 0: it does not */
+	bool late;	   /* the time is up */
+	bool woken;	   /* the wake time has come */
+
+	/* the client: first.c, refuse.c */
+	struct watch front;
+	struct addr client;
+	struct first first;
+	enum peek_protocol protocol;
+	bool guarded;		  /* what the client sends is not acknowledged */
+	enum ladon_reason loud;	  /* else: why not */
+	enum ladon_reason closed; /* why ladon ends the connection; NONE: it does not */
+	uint8_t alert;		  /* ... in TLS, if the peeker said so; else 0 */
+	struct refusal refusal;
+
+	/* the backend: connect.c */
+	const struct config_route *route;
+	struct backend *backend; /* held: see backend_release(); NULL: none */
+	struct addr to;
+	struct pool_tries tries;
+	int failed; /* negative errno of the backend that failed last; 0: none has */
+	struct watch back;
+	uint64_t source;   /* see ladon_connect(); 0: a port of the kernel's choice */
+	bool back_guarded; /* what the backend sends is not acknowledged */
+
+	/* handoff.c, relay.c */
+	enum ladon_reason
+		obstacle; /* to ever handing it off, with this backend; NONE: none is known */
+	enum ladon_reason relayed; /* why it is relayed now */
+	struct relay relay;
+};
+
+/**
+ * conn_new() - begin with a client that was accepted, and go as far as possible
+ * @fd: taken, also when there is no memory and the client is turned away
+ */
+void conn_new(struct listener *listener, int fd, const struct addr *client);
+
+/** conn_run() - go on until there is something to wait for */
+void conn_run(struct conn *c);
+
+/** conn_later() - go on at the end of this round: others are waiting too */
+void conn_later(struct conn *c);
+
+/** conn_cut() - end it now, because of the operator */
+void conn_cut(struct conn *c);
+
+/** conn_limit() - what the connection does now may take @ms: then its step is called with @late */
+void conn_limit(struct conn *c, uint64_t ms);
+
+/** conn_wake() - in @ms its step is called with @woken, if the limit does not come first */
+void conn_wake(struct conn *c, uint64_t ms);
+
+/** conn_end() - end the connection without a word. Return: -ECANCELED, for the step to return */
+int conn_end(struct conn *c, enum ladon_reason why);
+
+/** conn_lack() - ... for want of memory or descriptors: @rc is the errno that said so */
+int conn_lack(struct conn *c, int rc);
+
+/** conn_turn_away() - ... but tell the client. Return: -ECONNREFUSED, for the step to return */
+int conn_turn_away(struct conn *c, enum ladon_reason why);
+
+/**
+ * conn_acknowledge() - the client must not wait any longer: the front becomes an ordinary socket
+ * @why: the connection has to be relayed now, until it is quiet
+ */
+void conn_acknowledge(struct conn *c, enum ladon_reason why);
+
+/** conn_close_back() - the backend and its port are given up, or have served */
+void conn_close_back(struct conn *c);
+
+static inline uint64_t conn_now(const struct conn *c)
+{
+	return c->worker->loop.now_ms;
+}
+
+static inline void conn_count(const struct conn *c, enum ladon_reason reason)
+{
+	count_add(&c->worker->counts->reasons[reason], 1);
+}
+
+#define conn_debug(c, fmt, ...) log_debug("#%" PRIu64 " " fmt, (c)->id, ##__VA_ARGS__)
+
+#endif

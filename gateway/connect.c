@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "connect.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../base/own.h"
+#include "conn.h"
+
+/* ---- which backend ---- */
+
+static const char *route_name(const struct config_route *route)
+{
+	if (route->tls)
+		return route->tls;
+	return route->http_host ? route->http_host : "default";
+}
+
+static int route_exhausted(struct conn *c, struct pool *pool)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (c->failed)
+		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s answered (%s: %s)",
+			    route_name(c->route), pool_name(pool), addr_format(&c->to, text),
+			    strerror(-c->failed));
+	else
+		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s has an address yet",
+			    route_name(c->route), pool_name(pool));
+	return conn_turn_away(c, LADON_REASON_NO_BACKEND);
+}
+
+int conn_route(struct conn *c)
+{
+	struct gateway *gateway = c->worker->gateway;
+	struct pool *pool;
+
+	if (!c->route)
+		c->route = route_find(c->listener->routes, &c->worker->hello);
+	if (!c->route)
+		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
+	pool = gateway->pools[c->route->pool];
+	c->backend = pool_pick(pool, &c->tries, &c->to);
+	if (!c->backend)
+		return route_exhausted(c, pool);
+	conn_debug(c, "route: %s to %s of pool %s", route_name(c->route), c->backend->config->text,
+		   pool_name(pool));
+	return 0;
+}
+
+/* ---- how to connect ---- */
+
+/* Why this connection cannot be handed off, as far as it is known before it is made. */
+static enum ladon_reason connect_obstacle(const struct conn *c)
+{
+	const struct gateway *gateway = c->worker->gateway;
+
+	if (!gateway->config->handoff || !c->listener->config->handoff)
+		return LADON_REASON_HANDOFF_OFF;
+	if (!gateway->ladon)
+		return gateway->no_handoff;
+	if (addr_family(&c->client) != addr_family(&c->to))
+		return LADON_REASON_FAMILY;
+	return LADON_REASON_NONE;
+}
+
+/* A source address of the configured ones, in turn; the port is the kernel's choice. */
+static int connect_bind(struct conn *c, int fd)
+{
+	const struct config *config = c->worker->gateway->config;
+	int on = 1;
+
+	for (unsigned int i = 0; i < config->sources_len; i++) {
+		unsigned int next = c->worker->next_source++ % config->sources_len;
+		struct addr source = config->sources[next];
+
+		if (source.sa.sa_family != c->to.sa.sa_family)
+			continue;
+		addr_set_port(&source, 0);
+		if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
+		    bind(fd, &source.sa, addr_len(&source)) < 0)
+			return -errno;
+		return 0;
+	}
+	return 0;
+}
+
+static int connect_plain(struct conn *c, int fd)
+{
+	int rc = connect_bind(c, fd);
+
+	if (rc < 0)
+		return rc;
+	return connect(fd, &c->to.sa, addr_len(&c->to)) < 0 ? -errno : 0;
+}
+
+static int back_socket(const struct conn *c)
+{
+	int fd = socket(c->to.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Return: 0: connected, -EINPROGRESS, or why not; the socket is in c->back in any case. */
+static int connect_begin(struct conn *c)
+{
+	struct ladon *ladon = c->worker->gateway->ladon;
+	enum ladon_reason obstacle = connect_obstacle(c);
+	int rc;
+
+	c->back.fd = back_socket(c);
+	if (c->back.fd < 0)
+		return c->back.fd;
+	c->obstacle = obstacle;
+	if (obstacle)
+		return connect_plain(c, c->back.fd);
+	rc = ladon_connect(ladon, c->front.fd, c->back.fd, &c->to.sa, &c->source);
+	if (rc != -EADDRNOTAVAIL) {
+		c->back_guarded = rc == 0 || rc == -EINPROGRESS;
+		return rc;
+	}
+	c->obstacle = LADON_REASON_NO_PORT;
+	close(c->back.fd); /* it may be half prepared */
+	c->back.fd = back_socket(c);
+	return c->back.fd < 0 ? c->back.fd : connect_plain(c, c->back.fd);
+}
+
+/* ---- what became of it ---- */
+
+int connect_failed(struct conn *c, int rc)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+		return conn_lack(c, rc);
+	atomic_fetch_add_explicit(&c->backend->failed, 1, memory_order_relaxed);
+	c->failed = rc;
+	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));
+	conn_close_back(c);
+	return rc;
+}
+
+/* A backend that accepts and closes without a word does not serve: another may. */
+static int back_check(struct conn *c)
+{
+	socklen_t len = sizeof(int);
+	char byte;
+	int rc = 0;
+
+	if (c->back.ready & EPOLLERR || !(c->back.ready & EPOLLOUT)) {
+		getsockopt(c->back.fd, SOL_SOCKET, SO_ERROR, &rc, &len);
+		return rc ? -rc : -ECONNRESET;
+	}
+	if (c->back.ready & EPOLLRDHUP && recv(c->back.fd, &byte, 1, MSG_PEEK) <= 0)
+		return -ECONNRESET;
+	return 0;
+}
+
+/* The client has been waiting since it spoke. If it has: is it still there, and
+ * does it still not know that it was heard?
+ */
+static int connect_patience(struct conn *c)
+{
+	int rc;
+
+	if (c->front.ready & EPOLLERR)
+		return conn_end(c, LADON_REASON_CLIENT_GONE);
+	if (!c->woken)
+		return -EAGAIN;
+	if (!c->front.events) {
+		rc = loop_watch(&c->worker->loop, &c->front, CONN_READING);
+		if (rc < 0)
+			return conn_end(c, LADON_REASON_NO_MEMORY);
+	}
+	if (c->guarded && (c->first.len > 0 || c->front.ready & EPOLLIN))
+		conn_acknowledge(c, LADON_REASON_SLOW_CONNECT);
+	return -EAGAIN;
+}
+
+static int connect_wait(struct conn *c)
+{
+	int rc = loop_watch(&c->worker->loop, &c->back, CONN_RELAYING);
+
+	if (rc < 0)
+		return conn_end(c, LADON_REASON_NO_MEMORY);
+	conn_limit(c, c->listener->config->connect_ms);
+	if (!c->wake_ms)
+		conn_wake(c, CONN_PATIENCE_MS);
+	return -EAGAIN;
+}
+
+int conn_connect(struct conn *c)
+{
+	int rc;
+
+	if (c->back.fd < 0) {
+		rc = connect_begin(c);
+		if (rc == -EINPROGRESS)
+			return connect_wait(c);
+	} else if (c->back.ready & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
+		rc = back_check(c);
+	} else {
+		rc = c->late ? -ETIMEDOUT : connect_patience(c);
+	}
+	if (rc == 0) {
+		conn_debug(c, "connect: %s answered", c->backend->config->text);
+		return 0;
+	}
+	return rc == -EAGAIN || rc == -ECANCELED ? rc : connect_failed(c, rc);
+}

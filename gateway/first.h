@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * first.h - the client's first bytes: kept until a backend has them
+ *
+ * They are read, not peeked at, because a second look would cost a second
+ * copy of them. Until the backend is known they exist here and, thanks to the
+ * rule of acknowledgement, in the client's send queue.
+ */
+#ifndef LADON_FIRST_H
+#define LADON_FIRST_H
+
+#include <stdint.h>
+
+struct conn;
+
+struct first {
+	uint8_t *bytes; /* as large as they are, no larger */
+	uint32_t len;
+	uint32_t sent; /* to the backend that is tried now */
+};
+
+void first_free(struct first *first);
+
+/** conn_peek() - step: read until the peekers know what the client wants; into worker->hello */
+int conn_peek(struct conn *c);
+
+#endif

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "handoff.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "conn.h"
+
+/* Reasons of the moment. All others lie in the sockets themselves, and stay. */
+static const bool may_pass[LADON_REASON_COUNT] = {
+	[LADON_REASON_NO_INTERFACE] = true, [LADON_REASON_TABLE_FULL] = true,
+	[LADON_REASON_EXISTS] = true,	    [LADON_REASON_UNACKED] = true,
+	[LADON_REASON_ACKED] = true,	    [LADON_REASON_TOO_MUCH] = true,
+	[LADON_REASON_SLOW_CONNECT] = true, [LADON_REASON_BUSY] = true,
+};
+
+bool handoff_may_pass(const struct conn *c)
+{
+	return !c->obstacle && may_pass[c->relayed];
+}
+
+/* The backend keeps the flow among its own, until flows.c hears that it has ended. */
+static void handoff_done(struct conn *c, uint32_t flow)
+{
+	conn_debug(c, "handoff: flow %u", flow);
+	count_add(&c->listener->counts->handed_off, 1);
+	atomic_fetch_add_explicit(&c->backend->handed_off, 1, memory_order_relaxed);
+	c->front.fd = -1;
+	c->back.fd = -1;
+	c->source = 0;
+	c->backend = NULL;
+}
+
+int handoff_try(struct conn *c)
+{
+	const struct listener *listener = c->listener;
+	struct ladon_handoff how = LADON_HANDOFF_INIT;
+	int rc;
+
+	how.front_data = c->first.bytes;
+	how.front_len = c->first.len;
+	how.source = c->source;
+	how.client = &c->client.sa;
+	how.listener = listener->wildcard ? NULL : &listener->config->addr.sa;
+	how.backend = &c->to.sa;
+	/* Counted first: the flow may have ended before the call returns. */
+	atomic_fetch_add(&c->backend->flows_handed_off, 1);
+	rc = ladon_handoff(c->worker->gateway->ladon, c->front.fd, c->back.fd, &how);
+	if (rc == 0) {
+		handoff_done(c, how.id);
+		return 0;
+	}
+	atomic_fetch_sub(&c->backend->flows_handed_off, 1);
+	assert(how.reason > LADON_REASON_NONE && how.reason < LADON_REASON_COUNT);
+	c->relayed = how.reason;
+	conn_debug(c, "handoff: refused: %s", ladon_reason_text(how.reason));
+	return rc;
+}
+
+int conn_handoff(struct conn *c)
+{
+	c->relayed = c->obstacle ? c->obstacle : c->loud;
+	return c->relayed ? -EOPNOTSUPP : handoff_try(c);
+}

@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * main.c - ladond: start everything in order, wait for signals, stop in order
+ *
+ * Addresses are bound before the kernel side is touched: a second ladond with
+ * the same configuration fails there, and changes nothing for the first. The
+ * control socket comes next, and only then anybody is accepted.
+ *
+ * The main thread serves libladon (ends of flows, interfaces) and signals;
+ * workers, the resolver and the control socket have threads of their own.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "../base/log.h"
+#include "../paths/resolve.h"
+#include "control.h"
+#include "flows.h"
+#include "gateway.h"
+#include "loop.h"
+#include "worker.h"
+
+#define CONFIG_PATH "/etc/ladon/ladon.yaml"
+
+enum {
+	EXIT_USAGE = 2
+};
+
+/* What becomes of handed-off flows when the daemon stops. */
+enum at_stop {
+	STOP_LEAVE,
+	STOP_DRAIN, /* wait for their end, and for that of relayed connections */
+	STOP_CUT,
+};
+
+struct options {
+	const char *path;
+	enum at_stop at_stop;
+	enum log_level level;
+	bool check;
+};
+
+struct daemon {
+	const struct options *options;
+	struct config *config;
+	struct gateway gateway;
+	struct flows *flows;
+	struct resolver *resolver;
+	struct control *control;
+	int signal_fd;
+	int done_fd; /* eventfd: workers that have ended */
+	unsigned int workers_done;
+	bool at_once;	     /* a second signal came */
+	char complaint[256]; /* of libladon, while it is opened */
+};
+
+/* ---- command line ---- */
+
+static const char usage[] =
+	"usage: ladond [--check] [--drain | --cut] [--log LEVEL] [[-c] FILE]\n"
+	"\n"
+	"  -c, --config FILE  instead of " CONFIG_PATH "\n"
+	"      --check        say what is wrong with the file, and exit\n"
+	"      --drain        at SIGTERM: wait until the last flow has ended\n"
+	"      --cut          at SIGTERM: end all flows; without either, handed-off ones live on\n"
+	"      --log LEVEL    err, warn, info (default) or debug\n"
+	"  -V, --version\n"
+	"  -h, --help\n";
+
+enum {
+	OPT_CHECK = 256,
+	OPT_DRAIN,
+	OPT_CUT,
+	OPT_LOG
+};
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },  { "check", no_argument, NULL, OPT_CHECK },
+	{ "drain", no_argument, NULL, OPT_DRAIN },   { "cut", no_argument, NULL, OPT_CUT },
+	{ "log", required_argument, NULL, OPT_LOG }, { "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },	     { NULL, 0, NULL, 0 },
+};
+
+_Noreturn static void misused(const char *what)
+{
+	if (what)
+		fprintf(stderr, "ladond: %s\n", what);
+	fputs(usage, stderr);
+	exit(EXIT_USAGE);
+}
+
+static void option_file(struct options *o, const char *path)
+{
+	if (o->path)
+		misused("one configuration file, please");
+	o->path = path;
+}
+
+static void option_at_stop(struct options *o, enum at_stop at_stop)
+{
+	if (o->at_stop != STOP_LEAVE && o->at_stop != at_stop)
+		misused("--drain or --cut, not both");
+	o->at_stop = at_stop;
+}
+
+_Noreturn static void say_and_exit(const char *text)
+{
+	fputs(text, stdout);
+	exit(EXIT_SUCCESS);
+}
+
+static void option_take(struct options *o, int opt)
+{
+	switch (opt) {
+	case 'c':
+		option_file(o, optarg);
+		break;
+	case OPT_CHECK:
+		o->check = true;
+		break;
+	case OPT_DRAIN:
+		option_at_stop(o, STOP_DRAIN);
+		break;
+	case OPT_CUT:
+		option_at_stop(o, STOP_CUT);
+		break;
+	case OPT_LOG:
+		if (!log_level_parse(optarg, &o->level))
+			misused("--log: err, warn, info or debug");
+		break;
+	case 'V':
+		say_and_exit("ladond " LADON_VERSION "\n");
+	case 'h':
+		say_and_exit(usage);
+	default:
+		misused(NULL);
+	}
+}
+
+static void options_parse(struct options *o, int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "c:Vh", long_options, NULL)) != -1)
+		option_take(o, opt);
+	for (; optind < argc; optind++)
+		option_file(o, argv[optind]);
+	if (!o->path)
+		o->path = CONFIG_PATH;
+}
+
+/* ---- the gateway's tables ---- */
+
+static int tables_alloc(struct gateway *g)
+{
+	const struct config *config = g->config;
+
+	g->pools = calloc(config->pools_len, sizeof(struct pool *));
+	g->routes = calloc(config->listeners_len, sizeof(struct route_table *));
+	g->workers = calloc(config->workers, sizeof(struct worker *));
+	g->counts = calloc(config->workers, sizeof(struct worker_counts));
+	return g->pools && g->routes && g->workers && g->counts ? 0 : -ENOMEM;
+}
+
+static int gateway_init(struct gateway *g, const struct config *config)
+{
+	g->config = config;
+	g->started_ms = clock_ms();
+	if (tables_alloc(g) < 0)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < config->pools_len; i++) {
+		g->pools[i] = pool_new(&config->pools[i]);
+		if (!g->pools[i])
+			return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < config->listeners_len; i++) {
+		g->routes[i] = route_table_new(&config->listeners[i]);
+		if (!g->routes[i])
+			return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < config->workers; i++) {
+		g->counts[i].listeners =
+			calloc(config->listeners_len, sizeof(struct listener_counts));
+		if (!g->counts[i].listeners)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void gateway_fini(struct gateway *g)
+{
+	const struct config *config = g->config;
+
+	for (unsigned int i = 0; g->counts && i < config->workers; i++)
+		free(g->counts[i].listeners);
+	for (unsigned int i = 0; g->routes && i < config->listeners_len; i++)
+		route_table_free(g->routes[i]);
+	for (unsigned int i = 0; g->pools && i < config->pools_len; i++)
+		pool_free(g->pools[i]);
+	free(g->counts);
+	free(g->workers);
+	free(g->routes);
+	free(g->pools);
+}
+
+/* ---- libladon ---- */
+
+/* The daemon works without, so libladon's errors are no errors of the daemon's. */
+static void ladon_message(void *arg, enum ladon_level level, const char *text)
+{
+	struct daemon *d = arg;
+
+	if (level <= LADON_LEVEL_ERR && !d->gateway.ladon)
+		snprintf(d->complaint, sizeof(d->complaint), "%s", text);
+	else if (level <= LADON_LEVEL_WARN)
+		log_warn("%s", text);
+	else if (level <= LADON_LEVEL_INFO)
+		log_info("%s", text);
+	else
+		log_debug("%s", text);
+}
+
+static void ladon_ended(void *arg, const struct ladon_flow *flow, enum ladon_end why)
+{
+	struct daemon *d = arg;
+
+	flows_ended(d->flows, flow, why);
+}
+
+_Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array serves both");
+
+static void handoff_open(struct daemon *d)
+{
+	const struct config *config = d->config;
+	struct ladon_options options = LADON_OPTIONS_INIT;
+	int rc;
+
+	d->gateway.no_handoff = LADON_REASON_HANDOFF_OFF;
+	if (!config->handoff)
+		return;
+	options.pin_dir = config->pin;
+	options.interfaces = (const char *const *)config->interfaces;
+	options.flows_max = config->flows_max;
+	options.port_min = config->port_min;
+	options.port_max = config->port_max;
+	options.sources = (const union ladon_address *)config->sources;
+	options.sources_len = config->sources_len;
+	options.idle_ms = config->idle_ms;
+	options.message = ladon_message;
+	options.ended = ladon_ended;
+	options.arg = d;
+	rc = ladon_open(&d->gateway.ladon, &options);
+	if (rc == 0)
+		return;
+	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
+	log_warn("handoff: not possible, everything is relayed: %s",
+		 d->complaint[0] ? d->complaint : strerror(-rc));
+}
+
+/* ---- start ---- */
+
+/* Signals come through a descriptor, to this thread only; the others inherit the mask. */
+static int signals_open(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int complain(const struct config_listener *failed, int rc)
+{
+	if (failed)
+		log_err("listen %s: %s", failed->name, strerror(-rc));
+	else
+		log_err("workers: %s", strerror(-rc));
+	return rc;
+}
+
+static int workers_bind(struct daemon *d)
+{
+	const struct config_listener *failed;
+
+	for (unsigned int i = 0; i < d->config->workers; i++) {
+		int rc = worker_new(&d->gateway, i, &d->gateway.workers[i], &failed);
+
+		if (rc < 0)
+			return complain(failed, rc);
+	}
+	return 0;
+}
+
+static int workers_start(struct daemon *d)
+{
+	const struct config_listener *failed;
+
+	for (unsigned int i = 0; i < d->config->workers; i++) {
+		int rc = worker_start(d->gateway.workers[i], d->done_fd, &failed);
+
+		if (rc < 0)
+			return complain(failed, rc);
+	}
+	return 0;
+}
+
+/* Two daemons must not share a control socket; a socket that cannot be made is no reason to stop. */
+static int control_open(struct daemon *d)
+{
+	int rc = control_start(&d->gateway, &d->control);
+
+	if (rc == -EADDRINUSE) {
+		log_err("control %s: another ladond answers there", d->config->control);
+		return rc;
+	}
+	if (rc < 0)
+		log_warn("control %s: %s; ladon(8) will find nobody", d->config->control,
+			 strerror(-rc));
+	return 0;
+}
+
+static int daemon_start(struct daemon *d)
+{
+	uint64_t adopted;
+	int rc;
+
+	rc = gateway_init(&d->gateway, d->config);
+	if (rc == 0)
+		d->flows = flows_new(&d->gateway);
+	if (rc < 0 || !d->flows) {
+		log_err("start: %s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	rc = workers_bind(d);
+	if (rc < 0)
+		return rc;
+	handoff_open(d);
+	rc = control_open(d);
+	if (rc < 0)
+		return rc;
+	rc = resolver_start(d->gateway.pools, d->config->pools_len, &d->resolver);
+	if (rc < 0) {
+		log_err("look-ups of names: %s", strerror(-rc));
+		return rc;
+	}
+	adopted = d->gateway.ladon ? flows_adopt(d->flows) : 0;
+	if (adopted)
+		log_info("start: %" PRIu64 " flows of a former ladond go on", adopted);
+	return workers_start(d);
+}
+
+/* ---- run ---- */
+
+static void workers_tell(struct daemon *d, enum worker_order order)
+{
+	for (unsigned int i = 0; i < d->config->workers; i++)
+		worker_tell(d->gateway.workers[i], order);
+}
+
+static uint64_t flows_live(const struct daemon *d)
+{
+	struct ladon_stats stats = LADON_STATS_INIT;
+
+	if (!d->gateway.ladon || ladon_stats(d->gateway.ladon, &stats) < 0)
+		return 0;
+	return stats.flows;
+}
+
+static bool daemon_is_done(const struct daemon *d)
+{
+	if (!atomic_load(&d->gateway.stopping) || d->workers_done < d->config->workers)
+		return false;
+	return d->at_once || d->options->at_stop != STOP_DRAIN || flows_live(d) == 0;
+}
+
+static void signal_take(struct daemon *d, int signo)
+{
+	bool again = atomic_exchange(&d->gateway.stopping, true);
+	bool drain = d->options->at_stop == STOP_DRAIN && !again;
+
+	log_info("stop: %s%s", strsignal(signo), drain ? ", waiting for the last flow to end" : "");
+	sd_notify(0, drain ? "STOPPING=1\nSTATUS=waiting for the last flow to end" : "STOPPING=1");
+	d->at_once = again;
+	workers_tell(d, drain ? WORKER_DRAIN : WORKER_STOP);
+}
+
+static void signals_read(struct daemon *d)
+{
+	struct signalfd_siginfo info;
+
+	while (read(d->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			log_warn("SIGHUP: the configuration is read at start only; restart: "
+				 "handed-off flows survive it");
+		else
+			signal_take(d, (int)info.ssi_signo);
+	}
+}
+
+static void daemon_run(struct daemon *d)
+{
+	struct pollfd fds[] = {
+		{ .fd = d->signal_fd, .events = POLLIN },
+		{ .fd = d->done_fd, .events = POLLIN },
+		{ .fd = d->gateway.ladon ? ladon_fd(d->gateway.ladon) : -1, .events = POLLIN },
+	};
+	eventfd_t n;
+
+	while (!daemon_is_done(d)) {
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR)
+			break;
+		if (fds[0].revents)
+			signals_read(d);
+		if (fds[1].revents && eventfd_read(d->done_fd, &n) == 0)
+			d->workers_done += (unsigned int)n;
+		if (fds[2].revents)
+			ladon_dispatch(d->gateway.ladon);
+	}
+}
+
+/* ---- stop ---- */
+
+static uint64_t count_reason(const struct daemon *d, enum ladon_reason reason)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < d->config->workers; i++)
+		sum += atomic_load(&d->gateway.counts[i].reasons[reason]);
+	return sum;
+}
+
+static void say_goodbye(struct daemon *d)
+{
+	uint64_t cut = count_reason(d, LADON_REASON_CUT);
+	int killed;
+
+	if (d->gateway.ladon && d->options->at_stop == STOP_CUT) {
+		killed = flows_kill(&d->gateway);
+		log_info("stop: cut %" PRIu64 " connections and %d handed-off flows", cut, killed);
+		return;
+	}
+	log_info("stop: cut %" PRIu64 " connections; %" PRIu64 " handed-off flows go on", cut,
+		 flows_live(d));
+}
+
+static void daemon_stop(struct daemon *d)
+{
+	if (d->gateway.workers)
+		for (unsigned int i = 0; i < d->config->workers; i++)
+			worker_free(d->gateway.workers[i]);
+	control_stop(d->control);
+	resolver_stop(d->resolver);
+	if (d->gateway.ladon)
+		ladon_close(d->gateway.ladon);
+	flows_free(d->flows);
+	gateway_fini(&d->gateway);
+}
+
+static int daemon_main(struct daemon *d)
+{
+	int rc;
+
+	d->signal_fd = signals_open();
+	d->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	descriptors_raise();
+	rc = d->signal_fd < 0 || d->done_fd < 0 ? -errno : daemon_start(d);
+	if (rc == 0) {
+		log_info("start: %u listeners, %u workers, handoff %s", d->config->listeners_len,
+			 d->config->workers, d->gateway.ladon ? "on" : "off");
+		sd_notifyf(0, "READY=1\nSTATUS=%u listeners, handoff %s", d->config->listeners_len,
+			   d->gateway.ladon ? "on" : "off");
+		daemon_run(d);
+		say_goodbye(d);
+	}
+	daemon_stop(d);
+	close(d->signal_fd);
+	close(d->done_fd);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .level = LOG_LEVEL_INFO };
+	struct daemon d = { .options = &options };
+	char *error;
+	int rc = 0;
+
+	options_parse(&options, argc, argv);
+	log_init(options.level);
+	d.config = config_load(options.path, &error);
+	if (!d.config) {
+		fprintf(stderr, "%s\n", error ? error : strerror(ENOMEM));
+		free(error);
+		return EXIT_FAILURE;
+	}
+	if (options.check)
+		printf("%s: fine\n", options.path);
+	else
+		rc = daemon_main(&d);
+	config_free(d.config);
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "conn.h"
+
+uint64_t worker_conn_id(struct worker *worker)
+{
+	return worker->conns_made++ * worker->gateway->config->workers + worker->index + 1;
+}
+
+void worker_conn_ended(struct worker *worker)
+{
+	if (!worker->conns && atomic_load(&worker->order) >= WORKER_DRAIN)
+		worker->loop.stop = true;
+}
+
+/* ---- orders ---- */
+
+void worker_tell(struct worker *worker, enum worker_order order)
+{
+	int given = atomic_load(&worker->order);
+
+	while (given < (int)order && !atomic_compare_exchange_weak(&worker->order, &given, order))
+		;
+	eventfd_write(worker->orders.fd, 1);
+}
+
+static void worker_obey(struct watch *watch, uint32_t ready)
+{
+	struct worker *worker = container_of(watch, struct worker, orders);
+	enum worker_order order = (enum worker_order)atomic_load(&worker->order);
+	eventfd_t n;
+
+	(void)ready;
+	eventfd_read(watch->fd, &n);
+	if (order == WORKER_RUN)
+		return;
+	for (unsigned int i = 0; i < worker->gateway->config->listeners_len; i++)
+		listener_close(&worker->listeners[i]);
+	while (order == WORKER_STOP && worker->conns)
+		conn_cut(worker->conns);
+	if (!worker->conns)
+		worker->loop.stop = true;
+}
+
+/* ---- life ---- */
+
+static int worker_bind(struct worker *worker, const struct config_listener **failed)
+{
+	const struct gateway *gateway = worker->gateway;
+
+	for (unsigned int i = 0; i < gateway->config->listeners_len; i++) {
+		struct listener *listener = &worker->listeners[i];
+		int rc;
+
+		listener->worker = worker;
+		listener->config = &gateway->config->listeners[i];
+		listener->routes = gateway->routes[i];
+		listener->counts = &worker->counts->listeners[i];
+		rc = listener_bind(listener, worker->index == 0);
+		if (rc < 0) {
+			*failed = listener->config;
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int worker_init(struct worker *worker)
+{
+	unsigned int len = worker->gateway->config->listeners_len;
+	int rc = loop_open(&worker->loop);
+
+	if (rc < 0)
+		return rc;
+	worker->orders.run = worker_obey;
+	worker->orders.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	worker->listeners = calloc(len, sizeof(*worker->listeners));
+	if (worker->orders.fd < 0)
+		return -errno;
+	if (!worker->listeners)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < len; i++)
+		worker->listeners[i].watch.fd = -1;
+	return loop_watch(&worker->loop, &worker->orders, EPOLLIN);
+}
+
+int worker_new(struct gateway *gateway, unsigned int index, struct worker **out,
+	       const struct config_listener **failed)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int rc;
+
+	*failed = NULL;
+	if (!worker)
+		return -ENOMEM;
+	worker->gateway = gateway;
+	worker->index = index;
+	worker->counts = &gateway->counts[index];
+	worker->loop.epoll = -1;
+	worker->orders.fd = -1;
+	rc = worker_init(worker);
+	if (rc == 0)
+		rc = worker_bind(worker, failed);
+	if (rc < 0) {
+		worker_free(worker);
+		return rc;
+	}
+	*out = worker;
+	return 0;
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+
+	loop_run(&worker->loop);
+	eventfd_write(worker->done_fd, 1);
+	return NULL;
+}
+
+int worker_start(struct worker *worker, int done_fd, const struct config_listener **failed)
+{
+	int rc;
+
+	*failed = NULL;
+	worker->done_fd = done_fd;
+	for (unsigned int i = 0; i < worker->gateway->config->listeners_len; i++) {
+		rc = listener_start(&worker->listeners[i], worker->gateway->ladon);
+		if (rc < 0) {
+			*failed = worker->listeners[i].config;
+			return rc;
+		}
+	}
+	rc = pthread_create(&worker->thread, NULL, worker_main, worker);
+	worker->started = rc == 0;
+	return -rc;
+}
+
+void worker_free(struct worker *worker)
+{
+	if (!worker)
+		return;
+	if (worker->started)
+		pthread_join(worker->thread, NULL);
+	for (unsigned int i = 0; worker->listeners && i < worker->gateway->config->listeners_len;
+	     i++)
+		listener_close(&worker->listeners[i]);
+	free(worker->listeners);
+	pipes_fini(&worker->pipes);
+	if (worker->orders.fd >= 0)
+		close(worker->orders.fd);
+	loop_close(&worker->loop);
+	free(worker);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * worker.h - one thread, and everything that its connections share
+ *
+ * Workers share nothing with each other but the pools and libladon: a
+ * connection lives and ends on the thread that accepted it.
+ */
+#ifndef LADON_WORKER_H
+#define LADON_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "gateway.h"
+#include "listen.h"
+#include "loop.h"
+#include "pipe.h"
+
+enum worker_order {
+	WORKER_RUN,
+	WORKER_DRAIN, /* accept nobody, and end with the last connection */
+	WORKER_STOP,  /* cut the connections that are left, and end */
+};
+
+struct worker {
+	struct loop loop;
+	struct gateway *gateway;
+	unsigned int index;
+	struct worker_counts *counts;
+	struct listener *listeners; /* [config->listeners_len] */
+	struct conn *conns;	    /* all that live */
+	uint64_t conns_made;
+	unsigned int next_source; /* of config->sources, for connects without libladon */
+	struct pipes pipes;
+
+	/* between threads */
+	pthread_t thread;
+	bool started;
+	struct watch orders; /* an eventfd: @order has changed */
+	atomic_int order;
+	int done_fd; /* main's eventfd: one more thread has ended */
+
+	/* What a step leaves here is gone when it has returned -EAGAIN. */
+	struct hello hello; /* from conn_peek() to conn_route() */
+	uint8_t scratch[PEEK_BYTES_MAX];
+};
+
+/**
+ * worker_new() - with all listeners bound, but nothing running
+ * @index: of gateway->workers
+ * @failed: on failure: the listener that could not be bound, or NULL
+ *
+ * Return: 0 or a negative errno.
+ */
+int worker_new(struct gateway *gateway, unsigned int index, struct worker **out,
+	       const struct config_listener **failed);
+
+/**
+ * worker_start() - listen, and run the loop in a thread
+ * @done_fd: an eventfd; 1 is added when the thread ends
+ * @failed: on failure: the listener that could not be started, or NULL
+ *
+ * Return: 0 or a negative errno.
+ */
+int worker_start(struct worker *worker, int done_fd, const struct config_listener **failed);
+
+/** worker_tell() - from any thread; an order that is not a greater one changes nothing */
+void worker_tell(struct worker *worker, enum worker_order order);
+
+/** worker_free() - wait for the thread, which must have been told to end; NULL is fine */
+void worker_free(struct worker *worker);
+
+/** worker_conn_id() - the number of a new connection, unique in the daemon's life */
+uint64_t worker_conn_id(struct worker *worker);
+
+/** worker_conn_ended() - called with each connection that is off the list */
+void worker_conn_ended(struct worker *worker);
+
+/** count_add() - to a counter that only this thread writes, but others read */
+static inline void count_add(atomic_uint_fast64_t *count, uint64_t n)
+{
+	uint64_t sum = atomic_load_explicit(count, memory_order_relaxed) + n;
+
+	atomic_store_explicit(count, sum, memory_order_relaxed);
+}
+
+static inline void count_sub(atomic_uint_fast64_t *count, uint64_t n)
+{
+	count_add(count, 0 - n);
+}
+
+#endif
