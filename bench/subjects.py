@@ -21,6 +21,7 @@ WORKERS = 2
 FDS_MAX = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 PIPES_MAX = 256  # for splicing
 CONNECTIONS_MAX = min(20000, (FDS_MAX - 2 * PIPES_MAX - 100) // 2)  # a proxy has two sockets each
+PROXY_PORTS = "2000 60999"  # of connections to the backend: as many as ladon has
 TLS_NAME = "bench.example"  # what `load -t` asks for
 
 
@@ -89,15 +90,15 @@ class Ladon(Subject):
     """ladond, handing connections off."""
 
     handoff = True
+    kernel_ports = "61000 65535"  # outside of source-ports
 
     def start(self):
-        # Ports of its own are outside the kernel's range; both ranges are wide enough for the rate.
-        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", "61000 65535")
+        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", self.kernel_ports)
         route = f'routes: [{{tls: {TLS_NAME}, pool: web}}]' if self.tls else "pool: web"
         try:
             self.daemon = Ladond(self.net, f"""
                 handoff: {"yes" if self.handoff else "no"}
-                source-ports: 2000-60999
+                source-ports: {PROXY_PORTS.replace(" ", "-")}
                 flows: 131072
                 listeners:
                   - listen: "{GATEWAY}:{PORT}"
@@ -113,7 +114,7 @@ class Ladon(Subject):
         """Two entries of the flow table, which is allocated when it is made."""
         with os.scandir(f"/proc/{self.daemon.pid}/fdinfo") as infos:
             for info in infos:
-                table = _fdinfo(info.path)
+                table = _map_info(info.path)
                 if table.get("map_type") == 1 and table.get("key_size") == 36:
                     preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
                     return 2 * table["memlock"] / table["max_entries"] if preallocated else 0
@@ -132,14 +133,14 @@ class Relay(Ladon):
     """ladond with the handoff off: the same gateway, copying in user space."""
 
     handoff = False
+    kernel_ports = PROXY_PORTS
 
 
 class Proxy(Subject):
     """Somebody else's program: a configuration file and a process."""
 
     def start(self):
-        # Its connections to the backend leave TIME_WAIT behind; let ports be used again.
-        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", "2000 65535")
+        self.net.gateway.sysctl("net.ipv4.ip_local_port_range", PROXY_PORTS)
         program = shutil.which(self.program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
         if not program:
             raise Unavailable(f"{self.program} is not installed")
@@ -232,12 +233,12 @@ def _terminate(process):
     process.wait(10)
 
 
-def _fdinfo(path):
-    """The numbers of one file below /proc/PID/fdinfo."""
+def _map_info(path):
+    """What one file below /proc/PID/fdinfo says of a BPF map: {name: number}; {} if it is none."""
+    names = ("map_type:", "key_size:", "max_entries:", "map_flags:", "memlock:")
     try:
         with open(path) as lines:
             pairs = [line.split() for line in lines]
     except FileNotFoundError:
         return {}
-    return {p[0].rstrip(":"): int(p[1], 0) for p in pairs if len(p) == 2 and p[1].isalnum()
-            and p[1][0].isdigit()}
+    return {p[0].rstrip(":"): int(p[1], 0) for p in pairs if p and p[0] in names}
