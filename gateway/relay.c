@@ -131,9 +131,11 @@ static void lane_lose(struct lane *lane, struct watch *to)
 	lane->shut = true;
 }
 
-static void lane_shut(struct lane *lane, struct watch *to)
+/* All is delivered. Behind a RST there is no FIN: relay_break() will pass it on. */
+static void lane_shut(struct lane *lane, const struct watch *from, const struct watch *to)
 {
-	shutdown(to->fd, SHUT_WR); /* fails if it is gone, and then it is shut as well */
+	if (!(from->ready & EPOLLERR))
+		shutdown(to->fd, SHUT_WR); /* fails if it is gone, and then it is shut as well */
 	lane->shut = true;
 }
 
@@ -265,7 +267,7 @@ static int lane_run(struct conn *c, struct lane *lane, struct watch *from, struc
 		if (rc < 0)
 			break;
 		if (lane->ended)
-			lane_shut(lane, to);
+			lane_shut(lane, from, to);
 		else
 			rc = lane_fill(c, lane, from, to, count);
 	}

@@ -59,7 +59,6 @@ static int worker_bind(struct worker *worker, const struct config_listener **fai
 		struct listener *listener = &worker->listeners[i];
 		int rc;
 
-		listener->worker = worker;
 		listener->config = &gateway->config->listeners[i];
 		listener->routes = gateway->routes[i];
 		listener->counts = &worker->counts->listeners[i];
@@ -86,8 +85,10 @@ static int worker_init(struct worker *worker)
 		return -errno;
 	if (!worker->listeners)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < len; i++)
+	for (unsigned int i = 0; i < len; i++) {
+		worker->listeners[i].worker = worker;
 		worker->listeners[i].watch.fd = -1;
+	}
 	return loop_watch(&worker->loop, &worker->orders, EPOLLIN);
 }
 
