@@ -125,7 +125,7 @@ static __always_inline enum verdict packet_tcp(struct packet *pkt, struct tcphdr
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 	header_bytes = tcp->doff * 4;
 	if (header_bytes < sizeof(*tcp) || ip_header_bytes + header_bytes > pkt->len_bytes ||
-	    (void *)tcp + header_bytes > pkt->end)
+	    (__u8 *)tcp + header_bytes > (__u8 *)pkt->end)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 
 	packet_ports(pkt, tcp);
@@ -173,11 +173,11 @@ static __always_inline enum verdict packet_ip4(const ctx_t *ctx, struct packet *
 	fragment = bpf_ntohs(ip->frag_off);
 	if (fragment & (IP4_MORE_FRAGMENTS | IP4_OFFSET_MASK)) {
 		if (!(fragment & IP4_OFFSET_MASK))
-			packet_ports(pkt, (void *)ip + ip->ihl * 4);
+			packet_ports(pkt, (__u8 *)ip + ip->ihl * 4);
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_FRAGMENT);
 	}
 	if (ip->ihl > 5) {
-		packet_ports(pkt, (void *)ip + ip->ihl * 4);
+		packet_ports(pkt, (__u8 *)ip + ip->ihl * 4);
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_IP_OPTIONS);
 	}
 	return packet_tcp(pkt, (void *)(ip + 1), sizeof(*ip));
