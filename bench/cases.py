@@ -66,8 +66,7 @@ class Turn:
             space.sysctl("net.ipv4.tcp_tw_reuse", 1)
             space.sysctl("net.core.somaxconn", 4096)
             space.sysctl("net.ipv4.tcp_max_syn_backlog", 4096)
-            run("ip", "netns", "exec", space.name, "sh", "-c",
-                "for q in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 0 > $q; done")
+        self.steer(False)
 
     def _serve(self):
         server = self.net.backend.popen(LOAD, "serve", f"0.0.0.0:{PORT}", str(TURN_SECONDS),
@@ -99,6 +98,17 @@ class Turn:
         client.stdin.close()
         client.wait(10)
 
+    def steer(self, on):
+        """RPS: all packets of a flow are received on one CPU, as a NIC's queues see to it.
+
+        Without it a veth's packets are received where they are sent, and a sender that
+        changes CPU overtakes itself.
+        """
+        cpus = (1 << os.cpu_count()) - 1 if on else 0
+        for space in self.net.spaces:
+            run("ip", "netns", "exec", space.name, "sh", "-c",
+                f"for q in /sys/class/net/*/queues/rx-*/rps_cpus; do echo {cpus:x} > $q; done")
+
     def segment_to_mtu(self):
         """No packet on any link is larger than its MTU from now on."""
         self.net.offload(**SEGMENTATION_OFF)
@@ -114,14 +124,21 @@ def pin(pid, cpu):
 
 def bulk_gso(turn):
     """Download, offloads as they are."""
-    return {"bulk_gso": _gbits(turn.load("bulk", n=BULK_CONNECTIONS))}
+    return {"bulk_gso": _gbits(_bulk(turn))}
 
 
 def bulk_mtu(turn):
     """Download in MTU-sized packets, which stay so (it comes last), and what a gigabyte costs."""
     turn.segment_to_mtu()
-    got = turn.load("bulk", n=BULK_CONNECTIONS)
+    got = _bulk(turn)
     return {"bulk_mtu": _gbits(got), "busy_per_gb": got["busy_s"] / (got["bytes"] / GB)}
+
+
+def _bulk(turn):
+    turn.steer(True)
+    got = turn.load("bulk", n=BULK_CONNECTIONS)
+    turn.steer(False)
+    return got
 
 
 def _gbits(got):

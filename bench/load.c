@@ -75,11 +75,12 @@ static double cpu_idle_s(void)
  * struct window - from the end of the warm-up to the end of the load
  * @begins, @ends: CLOCK_MONOTONIC, ns
  * @idle_s: cpu_idle_s() when it began
+ * @seconds, @busy_s: how long it was, and the CPU time that the machine used in it
  */
 struct window {
 	uint64_t begins, ends;
-	double idle_s;
-	bool open;
+	double idle_s, seconds, busy_s;
+	bool open, closed;
 };
 
 static struct window window_after(double warm_s, double seconds)
@@ -91,9 +92,20 @@ static struct window window_after(double warm_s, double seconds)
 	return w;
 }
 
-/* window_holds() - is @now inside? Notes the CPU time on the first yes. */
+static void window_close(struct window *w)
+{
+	if (!w->open || w->closed)
+		return;
+	w->closed = true;
+	w->seconds = (double)(now_ns() - w->begins) / 1e9;
+	w->busy_s = w->seconds * (double)sysconf(_SC_NPROCESSORS_ONLN) - cpu_idle_s() + w->idle_s;
+}
+
+/* window_holds() - is @now inside? The first yes opens it, the first no after that closes it. */
 static bool window_holds(struct window *w, uint64_t now)
 {
+	if (now >= w->ends)
+		window_close(w);
 	if (now < w->begins || now >= w->ends)
 		return false;
 	if (!w->open) {
@@ -104,18 +116,11 @@ static bool window_holds(struct window *w, uint64_t now)
 	return true;
 }
 
-/* window_close() - print how long it was and how much CPU the machine used in it,
- * zeros if the load gave up before it began
- */
-static void window_close(const struct window *w)
+/* window_print() - zeros if the load gave up before it began */
+static void window_print(struct window *w)
 {
-	double seconds = 0, busy_s = 0;
-
-	if (w->open) {
-		seconds = (double)(now_ns() - w->begins) / 1e9;
-		busy_s = seconds * (double)sysconf(_SC_NPROCESSORS_ONLN) - cpu_idle_s() + w->idle_s;
-	}
-	printf("\"seconds\": %.4f, \"busy_s\": %.4f", seconds, busy_s);
+	window_close(w);
+	printf("\"seconds\": %.4f, \"busy_s\": %.4f", w->seconds, w->busy_s);
 }
 
 /* ---- what a client says first ---- */
@@ -392,7 +397,7 @@ static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls
 		}
 	}
 	printf("{\"bytes\": %llu, ", (unsigned long long)bytes);
-	window_close(&window);
+	window_print(&window);
 	printf("}\n");
 }
 
@@ -437,7 +442,7 @@ static void ping(const struct addr *to, double seconds, bool tls)
 	qsort(ns, n, sizeof(*ns), compare_u32);
 	printf("{\"round_trips\": %zu, \"p50_us\": %.3f, \"p99_us\": %.3f, ", n,
 	       n ? ns[n / 2] / 1e3 : 0, n ? ns[n * 99 / 100] / 1e3 : 0);
-	window_close(&window);
+	window_print(&window);
 	printf("}\n");
 }
 
@@ -561,7 +566,7 @@ static unsigned int burst_sweep(struct burst *b)
 	return used;
 }
 
-/* burst_run() - until the window's end, or until nothing is left to do */
+/* burst_run() - until the window ends, or nothing is left to do; what was begun is finished */
 static void burst_run(struct burst *b)
 {
 	struct epoll_event events[256];
@@ -569,10 +574,11 @@ static void burst_run(struct burst *b)
 
 	for (unsigned int i = 0; i < b->slots_len; i++)
 		slot_begin(b, &b->slots[i]);
-	while ((now = now_ns()) < b->window.ends) {
+	while ((now = now_ns()) < b->window.ends + 2 * STALL_NS) {
 		int n = epoll_wait(b->epoll, events, 256, 100);
 
-		window_holds(&b->window, now);
+		if (!window_holds(&b->window, now) && now >= b->window.ends)
+			b->left = 0;
 		for (int i = 0; i < n; i++)
 			slot_event(b, &b->slots[events[i].data.u32], events[i].events);
 		if (now - swept < 100000000 && b->left)
@@ -606,7 +612,7 @@ static void connections(const struct addr *to, double seconds, unsigned int n, b
 	burst_run(b);
 	printf("{\"connections\": %llu, \"errors\": %llu, ", (unsigned long long)b->done,
 	       (unsigned long long)b->errors);
-	window_close(&b->window);
+	window_print(&b->window);
 	printf("}\n");
 }
 
