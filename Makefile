@@ -149,8 +149,9 @@ $(BUILD)/bench/load: bench/load.c base/addr.c
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
-bench: $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon
-	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
+bench: deps-bench
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench
 
@@ -162,7 +163,7 @@ packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl o
 		  procps mandoc clang-format util-linux
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
-		  gnuplot-nox bpftool
+		  gnuplot-nox libcmocka-dev
 
 # As root, with apt-get at hand, install what is missing; else say so and go on.
 define install

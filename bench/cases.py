@@ -189,7 +189,7 @@ def translate():
         done = subprocess.run([TEST_RUN], capture_output=True, text=True, timeout=60)
     except OSError:
         return None
-    found = re.search(r"ns_per_packet hit_ts ([\d.]+)", done.stdout + done.stderr)
+    found = re.search(r"cost: IPv4, hit, timestamps +(\d+) ns per packet", done.stdout + done.stderr)
     return float(found[1]) if found else None
 
 
