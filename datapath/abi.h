@@ -30,7 +30,7 @@ struct ladon_flow_key {
 _Static_assert(sizeof(struct ladon_flow_key) == 36,
 	       "hash keys are compared as bytes: no padding allowed");
 
-/* ladon_flow.what: fixed when the entry is made */
+/* ladon_entry.what: fixed when the entry is made */
 enum {
 	LADON_FLOW_TO_CLIENT = 1 << 0, /* backend to client; else client to backend */
 	LADON_FLOW_TS = 1 << 1,	       /* translate timestamps: both ends speak them */
@@ -39,7 +39,7 @@ enum {
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
 };
 
-/* ladon_flow.state: changed by atomic or/and only */
+/* ladon_entry.state: changed by atomic or/and only */
 enum {
 	LADON_STATE_HOLD_ACK = 1 << 0, /* drop pure ACKs before .edge */
 	LADON_STATE_HOLD_SEQ = 1 << 1, /* drop segments that, translated, begin before .edge */
@@ -56,7 +56,7 @@ enum {
 #define LADON_HOLD_MS 100
 
 /**
- * struct ladon_flow - how to turn one direction's packets into the other leg's
+ * struct ladon_entry - how to turn one direction's packets into the other leg's
  *
  * The reverse of (saddr, daddr, sport, dport) is the key of the twin, the
  * entry of the other direction. First cache line: read by every packet.
@@ -77,7 +77,7 @@ enum {
  * @edge: with HOLD_ACK or PEER_FIN an acknowledgement number as the sender
  *	writes it; with HOLD_SEQ a sequence number as the receiver sees it
  */
-struct ladon_flow {
+struct ladon_entry {
 	__be32 saddr[4];
 	__be32 daddr[4];
 	__be16 sport;
@@ -99,7 +99,7 @@ struct ladon_flow {
 	__u32 id;
 	__u32 edge;
 };
-_Static_assert(sizeof(struct ladon_flow) == 96,
+_Static_assert(sizeof(struct ladon_entry) == 96,
 	       "two entries and their hash buckets fit in 400 bytes");
 
 /* Value of a counter of the per-CPU map ladon_counters, by enum ladon_reason;
@@ -121,12 +121,12 @@ struct ladon_port_key {
 
 /* Why an event was sent on the ring buffer ladon_events */
 enum ladon_event_type {
-	LADON_EVENT_CLOSED = 1, /* both entries are CLOSED: delete after a linger */
-	LADON_EVENT_REOPENED,	/* the entries were deleted by a SYN: free the port */
+	LADON_EVENT_CLOSED = 1, /* both entries are CLOSED: reap after a linger */
+	LADON_EVENT_ENDED,	/* the entries are gone: free the port */
 };
 
 /**
- * struct ladon_event - end of a flow
+ * struct ladon_event - a flow at its end
  * @key: the client's direction as it arrives (client to listener)
  * @flow: that direction's entry when the event was sent
  * @back: packets and bytes of the other direction
@@ -136,7 +136,7 @@ enum ladon_event_type {
 struct ladon_event {
 	struct ladon_flow_key key;
 	__u32 type;
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 	struct ladon_count back;
 	__u32 by_client;
 	__u32 reset;
@@ -177,7 +177,8 @@ struct ladon_guard {
 
 /* ladon_request.op, for ladon_edit */
 enum {
-	LADON_EDIT_FORGET = 1, /* delete both entries */
+	LADON_EDIT_REAP = 1,   /* delete both entries, if they are still CLOSED */
+	LADON_EDIT_FORGET,     /* delete both entries */
 	LADON_EDIT_KILL,       /* answer both ends with a RST from now on */
 	LADON_EDIT_SETTLE,     /* end the holds: what was to leave will not */
 };
@@ -208,6 +209,7 @@ struct ladon_view {
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @view: answer of ladon_look
+ * @ended: answer of ladon_edit, REAP and FORGET: the flow as it was
  */
 struct ladon_request {
 	__u8 ethernet[14];
@@ -221,6 +223,8 @@ struct ladon_request {
 	__u32 front_room;
 	__u32 back_room;
 	struct ladon_view view;
+	__u32 pad;
+	struct ladon_event ended;
 };
 
 #endif

@@ -26,7 +26,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOWS_MAX_DEFAULT);
 	__type(key, struct ladon_flow_key);
-	__type(value, struct ladon_flow);
+	__type(value, struct ladon_entry);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_flows SEC(".maps");
 
@@ -39,13 +39,13 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_live SEC(".maps");
 
-static __always_inline struct ladon_flow *flow_find(const struct ladon_flow_key *key)
+static __always_inline struct ladon_entry *flow_find(const struct ladon_flow_key *key)
 {
 	return bpf_map_lookup_elem(&ladon_flows, key);
 }
 
 /** flow_twin_key() - the key of the entry of the other direction */
-static __always_inline void flow_twin_key(const struct ladon_flow *flow, struct ladon_flow_key *out)
+static __always_inline void flow_twin_key(const struct ladon_entry *flow, struct ladon_flow_key *out)
 {
 	__builtin_memcpy(out->saddr, flow->daddr, sizeof(out->saddr));
 	__builtin_memcpy(out->daddr, flow->saddr, sizeof(out->daddr));
@@ -59,10 +59,10 @@ static __always_inline void flow_twin_key(const struct ladon_flow *flow, struct 
  * Return: NULL if it is gone, or if those addresses and ports belong to another
  * flow by now.
  */
-static __always_inline struct ladon_flow *flow_twin(const struct ladon_flow *flow)
+static __always_inline struct ladon_entry *flow_twin(const struct ladon_entry *flow)
 {
 	struct ladon_flow_key key;
-	struct ladon_flow *twin;
+	struct ladon_entry *twin;
 
 	flow_twin_key(flow, &key);
 	twin = flow_find(&key);
@@ -70,9 +70,9 @@ static __always_inline struct ladon_flow *flow_twin(const struct ladon_flow *flo
 }
 
 /** flow_release() - the holds of both directions end */
-static __always_inline void flow_release(struct ladon_flow *flow)
+static __always_inline void flow_release(struct ladon_entry *flow)
 {
-	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_entry *twin = flow_twin(flow);
 	__u32 holds = LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ;
 
 	__sync_fetch_and_and(&flow->state, ~holds);
@@ -97,7 +97,7 @@ static __always_inline void flow_count(__s64 change)
  * Return: 0, or -ENOENT when another CPU was faster.
  */
 static __always_inline long flow_delete(const struct ladon_flow_key *key,
-					const struct ladon_flow *flow)
+					const struct ladon_entry *flow)
 {
 	struct ladon_flow_key twin;
 	long err;

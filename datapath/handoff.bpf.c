@@ -30,24 +30,25 @@
 #include "flow.h"
 #include "guard.h"
 #include "kernel.h"
+#include "life.h"
 #include "quiet.h"
 
 char _license[] SEC("license") = "GPL";
 
 /* Not in the headers that a BPF program can include: net/tcp_states.h, linux/if.h */
 #define TCP_ESTABLISHED_STATE 1
-#define IFF_LOOPBACK_BIT 8
-#define IP4_AND_TCP_BYTES 40
-#define IP6_AND_TCP_BYTES 60
+#define IFF_LOOPBACK_BIT      8
+#define IP4_AND_TCP_BYTES     40
+#define IP6_AND_TCP_BYTES     60
 
 /* One of the two sockets, measured. */
 struct side {
 	struct tcp_sock *tp;
 	struct ladon_guard *guard;
-	__u32 next;	/* sequence number of the first byte that is not yet forwarded */
-	__u32 pending;	/* read by ladon and not forwarded, or not yet read */
-	__u32 room;	/* bytes that can be sent at once */
-	__u32 clock;	/* what TSval would be now */
+	__u32 next;    /* sequence number of the first byte that is not yet forwarded */
+	__u32 pending; /* read by ladon and not forwarded, or not yet read */
+	__u32 room;    /* bytes that can be sent at once */
+	__u32 clock;   /* what TSval would be now */
 	__u32 ifindex;
 	__u32 mode; /* of the guard, before */
 };
@@ -202,7 +203,7 @@ static __always_inline __u32 pair_check(const struct side *f, const struct side 
  * The entry for what @from's peer sends: it leaves as if @to had sent it.
  * Read with @twin's arguments swapped it gives the other direction.
  */
-static __always_inline void entry_fill(struct ladon_flow *e, const struct side *from,
+static __always_inline void entry_fill(struct ladon_entry *e, const struct side *from,
 				       const struct side *to, const struct ladon_flow_key *out)
 {
 	bool ecn = from->tp->ecn_flags & to->tp->ecn_flags & ECN_RFC3168;
@@ -232,7 +233,7 @@ static __always_inline void entry_fill(struct ladon_flow *e, const struct side *
  * acknowledgements (@acks) and the sender's repetitions (@segments) are held
  * back. quiet.h ends the hold.
  */
-static __always_inline void hold(struct ladon_flow *acks, struct ladon_flow *segments,
+static __always_inline void hold(struct ladon_entry *acks, struct ladon_entry *segments,
 				 struct side *to, __u32 pending)
 {
 	__u32 end = to->tp->write_seq + (pending < to->room ? pending : to->room);
@@ -264,8 +265,8 @@ static __always_inline __u32 insert_reason(long err)
 }
 
 /* Backend's direction first: from the client's on, bytes flow both ways. */
-static __always_inline __u32 pair_insert(struct ladon_request *req, struct ladon_flow *c2b,
-					 struct ladon_flow *b2c)
+static __always_inline __u32 pair_insert(struct ladon_request *req, struct ladon_entry *c2b,
+					 struct ladon_entry *b2c)
 {
 	struct ladon_flow_key key = req->back;
 	long err;
@@ -287,7 +288,7 @@ static __always_inline __u32 pair_insert(struct ladon_request *req, struct ladon
 static __always_inline __u32 pair_activate(struct ladon_request *req, struct side *f,
 					   struct side *b)
 {
-	struct ladon_flow c2b = {}, b2c = {};
+	struct ladon_entry c2b = {}, b2c = {};
 	__u32 now_ms = (__u32)(bpf_ktime_get_ns() / 1000000);
 	__u32 reason;
 
@@ -342,8 +343,8 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 	if (!reason)
 		reason = side_measure(&b, req->back_pending);
 	if (!reason)
-		reason = pair_check(&f, &b, is_ip4(req->front.saddr) ? IP4_AND_TCP_BYTES :
-								       IP6_AND_TCP_BYTES);
+		reason = pair_check(
+			&f, &b, is_ip4(req->front.saddr) ? IP4_AND_TCP_BYTES : IP6_AND_TCP_BYTES);
 	if (reason) {
 		side_restore(&f);
 		side_restore(&b);
@@ -384,26 +385,55 @@ int ladon_activate(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
-static __always_inline void flow_kill(struct ladon_flow *flow)
+static __always_inline void flow_kill(struct ladon_entry *flow)
 {
-	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_entry *twin = flow_twin(flow);
 
 	__sync_fetch_and_or(&flow->state, LADON_STATE_KILLED);
 	if (twin)
 		__sync_fetch_and_or(&twin->state, LADON_STATE_KILLED);
 }
 
+static __always_inline bool flow_forget(const struct ladon_flow_key *key, struct ladon_entry *flow,
+					struct ladon_event *ended)
+{
+	struct ladon_entry *twin = flow_twin(flow);
+
+	if (twin)
+		life_describe(flow, twin, LADON_EVENT_ENDED, ended);
+	return flow_delete(key, flow) == 0;
+}
+
+static __always_inline bool flow_edit(struct ladon_request *req, const struct ladon_flow_key *key,
+				      struct ladon_entry *flow)
+{
+	switch (req->op) {
+	case LADON_EDIT_REAP:
+		return flow->state & LADON_STATE_CLOSED && flow_forget(key, flow, &req->ended);
+	case LADON_EDIT_FORGET:
+		return flow_forget(key, flow, &req->ended);
+	case LADON_EDIT_KILL:
+		flow_kill(flow);
+		return true;
+	case LADON_EDIT_SETTLE:
+		flow_release(flow);
+		return true;
+	}
+	return false;
+}
+
 /**
- * ladon_edit() - test run: forget, kill or settle the flow of a key and an id
+ * ladon_edit() - test run: reap, forget, kill or settle the flow of a key and an id
  *
- * In: op, front, id. Out: reason, NO_FLOW if there is none with this id.
+ * In: op, front, id. Out: reason, NO_FLOW if there is none with this id, or it
+ * is not closed; ended.
  */
 SEC("tc")
 int ladon_edit(struct __sk_buff *skb)
 {
 	struct ladon_request *req = request(skb);
 	struct ladon_flow_key key;
-	struct ladon_flow *flow;
+	struct ladon_entry *flow;
 
 	if (!req)
 		return TC_ACT_SHOT;
@@ -412,19 +442,8 @@ int ladon_edit(struct __sk_buff *skb)
 	req->reason = LADON_REASON_NO_FLOW;
 	if (!flow || flow->id != req->id)
 		return TC_ACT_OK;
-	req->reason = LADON_REASON_NONE;
-	switch (req->op) {
-	case LADON_EDIT_FORGET:
-		if (flow_delete(&key, flow))
-			req->reason = LADON_REASON_NO_FLOW;
-		break;
-	case LADON_EDIT_KILL:
-		flow_kill(flow);
-		break;
-	case LADON_EDIT_SETTLE:
-		flow_release(flow);
-		break;
-	}
+	if (flow_edit(req, &key, flow))
+		req->reason = LADON_REASON_NONE;
 	return TC_ACT_OK;
 }
 

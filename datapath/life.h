@@ -13,7 +13,8 @@
  *		the numbers of T's sender, then PEER_FIN
  *	ACK	of what came before .edge, E has PEER_FIN: E: DONE; when T is DONE
  *		too: both CLOSED
- *	RST	E: RESET; both CLOSED
+ *	RST	E: RESET; both CLOSED. If E's sender then says anything else the RST
+ *		was forged, or came late: neither RESET nor CLOSED any more
  *
  * and CLOSED for the first time sends one event: the bit in the client's entry
  * decides. Packets of a closed flow are translated as before (a last ACK may be
@@ -42,9 +43,11 @@
 #include "flow.h"
 #include "packet.h"
 
+#define EVENTS_BYTES (1 << 20)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, EVENTS_BYTES);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_events SEC(".maps");
 
@@ -56,17 +59,10 @@ static __always_inline bool life_before(__u32 a, __u32 b)
 	return (__s32)(a - b) < 0;
 }
 
-/*
- * Lost when the ring is full: user space, which walks the table for idle flows,
- * finds the entries CLOSED or misses them.
- */
-static __noinline void life_event(const struct ladon_flow *client, const struct ladon_flow *back,
-				  __u32 type)
+static __always_inline void life_describe(const struct ladon_entry *client,
+					  const struct ladon_entry *back, __u32 type,
+					  struct ladon_event *event)
 {
-	struct ladon_event *event = bpf_ringbuf_reserve(&ladon_events, sizeof(*event), 0);
-
-	if (!event)
-		return;
 	flow_twin_key(back, &event->key);
 	event->type = type;
 	event->flow = *client;
@@ -75,12 +71,30 @@ static __noinline void life_event(const struct ladon_flow *client, const struct 
 	event->reset = !!((client->state | back->state) & LADON_STATE_RESET);
 	event->by_client =
 		!!(client->state & (event->reset ? LADON_STATE_RESET : LADON_STATE_FIRST));
-	bpf_ringbuf_submit(event, 0);
+}
+
+/*
+ * Nobody is woken before the ring is half full: user space looks often enough,
+ * and a wake-up costs more than all the rest. Lost when it is full: user space,
+ * which walks the table for idle flows, finds the entries CLOSED or misses them.
+ */
+static __noinline void life_event(const struct ladon_entry *client, const struct ladon_entry *back,
+				  __u32 type)
+{
+	struct ladon_event *event = bpf_ringbuf_reserve(&ladon_events, sizeof(*event), 0);
+	__u64 waiting;
+
+	if (!event)
+		return;
+	life_describe(client, back, type, event);
+	waiting = bpf_ringbuf_query(&ladon_events, BPF_RB_AVAIL_DATA);
+	bpf_ringbuf_submit(event, waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP :
+							       BPF_RB_NO_WAKEUP);
 }
 
 /* The client's direction of a pair, and the other one */
-static __always_inline void life_sides(struct ladon_flow *flow, struct ladon_flow *twin,
-				       struct ladon_flow **client, struct ladon_flow **back)
+static __always_inline void life_sides(struct ladon_entry *flow, struct ladon_entry *twin,
+				       struct ladon_entry **client, struct ladon_entry **back)
 {
 	bool to_client = flow->what & LADON_FLOW_TO_CLIENT;
 
@@ -88,9 +102,9 @@ static __always_inline void life_sides(struct ladon_flow *flow, struct ladon_flo
 	*back = to_client ? flow : twin;
 }
 
-static __always_inline void life_close(struct ladon_flow *flow, struct ladon_flow *twin)
+static __always_inline void life_close(struct ladon_entry *flow, struct ladon_entry *twin)
 {
-	struct ladon_flow *client, *back;
+	struct ladon_entry *client, *back;
 
 	life_sides(flow, twin, &client, &back);
 	__sync_fetch_and_or(&back->state, LADON_STATE_CLOSED);
@@ -99,9 +113,9 @@ static __always_inline void life_close(struct ladon_flow *flow, struct ladon_flo
 	life_event(client, back, LADON_EVENT_CLOSED);
 }
 
-static __noinline void life_fin(struct ladon_flow *flow, __u32 end)
+static __noinline void life_fin(struct ladon_entry *flow, __u32 end)
 {
-	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_entry *twin = flow_twin(flow);
 
 	__sync_fetch_and_or(&flow->state, LADON_STATE_FIN);
 	if (!twin || twin->state & LADON_STATE_DONE)
@@ -113,18 +127,18 @@ static __noinline void life_fin(struct ladon_flow *flow, __u32 end)
 		__sync_fetch_and_or(&flow->state, LADON_STATE_FIRST);
 }
 
-static __noinline void life_done(struct ladon_flow *flow)
+static __noinline void life_done(struct ladon_entry *flow)
 {
-	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_entry *twin = flow_twin(flow);
 
 	__sync_fetch_and_or(&flow->state, LADON_STATE_DONE);
 	if (twin && twin->state & LADON_STATE_DONE)
 		life_close(flow, twin);
 }
 
-static __noinline void life_reset(struct ladon_flow *flow)
+static __noinline void life_reset(struct ladon_entry *flow)
 {
-	struct ladon_flow *twin = flow_twin(flow);
+	struct ladon_entry *twin = flow_twin(flow);
 
 	if (!(flow->state & LADON_STATE_CLOSED))
 		__sync_fetch_and_or(&flow->state, LADON_STATE_RESET);
@@ -134,14 +148,23 @@ static __noinline void life_reset(struct ladon_flow *flow)
 		__sync_fetch_and_or(&flow->state, LADON_STATE_CLOSED);
 }
 
+static __noinline void life_revive(struct ladon_entry *flow)
+{
+	struct ladon_entry *twin = flow_twin(flow);
+
+	__sync_fetch_and_and(&flow->state, ~(LADON_STATE_RESET | LADON_STATE_CLOSED));
+	if (twin)
+		__sync_fetch_and_and(&twin->state, ~LADON_STATE_CLOSED);
+}
+
 /**
  * life_follow() - note what passes
  * @pkt: flags and numbers as they arrived
  */
-static __always_inline void life_follow(const struct packet *pkt, struct ladon_flow *flow,
+static __always_inline void life_follow(const struct packet *pkt, struct ladon_entry *flow,
 					__u32 now_ms)
 {
-	__u32 state = flow->state & (LADON_STATE_PEER_FIN | LADON_STATE_DONE);
+	__u32 state = flow->state & (LADON_STATE_PEER_FIN | LADON_STATE_DONE | LADON_STATE_RESET);
 
 	flow->seen_ms = now_ms;
 	flow->packets++;
@@ -151,6 +174,8 @@ static __always_inline void life_follow(const struct packet *pkt, struct ladon_f
 		life_reset(flow);
 		return;
 	}
+	if (state & LADON_STATE_RESET)
+		life_revive(flow);
 	if (pkt->flags & TCP_FIN)
 		life_fin(flow, pkt->seq + flow->d_seq + pkt->payload_bytes + 1);
 	if (state == LADON_STATE_PEER_FIN && pkt->flags & TCP_ACK &&
@@ -159,21 +184,21 @@ static __always_inline void life_follow(const struct packet *pkt, struct ladon_f
 }
 
 /* A new connection with the addresses and ports of one that is over. */
-static __noinline void life_reopen(const struct ladon_flow_key *key, struct ladon_flow *flow)
+static __noinline void life_reopen(const struct ladon_flow_key *key, struct ladon_entry *flow)
 {
-	struct ladon_flow *twin = flow_twin(flow);
-	struct ladon_flow *client, *back;
+	struct ladon_entry *twin = flow_twin(flow);
+	struct ladon_entry *client, *back;
 
 	if (twin) {
 		life_sides(flow, twin, &client, &back);
-		life_event(client, back, LADON_EVENT_REOPENED);
+		life_event(client, back, LADON_EVENT_ENDED);
 	}
 	flow_delete(key, flow);
 }
 
 /* Is it to be kept back? Ends holds that are void. */
 static __always_inline enum ladon_reason life_held(const struct packet *pkt,
-						   struct ladon_flow *flow, __u32 now_ms)
+						   struct ladon_entry *flow, __u32 now_ms)
 {
 	__u32 state = flow->state;
 
@@ -196,7 +221,7 @@ static __always_inline enum ladon_reason life_held(const struct packet *pkt,
  * Return: VERDICT_CONTINUE, VERDICT_DROP (held), VERDICT_STACK (reopened: @flow is
  * gone) or VERDICT_RESET (killed).
  */
-static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_flow *flow,
+static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_entry *flow,
 					       __u32 now_ms)
 {
 	__u32 state = flow->state;

@@ -24,7 +24,7 @@
 static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u32 *ifindex)
 {
 	struct csum_delta d = {};
-	struct ladon_flow *flow = NULL;
+	struct ladon_entry *flow = NULL;
 	enum verdict verdict;
 	__u32 now_ms;
 

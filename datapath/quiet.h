@@ -140,7 +140,7 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 {
 	__u32 reach = pkt->seq + pkt->payload_bytes;
 	struct ladon_flow_key key;
-	struct ladon_flow *flow;
+	struct ladon_entry *flow;
 
 	if (!guard->hold || (__s32)(reach - guard->hold_end) < 0)
 		return;

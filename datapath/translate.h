@@ -40,7 +40,7 @@ enum {
 #define IP_ECN 3
 
 /** translate_window() - the window field, from one leg's scale to the other's */
-static __always_inline __u32 translate_window(__u32 window, const struct ladon_flow *flow)
+static __always_inline __u32 translate_window(__u32 window, const struct ladon_entry *flow)
 {
 	__u32 out = (window << flow->wscale_in) >> flow->wscale_out;
 
@@ -62,7 +62,7 @@ static __always_inline void translate_word(word32_t *word, __u32 add, __u64 *del
 struct option_walk {
 	__u8 *options;
 	const void *end;
-	const struct ladon_flow *flow;
+	const struct ladon_entry *flow;
 	__u64 delta;
 	__u32 len_bytes;
 	__u32 pos;
@@ -159,7 +159,7 @@ static long option_step(__u32 index, void *arg)
  * Options of any layout. Return: false: malformed; some of them may have been
  * translated already, and the packet is good for nothing.
  */
-static __always_inline bool translate_any_options(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline bool translate_any_options(struct packet *pkt, const struct ladon_entry *flow,
 						  __u64 *delta)
 {
 	struct option_walk w = {
@@ -195,7 +195,7 @@ static __always_inline __u32 options_sack_blocks(__be32 word, __u32 words_left)
  * Return: false: it is another one, and nothing was changed.
  */
 static __always_inline bool translate_usual_options(struct packet *pkt,
-						    const struct ladon_flow *flow, __u64 *delta)
+						    const struct ladon_entry *flow, __u64 *delta)
 {
 	__u32 words = pkt->options_bytes / 4;
 	word32_t *ts = (void *)(pkt->tcp + 1);
@@ -225,7 +225,7 @@ static __always_inline bool translate_usual_options(struct packet *pkt,
 	return true;
 }
 
-static __always_inline bool translate_options(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline bool translate_options(struct packet *pkt, const struct ladon_entry *flow,
 					      __u64 *delta)
 {
 	if (!pkt->options_bytes)
@@ -236,7 +236,7 @@ static __always_inline bool translate_options(struct packet *pkt, const struct l
 	return translate_any_options(pkt, flow, delta);
 }
 
-static __always_inline void translate_ip4(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline void translate_ip4(struct packet *pkt, const struct ladon_entry *flow,
 					  struct csum_delta *d)
 {
 	struct iphdr *ip = pkt->ip4;
@@ -254,7 +254,7 @@ static __always_inline void translate_ip4(struct packet *pkt, const struct ladon
 	ip->check = csum_mend(ip->check, d->addrs + d->ip);
 }
 
-static __always_inline void translate_ip6(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline void translate_ip6(struct packet *pkt, const struct ladon_entry *flow,
 					  struct csum_delta *d)
 {
 	word32_t *version_class = (void *)pkt->ip6;
@@ -277,7 +277,7 @@ static __always_inline void translate_ip6(struct packet *pkt, const struct ladon
 
 /* The word that ends with the window: header length, control bits, window. */
 static __always_inline void translate_window_word(word32_t *word, const struct packet *pkt,
-						  const struct ladon_flow *flow, __u64 *delta)
+						  const struct ladon_entry *flow, __u64 *delta)
 {
 	__be32 from = *word;
 	__u32 to = bpf_ntohl(from);
@@ -290,7 +290,7 @@ static __always_inline void translate_window_word(word32_t *word, const struct p
 	csum_change32(delta, from, *word);
 }
 
-static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon_entry *flow,
 					  struct csum_delta *d)
 {
 	const word32_t *ports = (const void *)&flow->sport;
@@ -320,7 +320,7 @@ static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon
  * Return: VERDICT_CONTINUE, or VERDICT_DROP when the options are malformed; then
  * the packet is half translated.
  */
-static __always_inline enum verdict translate(struct packet *pkt, const struct ladon_flow *flow,
+static __always_inline enum verdict translate(struct packet *pkt, const struct ladon_entry *flow,
 					      struct csum_delta *d)
 {
 	if (pkt->is_ip6)

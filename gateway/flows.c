@@ -189,7 +189,6 @@ static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
 	static const char *const words[] = {
 		[LADON_END_FIN] = "closed",	   [LADON_END_RESET] = "reset",
 		[LADON_END_IDLE] = "idle",	   [LADON_END_KILLED] = "killed",
-		[LADON_END_REOPENED] = "reopened",
 	};
 	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 	struct addr from, to;

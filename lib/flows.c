@@ -3,10 +3,10 @@
  * flows.c - the table from user space: listing, and the ends of flows
  *
  * A flow that closed is kept for linger_ms, so that a repeated FIN still finds
- * its way, then deleted, and only then is its port free. The datapath tells of
+ * its way, then reaped, and only then is its port free. The datapath tells of
  * closed flows by events; whatever it could not tell (nobody listened, or the
  * ring was full), and flows that fell silent, a walk through the table finds, a
- * slice at each tick.
+ * few slices at each tick.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,6 +19,7 @@
 
 #define SLICE		512 /* entries read at once; more than any hash bucket holds */
 #define SLICES_PER_TICK 32
+#define SWEEP_PERIOD_MS 1000
 #define KILLED_MS	300000 /* that a killed flow waits for its ends to speak */
 #define MISSED_MS	10000  /* that an event of a closed flow may be late */
 
@@ -171,37 +172,31 @@ int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon
 	return pairs_each(ladon, each_pair, &each);
 }
 
-static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key, uint32_t id)
+/* Return: 0; -ENOENT: no such flow, or it is not closed; else another negative errno */
+static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key, uint32_t id,
+		struct ladon_event *ended)
 {
 	struct ladon_request req = { .op = op, .front = *key, .id = id };
 	int rc = ladon_run(ladon->edit_fd, &req);
 
 	if (rc < 0)
 		return rc;
+	if (ended)
+		*ended = req.ended;
 	return req.reason ? -ENOENT : 0;
 }
 
-static void port_free(struct ladon *ladon, const struct addr *source, const struct addr *backend)
-{
-	struct addr any = { .sa.sa_family = source->sa.sa_family };
-
-	sources_end(ladon->sources, ladon->options.sources_len ? source : &any, backend,
-		    addr_port(source), ladon_now_ms());
-}
-
-static void pair_forget(struct ladon *ladon, const struct pair *p)
+static void port_free(struct ladon *ladon, const struct ladon_entry *c2b)
 {
 	struct addr source, backend;
 
-	if (edit(ladon, LADON_EDIT_FORGET, p->key, p->c2b->id) < 0)
-		return;
-	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
-	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
-	port_free(ladon, &source, &backend);
+	addr_from_16(c2b->saddr, c2b->sport, &source);
+	addr_from_16(c2b->daddr, c2b->dport, &backend);
+	sources_end(ladon->sources, ladon->options.sources_len ? &source : NULL, &backend,
+		    addr_port(&source), ladon_now_ms());
 }
 
-static void tell_ended(struct ladon *ladon, const struct pair *p, enum ladon_end why,
-		       bool by_client)
+static void tell(struct ladon *ladon, const struct pair *p, enum ladon_end why, bool by_client)
 {
 	struct ladon_flow flow;
 
@@ -210,6 +205,33 @@ static void tell_ended(struct ladon *ladon, const struct pair *p, enum ladon_end
 	pair_describe(p, &flow);
 	flow.by_client = by_client;
 	ladon->options.ended(ladon->options.arg, &flow, why);
+}
+
+/* A flow is gone from the table: its port is free, and its end is told, once. */
+static void ended(struct ladon *ladon, const struct ladon_event *event)
+{
+	struct pair p = { .key = &event->key, .c2b = &event->flow };
+	uint32_t state = event->flow.state;
+
+	p.b2c.packets = event->back.packets;
+	p.b2c.bytes = event->back.bytes;
+	p.b2c.seen_ms = event->flow.seen_ms;
+	port_free(ladon, &event->flow);
+	if (state & LADON_STATE_KILLED)
+		return; /* told when it was killed */
+	if (state & LADON_STATE_CLOSED)
+		tell(ladon, &p, event->reset ? LADON_END_RESET : LADON_END_FIN, event->by_client);
+	else
+		tell(ladon, &p, LADON_END_IDLE, false);
+}
+
+static void flow_end(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key,
+		     uint32_t id)
+{
+	struct ladon_event event;
+
+	if (edit(ladon, op, key, id, &event) == 0)
+		ended(ladon, &event);
 }
 
 struct kill {
@@ -225,9 +247,9 @@ static int kill_pair(struct ladon *ladon, const struct pair *p, void *arg)
 		return 0;
 	if (pair_state(p) != LADON_FLOW_OPEN && pair_state(p) != LADON_FLOW_HALF_CLOSED)
 		return 1; /* it ended, and was told of, before */
-	kill->found = edit(ladon, LADON_EDIT_KILL, p->key, p->c2b->id) == 0;
+	kill->found = edit(ladon, LADON_EDIT_KILL, p->key, p->c2b->id, NULL) == 0;
 	if (kill->found)
-		tell_ended(ladon, p, LADON_END_KILLED, false);
+		tell(ladon, p, LADON_END_KILLED, false);
 	return 1;
 }
 
@@ -256,7 +278,7 @@ static bool linger_grow(struct linger_queue *q)
 }
 
 /* Without memory the flow stays until the walk finds it. */
-static void linger_push(struct ladon *ladon, const struct pair *p)
+static void linger_push(struct ladon *ladon, const struct ladon_flow_key *key, uint32_t id)
 {
 	struct linger_queue *q = &ladon->linger;
 	struct lingering *l;
@@ -264,11 +286,9 @@ static void linger_push(struct ladon *ladon, const struct pair *p)
 	if (q->len == q->size && !linger_grow(q))
 		return;
 	l = &q->ring[(q->head + q->len++) & (q->size - 1)];
-	l->key = *p->key;
-	l->id = p->c2b->id;
+	l->key = *key;
+	l->id = id;
 	l->due_ms = ladon_now_ms() + ladon->options.linger_ms;
-	addr_from_16(p->c2b->saddr, p->c2b->sport, &l->source);
-	addr_from_16(p->c2b->daddr, p->c2b->dport, &l->backend);
 }
 
 static void linger_expire(struct ladon *ladon)
@@ -279,8 +299,7 @@ static void linger_expire(struct ladon *ladon)
 	while (q->len && q->ring[q->head].due_ms <= now_ms) {
 		const struct lingering *l = &q->ring[q->head];
 
-		if (edit(ladon, LADON_EDIT_FORGET, &l->key, l->id) == 0)
-			port_free(ladon, &l->source, &l->backend);
+		flow_end(ladon, LADON_EDIT_REAP, &l->key, l->id);
 		q->head = (q->head + 1) & (q->size - 1);
 		q->len--;
 	}
@@ -290,66 +309,78 @@ static int event_take(void *arg, void *data, size_t len)
 {
 	const struct ladon_event *event = data;
 	struct ladon *ladon = arg;
-	struct pair p = { .key = &event->key, .c2b = &event->flow };
 
 	if (len < sizeof(*event))
 		return 0;
-	p.b2c.packets = event->back.packets;
-	p.b2c.bytes = event->back.bytes;
-	p.b2c.seen_ms = p.c2b->seen_ms;
-	if (event->type == LADON_EVENT_REOPENED) {
-		struct addr source, backend;
-
-		addr_from_16(p.c2b->saddr, p.c2b->sport, &source);
-		addr_from_16(p.c2b->daddr, p.c2b->dport, &backend);
-		port_free(ladon, &source, &backend);
-		return 0;
-	}
-	tell_ended(ladon, &p, event->reset ? LADON_END_RESET : LADON_END_FIN, event->by_client);
-	linger_push(ladon, &p);
+	if (event->type == LADON_EVENT_CLOSED)
+		linger_push(ladon, &event->key, event->flow.id);
+	else
+		ended(ladon, event);
 	return 0;
+}
+
+/* How long a flow may be silent in this state */
+static uint64_t silence_ms(const struct ladon *ladon, enum ladon_flow_state state)
+{
+	switch (state) {
+	case LADON_FLOW_OPEN:
+		return ladon->options.idle_ms;
+	case LADON_FLOW_HALF_CLOSED:
+		return ladon->options.half_closed_ms;
+	case LADON_FLOW_CLOSED:
+		return ladon->options.linger_ms + MISSED_MS;
+	case LADON_FLOW_KILLED:
+		break;
+	}
+	return KILLED_MS;
 }
 
 static int sweep_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
-	const struct ladon_options *o = &ladon->options;
 	struct ladon_flow flow;
 
 	(void)arg;
 	pair_describe(p, &flow);
-	switch (flow.state) {
-	case LADON_FLOW_OPEN:
-	case LADON_FLOW_HALF_CLOSED:
-		if (flow.idle_ms < (flow.state == LADON_FLOW_OPEN ? o->idle_ms : o->half_closed_ms))
-			return 0;
-		tell_ended(ladon, p, LADON_END_IDLE, false);
-		break;
-	case LADON_FLOW_CLOSED:
-		if (flow.idle_ms < o->linger_ms + MISSED_MS)
-			return 0;
-		tell_ended(ladon, p, LADON_END_FIN, p->c2b->state & LADON_STATE_FIRST);
-		break;
-	case LADON_FLOW_KILLED:
-		if (flow.idle_ms < KILLED_MS)
-			return 0;
-		break;
-	}
-	pair_forget(ladon, p);
+	if (flow.idle_ms >= silence_ms(ladon, flow.state))
+		flow_end(ladon, LADON_EDIT_FORGET, p->key, p->c2b->id);
 	return 0;
+}
+
+/* Keep only what may have been silent for too long: the rest needs no second look. */
+static void slice_keep_silent(const struct ladon *ladon, struct slice *slice)
+{
+	uint32_t now_ms = (uint32_t)ladon_now_ms(), kept = 0;
+	uint64_t least_ms = UINT64_MAX;
+
+	for (int state = LADON_FLOW_OPEN; state <= LADON_FLOW_KILLED; state++)
+		if (silence_ms(ladon, (enum ladon_flow_state)state) < least_ms)
+			least_ms = silence_ms(ladon, (enum ladon_flow_state)state);
+	for (uint32_t i = 0; i < slice->len; i++) {
+		if (since(now_ms, slice->entries[i].seen_ms) < least_ms)
+			continue;
+		slice->keys[kept] = slice->keys[i];
+		slice->entries[kept++] = slice->entries[i];
+	}
+	slice->len = kept;
 }
 
 static void sweep(struct ladon *ladon)
 {
-	static _Thread_local struct slice slice; /* 72 KB: too much for a small stack */
+	static _Thread_local struct slice slice; /* 68 KB: too much for a small stack */
+	uint64_t now_ms = ladon_now_ms();
 
+	if (!ladon->sweeping && now_ms < ladon->sweep_next_ms)
+		return;
 	for (int i = 0; i < SLICES_PER_TICK; i++) {
 		int rc = slice_read(ladon, !ladon->sweeping, &ladon->sweep_at, &slice);
 
 		ladon->sweeping = rc == 0;
+		slice_keep_silent(ladon, &slice);
 		slice_each(ladon, &slice, sweep_pair, NULL);
 		if (!ladon->sweeping)
-			return;
+			break;
 	}
+	ladon->sweep_next_ms = now_ms + SWEEP_PERIOD_MS;
 }
 
 void flows_tick(struct ladon *ladon)
@@ -366,13 +397,8 @@ static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 
 	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
 	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
-	if (ladon->options.sources_len) {
-		sources_mark(ladon->sources, &source, &backend, addr_port(&source));
-	} else {
-		struct addr any = { .sa.sa_family = source.sa.sa_family };
-
-		sources_mark(ladon->sources, &any, &backend, addr_port(&source));
-	}
+	sources_mark(ladon->sources, ladon->options.sources_len ? &source : NULL, &backend,
+		     addr_port(&source));
 	if ((int32_t)(p->c2b->id - atomic_load(&ladon->next_id)) >= 0)
 		atomic_store(&ladon->next_id, p->c2b->id + 1);
 	++*found;

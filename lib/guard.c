@@ -106,19 +106,22 @@ static int options_mirror(int front_fd, int back_fd, uint32_t *mirror)
  * SO_REUSEADDR: one port serves towards many backends. A port that another
  * program listens on is taken all the same and rests: it comes up again last.
  */
-static int source_bind_one(struct ladon *ladon, int fd, struct addr *source, const struct addr *to,
-			   uint64_t *token)
+static int source_bind_one(struct ladon *ladon, int fd, const struct addr *source,
+			   const struct addr *to, uint64_t *token)
 {
+	struct addr at = { .sa.sa_family = to->sa.sa_family };
 	uint64_t now_ms = ladon_now_ms();
 	uint16_t port;
-	int rc = -EADDRNOTAVAIL;
+	int rc;
 
+	if (source)
+		at = *source;
 	for (int i = 0; i < BIND_TRIES; i++) {
 		rc = sources_take(ladon->sources, source, to, now_ms, &port, token);
 		if (rc < 0)
 			return rc;
-		addr_set_port(source, port);
-		if (bind(fd, &source->sa, addr_len(source)) == 0)
+		addr_set_port(&at, port);
+		if (bind(fd, &at.sa, addr_len(&at)) == 0)
 			return 0;
 		rc = -errno;
 		sources_give(ladon->sources, *token, true, now_ms);
@@ -130,13 +133,11 @@ static int source_bind_one(struct ladon *ladon, int fd, struct addr *source, con
 
 static int source_bind(struct ladon *ladon, int fd, const struct addr *to, uint64_t *token)
 {
-	struct addr source = { 0 };
+	struct addr source;
 	int rc = -EADDRNOTAVAIL;
 
-	if (!ladon->options.sources_len) {
-		source.sa.sa_family = to->sa.sa_family;
-		return source_bind_one(ladon, fd, &source, to, token);
-	}
+	if (!ladon->options.sources_len)
+		return source_bind_one(ladon, fd, NULL, to, token);
 	for (size_t i = 0; i < ladon->options.sources_len && rc == -EADDRNOTAVAIL; i++) {
 		if (ladon->source_addrs[i].sa.sa_family != to->sa.sa_family)
 			continue;

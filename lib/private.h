@@ -13,10 +13,7 @@
 #include <stdbool.h>
 
 #include "../base/addr.h"
-/* TODO(rename) */
-#define ladon_flow ladon_entry
 #include "../datapath/abi.h"
-#undef ladon_flow
 
 struct links;
 struct sources;
@@ -30,7 +27,6 @@ struct ring_buffer;
 /* A closed flow that waits for its last packets. */
 struct lingering {
 	struct ladon_flow_key key;
-	struct addr source, backend;
 	uint32_t id;
 	uint64_t due_ms;
 };
@@ -73,8 +69,9 @@ struct ladon {
 
 	/* ladon_dispatch() only */
 	struct linger_queue linger;
-	uint32_t sweep_at; /* the kernel's cursor into the table */
-	bool sweeping;
+	uint32_t sweep_at;	/* the kernel's cursor into the table */
+	bool sweeping;		/* in the middle of a walk */
+	uint64_t sweep_next_ms; /* when the next walk begins */
 };
 
 /* open.c */

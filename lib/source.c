@@ -147,10 +147,9 @@ static struct pair *pair_add(struct sources *s, const uint32_t source[4], const 
 	return p;
 }
 
-/* An unspecified source has one form, whatever the family of its text. */
 static void source_to_16(const struct addr *source, uint32_t out[4])
 {
-	if (addr_is_any(source))
+	if (!source)
 		memset(out, 0, 16);
 	else
 		addr_to_16(source, out);

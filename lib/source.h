@@ -4,8 +4,8 @@
  *
  * A handed-off connection has no socket, so the kernel believes that its port
  * is free. ladon therefore binds every back socket itself, from a range of its
- * own. Ports are counted per (source, backend); a source of all zeros means
- * that the routes choose the address. Each port is taken once and freed once;
+ * own. Ports are counted per (source, backend); no source, NULL, means that the
+ * routes choose the address. Each port is taken once and freed once;
  * freed ports rest before they are used again, and are used again in the order
  * in which they were freed.
  *
@@ -34,7 +34,7 @@ void sources_free(struct sources *sources);
 
 /**
  * sources_take() - a port for a connection from @source to @backend
- * @source: its port is ignored; an unspecified address: the routes choose
+ * @source: its port is ignored; NULL: the routes choose
  * @now_ms: CLOCK_MONOTONIC
  * @token: names the port for sources_give(); never 0
  * Return: 0; -EADDRNOTAVAIL: all are taken or resting; -ENOMEM

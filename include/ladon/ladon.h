@@ -57,7 +57,6 @@ enum ladon_end {
 	LADON_END_RESET,  /* one end sent a RST */
 	LADON_END_IDLE,	  /* no packet for idle_ms */
 	LADON_END_KILLED, /* by ladon_flow_kill() */
-	LADON_END_REOPENED, /* the client began anew with the same port */
 };
 
 /**

@@ -31,10 +31,10 @@ static uint32_t residue(uint32_t sum)
 }
 
 /* The flow is the input's first bytes; the rest of it is the packet. */
-static struct ladon_flow take_flow(const uint8_t **data, size_t *size)
+static struct ladon_entry take_flow(const uint8_t **data, size_t *size)
 {
-	struct ladon_flow flow = { 0 };
-	size_t len = offsetof(struct ladon_flow, state);
+	struct ladon_entry flow = { 0 };
+	size_t len = offsetof(struct ladon_entry, state);
 
 	memcpy(&flow, *data, len);
 	*data += len;
@@ -44,7 +44,7 @@ static struct ladon_flow take_flow(const uint8_t **data, size_t *size)
 	return flow;
 }
 
-static void check_tcp(uint8_t *was, uint8_t *is, const struct ladon_flow *flow)
+static void check_tcp(uint8_t *was, uint8_t *is, const struct ladon_entry *flow)
 {
 	uint8_t *old = segment_tcp(was), *new = segment_tcp(is);
 	bool has_ack = old[13] & SEGMENT_ACK;
@@ -63,7 +63,7 @@ static void check_tcp(uint8_t *was, uint8_t *is, const struct ladon_flow *flow)
 }
 
 /* What becomes of options, a byte at a time and apart from everything else */
-static void expect_options(uint8_t *options, size_t len, const struct ladon_flow *flow,
+static void expect_options(uint8_t *options, size_t len, const struct ladon_entry *flow,
 			   bool has_ack)
 {
 	for (size_t i = 0; i < len && options[i] != 0; i += options[i] == 1 ? 1 : options[i + 1]) {
@@ -84,7 +84,7 @@ static void expect_options(uint8_t *options, size_t len, const struct ladon_flow
 	}
 }
 
-static void check_ip(const uint8_t *was, const uint8_t *is, const struct ladon_flow *flow)
+static void check_ip(const uint8_t *was, const uint8_t *is, const struct ladon_entry *flow)
 {
 	const uint8_t *old = was + SEGMENT_ETHERNET, *new = is + SEGMENT_ETHERNET;
 	bool no_ecn = flow->what & LADON_FLOW_NO_ECN;
@@ -104,7 +104,7 @@ static void check_ip(const uint8_t *was, const uint8_t *is, const struct ladon_f
 	}
 }
 
-static void check(uint8_t *was, uint8_t *is, size_t size, const struct ladon_flow *flow)
+static void check(uint8_t *was, uint8_t *is, size_t size, const struct ladon_entry *flow)
 {
 	uint8_t *tcp = segment_tcp(was);
 	size_t options = (size_t)(tcp + 20 - was);
@@ -117,7 +117,7 @@ static void check(uint8_t *was, uint8_t *is, size_t size, const struct ladon_flo
 	must(memcmp(was + options, is + options, size - options) == 0);
 }
 
-static void run(uint8_t *packet, size_t size, const struct ladon_flow *flow)
+static void run(uint8_t *packet, size_t size, const struct ladon_entry *flow)
 {
 	ctx_t ctx = { .data = packet, .end = packet + size, .len_bytes = (uint32_t)size };
 	struct packet pkt = { 0 };
@@ -138,7 +138,7 @@ static void run(uint8_t *packet, size_t size, const struct ladon_flow *flow)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 	uint8_t *packet;
 
 	if (size < sizeof(flow) || size > SEGMENT_BYTES_MAX)

@@ -197,9 +197,9 @@ static uint32_t clock_ms(void)
 }
 
 /* The entry of one direction: arrives with @key, leaves with @leaves. */
-static struct ladon_flow make_entry(const struct ladon_flow_key *leaves, bool to_client)
+static struct ladon_entry make_entry(const struct ladon_flow_key *leaves, bool to_client)
 {
-	struct ladon_flow flow = {
+	struct ladon_entry flow = {
 		.sport = leaves->sport,
 		.dport = leaves->dport,
 		.d_seq = to_client ? -D_ACK : D_SEQ,
@@ -219,13 +219,13 @@ static struct ladon_flow make_entry(const struct ladon_flow_key *leaves, bool to
 	return flow;
 }
 
-static void put(const struct ladon_flow_key *key, const struct ladon_flow *flow)
+static void put(const struct ladon_flow_key *key, const struct ladon_entry *flow)
 {
 	assert_int_equal(
 		bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_flows), key, flow, BPF_ANY), 0);
 }
 
-static bool get(const struct ladon_flow_key *key, struct ladon_flow *flow)
+static bool get(const struct ladon_flow_key *key, struct ladon_entry *flow)
 {
 	return bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_flows), key, flow) == 0;
 }
@@ -252,7 +252,7 @@ static struct way way_to_client(bool ip6)
 static void make_flow(bool ip6)
 {
 	struct way c2b = way_to_backend(ip6), b2c = way_to_client(ip6);
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 
 	flow = make_entry(&b2c.out, true);
 	put(&b2c.in, &flow);
@@ -260,9 +260,9 @@ static void make_flow(bool ip6)
 	put(&c2b.in, &flow);
 }
 
-static struct ladon_flow entry(const struct ladon_flow_key *key)
+static struct ladon_entry entry(const struct ladon_flow_key *key)
 {
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 
 	assert_true(get(key, &flow));
 	return flow;
@@ -270,7 +270,7 @@ static struct ladon_flow entry(const struct ladon_flow_key *key)
 
 static void edit(const struct ladon_flow_key *key, uint32_t state, uint32_t edge)
 {
-	struct ladon_flow flow = entry(key);
+	struct ladon_entry flow = entry(key);
 
 	flow.state = state;
 	flow.edge = edge;
@@ -316,7 +316,7 @@ static struct segment bare_segment(bool ip6, const struct ladon_flow_key *key, u
 
 static struct segment translated(const struct segment *s, const struct way *way, bool to_client)
 {
-	struct ladon_flow flow = make_entry(&way->out, to_client);
+	struct ladon_entry flow = make_entry(&way->out, to_client);
 	struct segment t = *s;
 
 	t.key = way->out;
@@ -335,7 +335,7 @@ static void hit(bool ip6, bool to_client)
 	struct way way = to_client ? way_to_client(ip6) : way_to_backend(ip6);
 	struct segment s = data_segment(ip6, &way.in), t = translated(&s, &way, to_client);
 	struct ladon_flow_key other;
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 
 	make_flow(ip6);
 	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
@@ -557,7 +557,7 @@ static void test_a_hold_ends_by_itself(void **state)
 {
 	struct way way = way_to_client(false);
 	struct segment s = bare_segment(false, &way.in, SEGMENT_ACK, 1000, 4999);
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 
 	(void)state;
 	make_flow(false);
@@ -600,7 +600,7 @@ static void close_by_fins(bool client_first)
 {
 	struct way first = client_first ? way_to_backend(false) : way_to_client(false);
 	struct way second = client_first ? way_to_client(false) : way_to_backend(false);
-	struct ladon_flow a = entry(&first.in), b = entry(&second.in);
+	struct ladon_entry a = entry(&first.in), b = entry(&second.in);
 	struct segment s;
 
 	/* FIN with 10 bytes of data; acknowledged without the FIN, then with it */
@@ -679,7 +679,7 @@ static void test_syn_on_a_closed_flow(void **state)
 	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
 	struct segment s = bare_segment(false, &c2b.in, SEGMENT_SYN, 1, 0);
 	static const uint32_t ends[] = { LADON_STATE_CLOSED, LADON_STATE_KILLED };
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 
 	for (size_t i = 0; i < 2; i++) {
 		each_test(state);
@@ -691,7 +691,7 @@ static void test_syn_on_a_closed_flow(void **state)
 		assert_false(get(&c2b.in, &flow));
 		assert_false(get(&b2c.in, &flow));
 		assert_int_equal(events_now(), 1);
-		assert_int_equal(event.type, LADON_EVENT_REOPENED);
+		assert_int_equal(event.type, LADON_EVENT_ENDED);
 		assert_memory_equal(&event.key, &c2b.in, sizeof(event.key));
 		assert_int_equal(event.flow.id, FLOW_ID);
 	}
@@ -898,7 +898,7 @@ static void print_costs(bool ip6)
 	struct ladon_flow_key key = client_key(ip6),
 			      other = segment_key(ip6, CLIENT, 1, BACKEND, 1);
 	struct segment s = data_segment(ip6, &key);
-	struct ladon_flow flow = make_entry(&key, false);
+	struct ladon_entry flow = make_entry(&key, false);
 
 	put(&key, &flow);
 	print_segment_cost("hit, timestamps", &s);

@@ -13,12 +13,11 @@
 
 #define QUARANTINE_MS 500
 
-static struct addr any, backend, other, from;
+static struct addr backend, other, from;
 
 static int addresses(void **state)
 {
 	(void)state;
-	assert_int_equal(addr_parse("0.0.0.0:0", &any), 0);
 	assert_int_equal(addr_parse("192.0.2.1:443", &backend), 0);
 	assert_int_equal(addr_parse("192.0.2.2:443", &other), 0);
 	assert_int_equal(addr_parse("198.51.100.7:0", &from), 0);
@@ -28,7 +27,7 @@ static int addresses(void **state)
 static int take(struct sources *s, const struct addr *to, uint64_t now_ms, uint16_t *port,
 		uint64_t *token)
 {
-	return sources_take(s, &any, to, now_ms, port, token);
+	return sources_take(s, NULL, to, now_ms, port, token);
 }
 
 static void each_port_of_the_range_is_taken_once(void **state)
@@ -71,7 +70,7 @@ static void a_freed_port_rests_first(void **state)
 
 	(void)state;
 	assert_int_equal(take(s, &backend, 0, &port, &token), 0);
-	assert_true(sources_end(s, &any, &backend, port, 10000));
+	assert_true(sources_end(s, NULL, &backend, port, 10000));
 	assert_int_equal(take(s, &backend, 10000 + QUARANTINE_MS - 1, &port, &token),
 			 -EADDRNOTAVAIL);
 	assert_int_equal(take(s, &backend, 10000 + QUARANTINE_MS, &port, &token), 0);
@@ -92,7 +91,7 @@ static void the_rest_survives_the_clock_wrapping(void **state)
 
 	(void)state;
 	assert_int_equal(take(s, &backend, now_ms, &port, &token), 0);
-	assert_true(sources_end(s, &any, &backend, port, now_ms));
+	assert_true(sources_end(s, NULL, &backend, port, now_ms));
 	assert_int_equal(take(s, &backend, now_ms + 300, &port, &token), -EADDRNOTAVAIL);
 	assert_int_equal(take(s, &backend, now_ms + QUARANTINE_MS, &port, &token), 0);
 	sources_free(s);
@@ -106,8 +105,8 @@ static void a_port_is_freed_once(void **state)
 
 	(void)state;
 	assert_int_equal(take(s, &backend, 0, &first, &token), 0);
-	assert_true(sources_end(s, &any, &backend, first, 0));
-	assert_false(sources_end(s, &any, &backend, first, 0));
+	assert_true(sources_end(s, NULL, &backend, first, 0));
+	assert_false(sources_end(s, NULL, &backend, first, 0));
 	sources_give(s, token, false, 0); /* of the same port: ignored */
 	assert_int_equal(take(s, &backend, 9999, &second, &token2), 0);
 	assert_int_equal(take(s, &backend, 9999, &third, &token2), 0);
@@ -126,7 +125,7 @@ static void freed_ports_come_back_in_order(void **state)
 	for (int i = 0; i < 300; i++)
 		assert_int_equal(take(s, &backend, 0, &port, &token), 0);
 	for (int i = 299; i >= 0; i--)
-		assert_true(sources_end(s, &any, &backend, (uint16_t)(1000 + i), 0));
+		assert_true(sources_end(s, NULL, &backend, (uint16_t)(1000 + i), 0));
 	for (int i = 299; i >= 0; i--) {
 		assert_int_equal(take(s, &backend, 9999, &port, &token), 0);
 		assert_int_equal(port, 1000 + i);
@@ -141,13 +140,13 @@ static void a_marked_port_is_passed_over(void **state)
 	uint64_t token;
 
 	(void)state;
-	assert_true(sources_mark(s, &any, &backend, 1000));
-	assert_false(sources_mark(s, &any, &backend, 1000));
-	assert_false(sources_mark(s, &any, &backend, 999)); /* another program's */
+	assert_true(sources_mark(s, NULL, &backend, 1000));
+	assert_false(sources_mark(s, NULL, &backend, 1000));
+	assert_false(sources_mark(s, NULL, &backend, 999)); /* another program's */
 	assert_int_equal(take(s, &backend, 0, &port, &token), 0);
 	assert_int_equal(port, 1001);
 	assert_int_equal(take(s, &backend, 0, &port, &token), -EADDRNOTAVAIL);
-	assert_true(sources_end(s, &any, &backend, 1000, 0));
+	assert_true(sources_end(s, NULL, &backend, 1000, 0));
 	assert_int_equal(take(s, &backend, 9999, &port, &token), 0);
 	assert_int_equal(port, 1000);
 	sources_free(s);
@@ -160,8 +159,8 @@ static void strange_tokens_and_ports_are_ignored(void **state)
 	(void)state;
 	sources_give(s, 0, false, 0);
 	sources_give(s, UINT64_MAX, false, 0);
-	assert_false(sources_end(s, &any, &backend, 1000, 0));
-	assert_false(sources_end(s, &any, &backend, 65535, 0));
+	assert_false(sources_end(s, NULL, &backend, 1000, 0));
+	assert_false(sources_end(s, NULL, &backend, 65535, 0));
 	sources_free(s);
 	sources_free(NULL);
 }
@@ -186,7 +185,7 @@ static void random_use_never_hands_out_a_port_twice(void **state)
 			assert_true(now_ms >= freed_at[port - 2000]);
 			taken[port - 2000] = true;
 		} else {
-			assert_int_equal(sources_end(s, &any, &backend, (uint16_t)(2000 + pick),
+			assert_int_equal(sources_end(s, NULL, &backend, (uint16_t)(2000 + pick),
 						     now_ms),
 					 taken[pick]);
 			if (taken[pick])

@@ -33,7 +33,7 @@ static struct ladon_flow_key key_out(bool ip6)
 	return segment_key(ip6, 1, 20000, 20, 8443);
 }
 
-static void flow_addresses(struct ladon_flow *flow, bool ip6)
+static void flow_addresses(struct ladon_entry *flow, bool ip6)
 {
 	struct ladon_flow_key out = key_out(ip6);
 
@@ -43,7 +43,7 @@ static void flow_addresses(struct ladon_flow *flow, bool ip6)
 	flow->dport = out.dport;
 }
 
-static enum verdict run(uint8_t *packet, size_t len, const struct ladon_flow *flow)
+static enum verdict run(uint8_t *packet, size_t len, const struct ladon_entry *flow)
 {
 	ctx_t ctx = { .data = packet, .end = packet + len, .len_bytes = (uint32_t)len };
 	struct packet pkt = { 0 };
@@ -68,10 +68,10 @@ static void same(uint8_t *got, uint8_t *want, size_t len)
 }
 
 static void check(const struct segment *in, const struct segment *out,
-		  const struct ladon_flow *flow_template, bool ip6)
+		  const struct ladon_entry *flow_template, bool ip6)
 {
 	static struct buffer got, want;
-	struct ladon_flow flow = *flow_template;
+	struct ladon_entry flow = *flow_template;
 	struct segment from = *in, to = *out;
 	size_t len;
 
@@ -94,7 +94,7 @@ static void check(const struct segment *in, const struct segment *out,
 
 static const struct row {
 	const char *name;
-	struct ladon_flow flow;
+	struct ladon_entry flow;
 	struct segment in, out;
 } rows[] = {
 	{ "nothing but addresses", { .id = 0 },
@@ -226,7 +226,7 @@ static void test_rows(void **state)
 /* Timestamps and two SACK edges, behind any number of NOPs */
 static void test_every_offset(void **state)
 {
-	struct ladon_flow flow = FLOW(0);
+	struct ladon_entry flow = FLOW(0);
 
 	(void)state;
 	for (unsigned int nops = 0; nops <= 20; nops++) {
@@ -252,7 +252,7 @@ static void test_malformed_options(void **state)
 		{ ACKED, OPTIONS(1, 1, 1, 8) },	 { ACKED, OPTIONS(8, 10, 1, 1) },
 		{ ACKED, OPTIONS(1, 1, 5, 10) }, { ACKED, OPTIONS(254, 255, 1, 1) },
 	};
-	struct ladon_flow flow = FLOW(0);
+	struct ladon_entry flow = FLOW(0);
 	static struct buffer packet;
 
 	(void)state;
@@ -271,7 +271,7 @@ static void test_malformed_options(void **state)
 /* Every value of the field that a checksum can have, the two zeros included */
 static void test_checksum_of_every_value(void **state)
 {
-	struct ladon_flow flow = FLOW(0);
+	struct ladon_entry flow = FLOW(0);
 
 	(void)state;
 	for (uint32_t seq = 0; seq < 0x10000; seq += 7) {
