@@ -58,7 +58,13 @@ static __always_inline void translate_word(word32_t *word, __u32 add, __u64 *del
 	*word = to;
 }
 
-/* The walk over options of any layout. @pos: from the first option on */
+/*
+ * The walk over options of any layout: a step for each, and for each byte that
+ * is overwritten with a NOP, so that there is no loop within the loop.
+ *
+ * @pos: from the first option on
+ * @blank_bytes: still to be overwritten
+ */
 struct option_walk {
 	__u8 *options;
 	const void *end;
@@ -66,6 +72,7 @@ struct option_walk {
 	__u64 delta;
 	__u32 len_bytes;
 	__u32 pos;
+	__u32 blank_bytes;
 	__u32 has_ack;
 	__u32 malformed;
 };
@@ -84,56 +91,55 @@ static __always_inline void option_add32(struct option_walk *w, __u32 offset, __
 	bytes_store32(p, to);
 }
 
-static __always_inline void option_blank(struct option_walk *w, __u32 offset, __u32 len_bytes)
-{
-	__u32 i;
-
-	for (i = 0; i < OPTIONS_BYTES_MAX; i++) {
-		__u8 *p = w->options + offset + i;
-
-		if (i >= len_bytes || (const void *)(p + 1) > w->end)
-			return;
-		csum_change8_at(&w->delta, offset + i, *p, OPTION_NOP);
-		*p = OPTION_NOP;
-	}
-}
-
-static __always_inline void option_ts(struct option_walk *w, __u32 offset)
+/* Timestamps. Return: how far the walk is to go on. */
+static __always_inline __u32 option_ts(struct option_walk *w, __u32 offset)
 {
 	if (w->flow->what & LADON_FLOW_NO_TS) {
-		option_blank(w, offset, OPTION_TS_BYTES);
-		return;
+		w->blank_bytes = OPTION_TS_BYTES;
+		return 0;
 	}
-	if (!(w->flow->what & LADON_FLOW_TS))
-		return;
-	option_add32(w, offset + 2, w->flow->d_tsval);
-	if (w->has_ack)
-		option_add32(w, offset + 6, w->flow->d_tsecr);
+	if (w->flow->what & LADON_FLOW_TS) {
+		option_add32(w, offset + 2, w->flow->d_tsval);
+		if (w->has_ack)
+			option_add32(w, offset + 6, w->flow->d_tsecr);
+	}
+	return OPTION_TS_BYTES;
 }
 
-static __always_inline void option_sack(struct option_walk *w, __u32 offset, __u32 len_bytes)
+static __always_inline __u32 option_sack(struct option_walk *w, __u32 offset, __u32 len_bytes)
 {
 	__u32 edge;
 
 	if (w->flow->what & LADON_FLOW_NO_SACK) {
-		option_blank(w, offset, len_bytes);
-		return;
+		w->blank_bytes = len_bytes;
+		return 0;
 	}
-	for (edge = OPTION_SACK_BYTES; edge < OPTIONS_BYTES_MAX && edge < len_bytes; edge += 4)
-		option_add32(w, offset + edge, w->flow->d_ack);
+	/* Linux 6.1 wants no loop here that clang may enter in the middle. */
+#pragma GCC unroll 8
+	for (edge = 0; edge < 8; edge++)
+		if (OPTION_SACK_BYTES + edge * 4 < len_bytes)
+			option_add32(w, offset + OPTION_SACK_BYTES + edge * 4, w->flow->d_ack);
+	return len_bytes;
 }
 
-/* One option. Return: 1 after the last one. */
+/* One option, or one byte that is to be a NOP. Return: 1 after the last one. */
 static long option_step(__u32 index, void *arg)
 {
 	struct option_walk *w = arg;
 	__u32 pos = w->pos & 63; /* below 40: this says so to the verifier */
-	const __u8 *p = w->options + pos;
+	__u8 *p = w->options + pos;
 	__u32 len_bytes;
 
 	(void)index;
-	if (pos >= w->len_bytes || (const void *)(p + 1) > w->end || *p == OPTION_END)
+	if (pos >= w->len_bytes || (const void *)(p + 1) > w->end)
 		return 1;
+	if (w->blank_bytes) {
+		csum_change8_at(&w->delta, pos, *p, OPTION_NOP);
+		*p = OPTION_NOP;
+		w->blank_bytes--;
+	} else if (*p == OPTION_END) {
+		return 1;
+	}
 	if (*p == OPTION_NOP) {
 		w->pos = pos + 1;
 		return 0;
@@ -148,9 +154,9 @@ static long option_step(__u32 index, void *arg)
 
 	/* Other lengths of these two are not options that anybody obeys. */
 	if (*p == OPTION_TS && len_bytes == OPTION_TS_BYTES)
-		option_ts(w, pos);
+		len_bytes = option_ts(w, pos);
 	else if (*p == OPTION_SACK && len_bytes % 8 == OPTION_SACK_BYTES)
-		option_sack(w, pos, len_bytes);
+		len_bytes = option_sack(w, pos, len_bytes);
 	w->pos = pos + len_bytes;
 	return 0;
 }
@@ -159,8 +165,8 @@ static long option_step(__u32 index, void *arg)
  * Options of any layout. Return: false: malformed; some of them may have been
  * translated already, and the packet is good for nothing.
  */
-static __always_inline bool translate_any_options(struct packet *pkt, const struct ladon_entry *flow,
-						  __u64 *delta)
+static __always_inline bool translate_any_options(struct packet *pkt,
+						  const struct ladon_entry *flow, __u64 *delta)
 {
 	struct option_walk w = {
 		.options = (__u8 *)(pkt->tcp + 1),
