@@ -45,7 +45,8 @@ static __always_inline struct ladon_entry *flow_find(const struct ladon_flow_key
 }
 
 /** flow_twin_key() - the key of the entry of the other direction */
-static __always_inline void flow_twin_key(const struct ladon_entry *flow, struct ladon_flow_key *out)
+static __always_inline void flow_twin_key(const struct ladon_entry *flow,
+					  struct ladon_flow_key *out)
 {
 	__builtin_memcpy(out->saddr, flow->daddr, sizeof(out->saddr));
 	__builtin_memcpy(out->daddr, flow->saddr, sizeof(out->daddr));

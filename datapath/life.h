@@ -88,8 +88,8 @@ static __noinline void life_event(const struct ladon_entry *client, const struct
 		return;
 	life_describe(client, back, type, event);
 	waiting = bpf_ringbuf_query(&ladon_events, BPF_RB_AVAIL_DATA);
-	bpf_ringbuf_submit(event, waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP :
-							       BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event,
+			   waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 /* The client's direction of a pair, and the other one */
