@@ -39,7 +39,7 @@ def main():
     notes = []
     busy = busy_share(0.5)
     if busy > BUSY_MAX:
-        notes.append(f"the machine was {busy:.0%} busy before the start: the figures will be off")
+        print(f"bench: the machine is {busy:.0%} busy: the figures will be off", file=sys.stderr)
     try:
         measured = measure(arguments, notes)
     except KeyboardInterrupt:
