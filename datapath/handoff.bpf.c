@@ -486,8 +486,15 @@ int ladon_look(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
+static __always_inline struct ladon_guard *guard_find(struct bpf_sock *sk)
+{
+	return sk ? bpf_sk_storage_get(&ladon_guards, sk, 0, 0) : NULL;
+}
+
 /**
  * ladon_egress() - tc egress of every interface: guarded sockets keep quiet
+ *
+ * What is forwarded has come in by an interface and is waved through.
  */
 SEC("tc")
 int ladon_egress(struct __sk_buff *skb)
@@ -495,11 +502,11 @@ int ladon_egress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct ladon_guard *guard;
 
-	if (!sk)
-		return TC_ACT_UNSPEC;
-	sk = bpf_sk_fullsock(sk); /* a SYN-ACK's is not: it passes */
-	if (!sk)
-		return TC_ACT_UNSPEC;
-	guard = bpf_sk_storage_get(&ladon_guards, sk, 0, 0);
-	return guard ? quiet(skb, sk, guard) : TC_ACT_UNSPEC;
+	if (sk) {
+		sk = bpf_sk_fullsock(sk); /* a SYN-ACK's is not: it passes */
+		guard = guard_find(sk);
+		if (sk && guard)
+			return quiet(skb, sk, guard);
+	}
+	return skb->ingress_ifindex ? TC_ACT_UNSPEC : quiet_reset(skb);
 }

@@ -38,6 +38,15 @@
 #define OPT_TIMESTAMP	8
 #define OPT_BYTES_MAX	40
 
+/* The key of what the receiver of this packet sends. */
+static __always_inline void packet_reverse_key(const struct packet *pkt, struct ladon_flow_key *out)
+{
+	__builtin_memcpy(out->saddr, pkt->key.daddr, sizeof(out->saddr));
+	__builtin_memcpy(out->daddr, pkt->key.saddr, sizeof(out->daddr));
+	out->sport = pkt->key.dport;
+	out->dport = pkt->key.sport;
+}
+
 static __always_inline int quiet_steal(enum ladon_reason why)
 {
 	count(why, 0);
@@ -145,10 +154,7 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 	if (!guard->hold || (__s32)(reach - guard->hold_end) < 0)
 		return;
 	guard->hold = 0;
-	__builtin_memcpy(key.saddr, pkt->key.daddr, sizeof(key.saddr));
-	__builtin_memcpy(key.daddr, pkt->key.saddr, sizeof(key.daddr));
-	key.sport = pkt->key.dport;
-	key.dport = pkt->key.sport;
+	packet_reverse_key(pkt, &key);
 	flow = flow_find(&key);
 	if (flow)
 		flow_release(flow);
@@ -164,6 +170,22 @@ static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pk
 	quiet_release(pkt, guard);
 	quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, 0, guard->tsval);
 	return TC_ACT_UNSPEC;
+}
+
+/*
+ * A packet that was between tc ingress and its socket when the flow began may
+ * find the socket gone, and the stack answers with a RST. It must not leave: to
+ * both ends the connection lives.
+ */
+static __always_inline int quiet_reset(struct __sk_buff *skb)
+{
+	struct ladon_flow_key key;
+	struct packet pkt = {};
+
+	if (packet_parse(skb, &pkt) != VERDICT_CONTINUE || !(pkt.flags & TCP_RST))
+		return TC_ACT_UNSPEC;
+	packet_reverse_key(&pkt, &key);
+	return flow_find(&key) ? quiet_steal(LADON_REASON_QUIET_END) : TC_ACT_UNSPEC;
 }
 
 /** quiet() - judge a segment of a guarded socket on its way out */
