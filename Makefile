@@ -25,7 +25,7 @@ gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
-	   gateway/relay.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
+	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c \
 	   paths/pool.c paths/resolve.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
@@ -142,6 +142,24 @@ check-prog: $(progs:%=$(BUILD)/prog/%)
 
 .PHONY: all check check-unit check-fuzz check-prog
 
+# ---- other kernels ----
+
+# What we assume of Linux, one small program each: on the host, and below in the guests.
+assumptions := $(patsubst tests/kernel/%.c,$(BUILD)/kernel/%.o,$(wildcard tests/kernel/assumptions/*.bpf.c))
+
+$(BUILD)/kernel/assumptions/%.bpf.o: tests/kernel/assumptions/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(bpfflags) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+
+check-assumptions: $(assumptions)
+	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/assume.py
+
+# The whole under Debian's kernels, oldest and newest that we promise, emulated: downloads 150 MB once.
+check-kernels: all $(assumptions) $(progs:%=$(BUILD)/prog/%)
+	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py check tests/kernel/inside $(progs)
+
+.PHONY: check-assumptions check-kernels
+
 # ---- bench ----
 
 $(BUILD)/bench/load: bench/load.c base/addr.c
@@ -161,6 +179,7 @@ packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev z
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
 		  procps mandoc clang-format util-linux
+packages_kernels := qemu-system-x86 busybox-static cpio kmod xz-utils zstd dpkg
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
 		  gnuplot-nox libcmocka-dev
@@ -183,6 +202,8 @@ deps-build:
 	$(call install,$(packages_build))
 deps-test:
 	$(call install,$(packages_build) $(packages_test))
+deps-kernels:
+	$(call install,$(packages_build) $(packages_test) $(packages_kernels))
 deps-demo:
 	$(call install,$(packages_build) $(packages_demo))
 deps-bench:
@@ -200,7 +221,7 @@ test: deps-test
 check-man:
 	mandoc -T lint -W warning man/*.[358]
 
-.PHONY: test deps-build deps-test deps-demo deps-bench check-man
+.PHONY: test deps-build deps-test deps-kernels deps-demo deps-bench check-man
 
 # ---- install ----
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "connect.h"
+#include "first.h"
 #include "handoff.h"
 
 struct step {
@@ -131,7 +132,7 @@ static void conn_done(struct conn *c)
 	if (c->front.fd >= 0)
 		close(c->front.fd);
 	c->front.fd = -1;
-	first_free(&c->first);
+	kept_free(&c->first);
 	if (c->closed && !relay_began(&c->relay))
 		count_add(&counts->closed, 1);
 	count_sub(&counts->open, 1);

@@ -16,7 +16,7 @@
 #include <inttypes.h>
 
 #include "../base/log.h"
-#include "first.h"
+#include "kept.h"
 #include "refuse.h"
 #include "relay.h"
 #include "worker.h"
@@ -60,7 +60,7 @@ struct conn {
 	/* the client: first.c, refuse.c */
 	struct watch front;
 	struct addr client;
-	struct first first;
+	struct kept first; /* until a backend has them */
 	enum peek_protocol protocol;
 	bool guarded;		  /* what the client sends is not acknowledged */
 	enum ladon_reason loud;	  /* else: why not */

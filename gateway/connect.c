@@ -91,10 +91,11 @@ static int connect_bind(struct conn *c, int fd)
 
 static int connect_plain(struct conn *c, int fd)
 {
-	int rc = connect_bind(c, fd);
+	int on = 1, rc = connect_bind(c, fd);
 
 	if (rc < 0)
 		return rc;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return connect(fd, &c->to.sa, addr_len(&c->to)) < 0 ? -errno : 0;
 }
 

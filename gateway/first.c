@@ -3,29 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "conn.h"
-
-void first_free(struct first *first)
-{
-	free(first->bytes);
-	*first = (struct first){ 0 };
-}
-
-static int first_append(struct first *first, const uint8_t *bytes, uint32_t len)
-{
-	uint8_t *grown = realloc(first->bytes, first->len + len);
-
-	if (!grown)
-		return -ENOMEM;
-	memcpy(grown + first->len, bytes, len);
-	first->bytes = grown;
-	first->len += len;
-	return 0;
-}
 
 /* One read, as much as there is room for: what did not fit stays in the socket. */
 static int first_read(struct conn *c)
@@ -38,7 +18,7 @@ static int first_read(struct conn *c)
 		return -EAGAIN;
 	if (n <= 0)
 		return conn_end(c, LADON_REASON_CLIENT_GONE);
-	if (first_append(&c->first, scratch, (uint32_t)n) < 0)
+	if (kept_append(&c->first, scratch, (uint32_t)n) < 0)
 		return conn_end(c, LADON_REASON_NO_MEMORY);
 	return 0;
 }

@@ -9,17 +9,7 @@
 #ifndef LADON_FIRST_H
 #define LADON_FIRST_H
 
-#include <stdint.h>
-
 struct conn;
-
-struct first {
-	uint8_t *bytes; /* as large as they are, no larger */
-	uint32_t len;
-	uint32_t sent; /* to the backend that is tried now */
-};
-
-void first_free(struct first *first);
 
 /** conn_peek() - step: read until the peekers know what the client wants; into worker->hello */
 int conn_peek(struct conn *c);

@@ -335,7 +335,7 @@ static int control_open(struct daemon *d)
 	int rc = control_start(&d->gateway, &d->control);
 
 	if (rc == -EADDRINUSE) {
-		log_err("control %s: another ladond answers there", d->config->control);
+		log_err("control %s: in use: another ladond answers there", d->config->control);
 		return rc;
 	}
 	if (rc < 0)

@@ -6,8 +6,8 @@
 #include <limits.h>
 #include <unistd.h>
 
-/* More bytes per system call than the default of 64 KB. Beyond a few megabytes in
- * all pipes an unprivileged user gets less (pipe(7), pipe-user-pages-soft).
+/* More bytes per system call than the default of 64 KB. An unprivileged user gets
+ * less when all its pipes together exceed pipe-user-pages-soft, see pipe(7).
  */
 #define PIPE_BYTES (256 * 1024)
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * pipe.h - the only buffer of a relayed connection
+ * pipe.h - what splice(2) needs between two sockets
  *
- * splice(2) moves bytes from a socket into a pipe and from there into the other
- * socket. A connection has a pipe only while bytes are in it: empty ones wait
- * in their worker's cache for whoever needs one next.
+ * A connection has a pipe only while bytes are in it: empty ones wait in their
+ * worker's cache for whoever needs one next.
  */
 #ifndef LADON_PIPE_H
 #define LADON_PIPE_H
@@ -16,7 +15,7 @@
 /* @read is -1: no pipe */
 struct pipe {
 	int read, write;
-	uint32_t size; /* bytes that surely fit into the empty pipe */
+	uint32_t size; /* bytes that fit into it */
 };
 
 struct pipes {
@@ -33,6 +32,7 @@ void pipe_give(struct pipes *pipes, struct pipe *pipe);
 /** pipe_close() - with whatever is in it. No pipe is fine */
 void pipe_close(struct pipe *pipe);
 
+/** pipes_fini() - close those in the cache, which may be used again */
 void pipes_fini(struct pipes *pipes);
 
 #endif

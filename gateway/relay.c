@@ -2,21 +2,12 @@
 #include "relay.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "conn.h"
 #include "connect.h"
 #include "handoff.h"
-
-/* A read of this size costs as much by copying as by splice(2). */
-#define COPY_BYTES ((uint32_t)sizeof(((struct worker *)NULL)->scratch))
-
-/* After as many reads without a pause a lane lets others have their turn. */
-#define LANE_ROUNDS 16
 
 /* What one end sent before it broke is still delivered, if the other takes it in time. */
 #define BROKEN_MS 5000
@@ -26,40 +17,31 @@
 
 void relay_init(struct relay *relay)
 {
-	relay->in.pipe.read = -1;
-	relay->out.pipe.read = -1;
+	lane_init(&relay->in);
+	lane_init(&relay->out);
 }
 
 void relay_fini(struct conn *c)
 {
-	pipe_close(&c->relay.in.pipe);
-	pipe_close(&c->relay.out.pipe);
+	lane_fini(&c->relay.in);
+	lane_fini(&c->relay.out);
 	if (relay_began(&c->relay))
 		count_sub(&c->listener->counts->relaying, 1);
 }
 
 /* ---- the first bytes ---- */
 
-/* Return: 0: all are sent; -EAGAIN: when the back socket is writable again */
+/* Return: 0: all are sent; -EAGAIN: when the back socket is writable again; or why not */
 static int begin_send(struct conn *c)
 {
-	struct first *first = &c->first;
+	int rc;
 
-	while (first->sent < first->len) {
-		ssize_t n;
-
-		if (!(c->back.ready & EPOLLOUT))
-			return -EAGAIN;
-		n = send(c->back.fd, first->bytes + first->sent, first->len - first->sent,
-			 MSG_NOSIGNAL);
-		if (n < 0 && errno != EAGAIN)
-			return -errno;
-		if (n < 0)
-			c->back.ready &= ~(uint32_t)EPOLLOUT;
-		else
-			first->sent += (uint32_t)n;
-	}
-	return 0;
+	if (!(c->back.ready & EPOLLOUT))
+		return -EAGAIN;
+	rc = kept_send(&c->first, c->back.fd);
+	if (rc == -EAGAIN)
+		c->back.ready &= ~(uint32_t)EPOLLOUT;
+	return rc;
 }
 
 static int begin_watch(struct conn *c, struct watch *watch)
@@ -82,7 +64,7 @@ static void relay_start(struct conn *c)
 	count_add(&c->listener->counts->relayed, 1);
 	count_add(&c->listener->counts->relaying, 1);
 	atomic_fetch_add_explicit(&c->backend->relayed, 1, memory_order_relaxed);
-	first_free(&c->first);
+	kept_free(&c->first);
 
 	relay->active_ms = conn_now(c);
 	relay->idle_ms = c->listener->config->idle_ms;
@@ -119,166 +101,7 @@ int conn_begin(struct conn *c)
 	return 0;
 }
 
-/* ---- one direction ---- */
-
-/* The receiver is gone, and whatever was on the way to it. */
-static void lane_lose(struct lane *lane, struct watch *to)
-{
-	to->ready |= EPOLLERR;
-	pipe_close(&lane->pipe);
-	lane->held = 0;
-	lane->ended = true;
-	lane->shut = true;
-}
-
-/* All is delivered. Behind a RST there is no FIN: relay_break() will pass it on. */
-static void lane_shut(struct lane *lane, const struct watch *from, const struct watch *to)
-{
-	if (!(from->ready & EPOLLERR))
-		shutdown(to->fd, SHUT_WR); /* fails if it is gone, and then it is shut as well */
-	lane->shut = true;
-}
-
-/* From the pipe to the receiver. Return: 0: the pipe is empty; -EAGAIN */
-static int lane_drain(struct conn *c, struct lane *lane, struct watch *to)
-{
-	while (lane->held > 0) {
-		ssize_t n;
-
-		if (!(to->ready & EPOLLOUT))
-			return -EAGAIN;
-		n = splice(lane->pipe.read, NULL, to->fd, NULL, lane->held,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-		if (n < 0 && errno == EAGAIN) {
-			to->ready &= ~(uint32_t)EPOLLOUT;
-		} else if (n <= 0) {
-			lane_lose(lane, to);
-		} else {
-			lane->held -= (uint32_t)n;
-			c->relay.active_ms = conn_now(c);
-		}
-	}
-	return 0;
-}
-
-/* What a read returned other than bytes. Return: 0: nothing more will come; -EAGAIN */
-static int lane_stall(struct lane *lane, struct watch *from, ssize_t n)
-{
-	if (n < 0 && errno == EAGAIN) {
-		from->ready &= ~(uint32_t)EPOLLIN;
-		return -EAGAIN;
-	}
-	if (n < 0)
-		from->ready |= EPOLLERR;
-	lane->ended = true;
-	return 0;
-}
-
-/* Send, and put the rest into the pipe, which is empty and has room for it. */
-static int lane_send(struct lane *lane, struct watch *to, const uint8_t *bytes, uint32_t len)
-{
-	ssize_t n = to->ready & EPOLLOUT ? send(to->fd, bytes, len, MSG_NOSIGNAL) : 0;
-
-	if (n < 0 && errno != EAGAIN) {
-		lane_lose(lane, to);
-		return 0;
-	}
-	if (n < 0)
-		n = 0;
-	if ((uint32_t)n == len)
-		return 0;
-	to->ready &= ~(uint32_t)EPOLLOUT;
-	n = write(lane->pipe.write, bytes + n, len - (uint32_t)n);
-	if (n < 0)
-		return -errno;
-	lane->held = (uint32_t)n;
-	return 0;
-}
-
-static int lane_copy(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
-		     uint32_t *moved)
-{
-	uint8_t *scratch = c->worker->scratch;
-	uint32_t room = lane->pipe.size < COPY_BYTES ? lane->pipe.size : COPY_BYTES;
-	ssize_t n = recv(from->fd, scratch, room, 0);
-
-	if (n <= 0)
-		return lane_stall(lane, from, n);
-	/* A short read of a stream has emptied the socket (epoll(7)), but for a FIN. */
-	if ((uint32_t)n < room && !(from->ready & (EPOLLRDHUP | EPOLLERR)))
-		from->ready &= ~(uint32_t)EPOLLIN;
-	lane->bulk = (uint32_t)n == COPY_BYTES && !lane->no_splice;
-	*moved = (uint32_t)n;
-	return lane_send(lane, to, scratch, (uint32_t)n);
-}
-
-static int lane_splice(struct lane *lane, struct watch *from, uint32_t *moved)
-{
-	ssize_t n = splice(from->fd, NULL, lane->pipe.write, NULL, lane->pipe.size,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-
-	if (n < 0 && errno == EINVAL) { /* a protocol that cannot: by copying, then */
-		lane->no_splice = true;
-		lane->bulk = false;
-		return 0;
-	}
-	if (n <= 0)
-		return lane_stall(lane, from, n);
-	lane->bulk = (uint32_t)n >= COPY_BYTES;
-	lane->held = (uint32_t)n;
-	*moved = (uint32_t)n;
-	return 0;
-}
-
-/* Bytes are not read before there is a pipe to keep them in.
- * Return: 0: something happened; -EAGAIN; or what ladon lacks.
- */
-static int lane_fill(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
-		     atomic_uint_fast64_t *count)
-{
-	uint32_t moved = 0;
-	int rc;
-
-	if (!(from->ready & (EPOLLIN | EPOLLERR)))
-		return -EAGAIN;
-	if (lane->pipe.read < 0) {
-		rc = pipe_take(&c->worker->pipes, &lane->pipe);
-		if (rc < 0)
-			return rc;
-	}
-	rc = lane->bulk ? lane_splice(lane, from, &moved) : lane_copy(c, lane, from, to, &moved);
-	if (moved) {
-		count_add(count, moved);
-		c->relay.active_ms = conn_now(c);
-	}
-	return rc;
-}
-
-/* Return: 0, or a negative errno: what ladon lacks. */
-static int lane_run(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
-		    atomic_uint_fast64_t *count)
-{
-	int rc = 0;
-
-	if (!lane->shut && to->ready & EPOLLERR)
-		lane_lose(lane, to);
-	for (int i = 0; i < LANE_ROUNDS && !lane->shut && rc == 0; i++) {
-		rc = lane_drain(c, lane, to);
-		if (rc < 0)
-			break;
-		if (lane->ended)
-			lane_shut(lane, from, to);
-		else
-			rc = lane_fill(c, lane, from, to, count);
-	}
-	if (lane->held == 0)
-		pipe_give(&c->worker->pipes, &lane->pipe);
-	if (rc == 0 && !lane->shut)
-		conn_later(c);
-	return rc == -EAGAIN ? 0 : rc;
-}
-
-/* ---- both ---- */
+/* ---- both directions ---- */
 
 static bool relay_is_broken(const struct conn *c)
 {
@@ -311,7 +134,8 @@ static bool relay_is_quiet(const struct conn *c)
 {
 	const struct relay *relay = &c->relay;
 
-	return !relay->in.held && !relay->out.held && conn_now(c) - relay->active_ms >= QUIET_MS;
+	return lane_is_empty(&relay->in) && lane_is_empty(&relay->out) &&
+	       conn_now(c) - relay->active_ms >= QUIET_MS;
 }
 
 /* Time for another try of the handoff. Return: 0: it succeeded; -EAGAIN */
@@ -337,17 +161,29 @@ static int relay_retry(struct conn *c)
 	return -EAGAIN;
 }
 
+/* Return: 0 or -ENOMEM */
+static int relay_lane(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
+		      atomic_uint_fast64_t *count)
+{
+	uint64_t received = lane->received, sent = lane->sent;
+	int rc = lane_run(lane, c->worker, from, to);
+
+	if (lane->received != received || lane->sent != sent)
+		c->relay.active_ms = conn_now(c);
+	count_add(count, lane->received - received);
+	if (rc > 0)
+		conn_later(c);
+	return rc < 0 ? rc : 0;
+}
+
 int conn_relay(struct conn *c)
 {
 	struct worker_counts *counts = c->worker->counts;
 	struct relay *relay = &c->relay;
-	int rc;
 
-	rc = lane_run(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in);
-	if (rc == 0)
-		rc = lane_run(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out);
-	if (rc < 0)
-		return conn_lack(c, rc);
+	if (relay_lane(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in) < 0 ||
+	    relay_lane(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out) < 0)
+		return conn_end(c, LADON_REASON_NO_MEMORY);
 	if (relay->in.shut && relay->out.shut)
 		return relay_is_broken(c) ? relay_break(c) : 0;
 	if (relay_is_broken(c) && relay->idle_ms > BROKEN_MS) {

@@ -2,12 +2,6 @@
 /*
  * relay.h - copy bytes between two sockets, because or until the handoff is refused
  *
- * Each direction is a lane. Short messages are read into the worker's scratch
- * buffer and sent from there; when a read fills that, the lane changes to
- * splice(2) until a short one comes. What the receiver does not take at once
- * waits in a pipe, and nothing more is read while it does. A lane that has
- * nothing to do owns nothing.
- *
  * A FIN passes as a FIN and a RST as a RST. When the reason for not handing off
  * may be gone later, the handoff is tried again whenever the connection is
  * quiet, in growing pauses.
@@ -18,18 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pipe.h"
+#include "lane.h"
 
 struct conn;
-
-struct lane {
-	struct pipe pipe;
-	uint32_t held; /* bytes in the pipe */
-	bool bulk;     /* splice: the last read was a large one */
-	bool no_splice;
-	bool ended; /* its sender has closed: after the held bytes there is nothing */
-	bool shut;  /* ... and its receiver knows, or is gone */
-};
 
 struct relay {
 	struct lane in, out; /* client to backend, backend to client */

@@ -16,7 +16,10 @@ uint64_t worker_conn_id(struct worker *worker)
 
 void worker_conn_ended(struct worker *worker)
 {
-	if (!worker->conns && atomic_load(&worker->order) >= WORKER_DRAIN)
+	if (worker->conns)
+		return;
+	pipes_fini(&worker->pipes);
+	if (atomic_load(&worker->order) >= WORKER_DRAIN)
 		worker->loop.stop = true;
 }
 
