@@ -103,6 +103,8 @@ int conn_lack(struct conn *c, int rc)
 {
 	bool descriptors = rc == -EMFILE || rc == -ENFILE;
 
+	log_limited(LOG_LEVEL_WARN, "listen %s: a client was turned away: %s",
+		    c->listener->config->name, strerror(-rc));
 	return conn_end(c, descriptors ? LADON_REASON_NO_DESCRIPTOR : LADON_REASON_NO_MEMORY);
 }
 
