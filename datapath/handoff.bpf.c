@@ -413,6 +413,8 @@ static __always_inline bool flow_edit(struct ladon_request *req, const struct la
 	case LADON_EDIT_FORGET:
 		return flow_forget(key, flow, &req->ended);
 	case LADON_EDIT_KILL:
+		if (flow->state & (LADON_STATE_CLOSED | LADON_STATE_KILLED))
+			return false;
 		flow_kill(flow);
 		return true;
 	case LADON_EDIT_SETTLE:

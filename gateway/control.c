@@ -202,49 +202,28 @@ static void run_flow_show(struct client *client, const json_t *request)
 		client->error = rc; /* cut short: the client misses the end */
 }
 
-/* Flows that are to be killed: a walk over the table must not change it. */
-struct kill_list {
+struct killing {
+	struct ladon *ladon;
 	const struct flow_filter *filter;
-	uint32_t *ids;
-	size_t len, room;
+	int64_t killed;
 };
 
-static int kill_list_add(void *arg, const struct ladon_flow *flow)
+static int kill_matching(void *arg, const struct ladon_flow *flow)
 {
-	struct kill_list *list = arg;
+	struct killing *killing = arg;
 
-	if (flow->state == LADON_FLOW_KILLED || !flow_filter_match(list->filter, flow))
-		return 0;
-	if (list->len == list->room) {
-		size_t room = list->room ? 2 * list->room : 64;
-		uint32_t *ids = realloc(list->ids, room * sizeof(*ids));
-
-		if (!ids)
-			return -ENOMEM;
-		list->ids = ids;
-		list->room = room;
-	}
-	list->ids[list->len++] = flow->id;
+	if (flow_filter_match(killing->filter, flow) && ladon_flow_kill(killing->ladon, flow) == 0)
+		killing->killed++;
 	return 0;
 }
 
 /* Return: how many were killed, or a negative errno. */
 static int64_t flows_kill(struct ladon *ladon, const struct flow_filter *filter)
 {
-	struct kill_list list = { .filter = filter };
-	_free_ uint32_t *ids = NULL;
-	int64_t killed = 0;
-	int rc;
+	struct killing killing = { .ladon = ladon, .filter = filter };
+	int rc = ladon_flow_each(ladon, kill_matching, &killing);
 
-	rc = ladon_flow_each(ladon, kill_list_add, &list);
-	ids = list.ids;
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < list.len; i++) {
-		if (ladon_flow_kill(ladon, ids[i]) == 0)
-			killed++;
-	}
-	return killed;
+	return rc < 0 ? rc : killing.killed;
 }
 
 static void run_flow_kill(struct client *client, const json_t *request)

@@ -187,8 +187,10 @@ uint64_t flows_adopt(struct flows *flows)
 static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
 {
 	static const char *const words[] = {
-		[LADON_END_FIN] = "closed",	   [LADON_END_RESET] = "reset",
-		[LADON_END_IDLE] = "idle",	   [LADON_END_KILLED] = "killed",
+		[LADON_END_FIN] = "closed",
+		[LADON_END_RESET] = "reset",
+		[LADON_END_IDLE] = "idle",
+		[LADON_END_KILLED] = "killed",
 	};
 	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 	struct addr from, to;
@@ -217,36 +219,23 @@ void flows_ended(struct flows *flows, const struct ladon_flow *flow, enum ladon_
 	pthread_mutex_unlock(&flows->lock);
 }
 
-struct ids {
-	uint32_t *list;
-	size_t len, room;
+struct killing {
+	struct ladon *ladon;
+	int killed;
 };
 
-static int ids_add(void *arg, const struct ladon_flow *flow)
+static int kill_one(void *arg, const struct ladon_flow *flow)
 {
-	struct ids *ids = arg;
+	struct killing *killing = arg;
 
-	if (ids->len == ids->room) {
-		size_t room = ids->room ? ids->room * 2 : 1024;
-		uint32_t *list = realloc(ids->list, room * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		ids->list = list;
-		ids->room = room;
-	}
-	ids->list[ids->len++] = flow->id;
+	killing->killed += ladon_flow_kill(killing->ladon, flow) == 0;
 	return 0;
 }
 
 int flows_kill(struct gateway *gateway)
 {
-	struct ids ids = { 0 };
-	int killed = 0, rc;
+	struct killing killing = { .ladon = gateway->ladon };
+	int rc = ladon_flow_each(gateway->ladon, kill_one, &killing);
 
-	rc = ladon_flow_each(gateway->ladon, ids_add, &ids);
-	for (size_t i = 0; i < ids.len; i++)
-		killed += ladon_flow_kill(gateway->ladon, ids.list[i]) == 0;
-	free(ids.list);
-	return rc < 0 ? rc : killed;
+	return rc < 0 ? rc : killing.killed;
 }

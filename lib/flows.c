@@ -234,33 +234,19 @@ static void flow_end(struct ladon *ladon, uint16_t op, const struct ladon_flow_k
 		ended(ladon, &event);
 }
 
-struct kill {
-	uint32_t id;
-	bool found;
-};
-
-static int kill_pair(struct ladon *ladon, const struct pair *p, void *arg)
+int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 {
-	struct kill *kill = arg;
+	struct ladon_flow_key key;
+	int rc;
 
-	if (p->c2b->id != kill->id)
-		return 0;
-	if (pair_state(p) != LADON_FLOW_OPEN && pair_state(p) != LADON_FLOW_HALF_CLOSED)
-		return 1; /* it ended, and was told of, before */
-	kill->found = edit(ladon, LADON_EDIT_KILL, p->key, p->c2b->id, NULL) == 0;
-	if (kill->found)
-		tell(ladon, p, LADON_END_KILLED, false);
-	return 1;
-}
-
-int ladon_flow_kill(struct ladon *ladon, uint32_t id)
-{
-	struct kill kill = { id, false };
-	int rc = pairs_each(ladon, kill_pair, &kill);
-
-	if (rc < 0)
-		return rc;
-	return kill.found ? 0 : -ENOENT;
+	if (flow->state != LADON_FLOW_OPEN && flow->state != LADON_FLOW_HALF_CLOSED)
+		return -ENOENT; /* it ended before, and was or will be told of */
+	rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
+	if (rc == 0)
+		rc = edit(ladon, LADON_EDIT_KILL, &key, flow->id, NULL);
+	if (rc == 0 && ladon->options.ended)
+		ladon->options.ended(ladon->options.arg, flow, LADON_END_KILLED);
+	return rc;
 }
 
 static bool linger_grow(struct linger_queue *q)

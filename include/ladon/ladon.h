@@ -266,9 +266,11 @@ LADON_API int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const st
 /**
  * ladon_flow_kill() - end a flow: each end is told with a RST as soon as it speaks
  *
- * Return: 0 or -ENOENT.
+ * @flow: as ladon_flow_each() told of it, whose @fn may call this
+ *
+ * Return: 0, or -ENOENT: it has ended meanwhile.
  */
-LADON_API int ladon_flow_kill(struct ladon *ladon, uint32_t id);
+LADON_API int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow);
 
 /** struct ladon_stats - counters since the programs were loaded; reasons by number */
 struct ladon_stats {

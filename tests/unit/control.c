@@ -79,9 +79,11 @@ int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon
 	return rc ? rc : ladon->broken;
 }
 
-int ladon_flow_kill(struct ladon *ladon, uint32_t id)
+int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 {
-	assert_in_range(id, 1, ladon->flows);
+	assert_in_range(flow->id, 1, ladon->flows);
+	if (flow->state == LADON_FLOW_KILLED)
+		return -ENOENT;
 	ladon->killed++;
 	return 0;
 }
