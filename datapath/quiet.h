@@ -26,11 +26,6 @@
 #include "guard.h"
 #include "packet.h"
 
-/* include/net/tcp_states.h: the states after a FIN has come */
-#define TCP_STATE_CLOSE_WAIT 8
-#define TCP_STATE_LAST_ACK   9
-#define TCP_STATE_CLOSING    11
-
 /* The kernel's order of options in a SYN and in a segment (net/ipv4/tcp_output.c) */
 #define OPT_NOP		1
 #define OPT_WINDOW	3
@@ -53,17 +48,11 @@ static __always_inline int quiet_steal(enum ladon_reason why)
 	return TC_ACT_STOLEN;
 }
 
-/* The highest number this socket may acknowledge now. */
-static __always_inline __u32 quiet_limit(struct bpf_sock *sk, const struct bpf_tcp_sock *tp,
+/* The highest number this socket may acknowledge now. bytes_received counts a FIN as one. */
+static __always_inline __u32 quiet_limit(const struct bpf_tcp_sock *tp,
 					 const struct ladon_guard *guard)
 {
-	__u32 news = (__u32)(tp->bytes_received - guard->base);
-	__u32 state = sk->state;
-
-	if (state == TCP_STATE_CLOSE_WAIT || state == TCP_STATE_LAST_ACK ||
-	    state == TCP_STATE_CLOSING)
-		news++; /* the FIN */
-	return tp->rcv_nxt - news;
+	return tp->rcv_nxt - (__u32)(tp->bytes_received - guard->base);
 }
 
 static __always_inline long quiet_store32(struct __sk_buff *skb, const struct packet *pkt,
@@ -206,7 +195,7 @@ static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 	}
 	if (guard->mode == LADON_GUARD_OFF)
 		return TC_ACT_UNSPEC;
-	limit = quiet_limit(sk, tp, guard);
+	limit = quiet_limit(tp, guard);
 	if (pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0) {
 		if (packet_is_pure_ack(&pkt))
 			return quiet_steal(LADON_REASON_QUIET_ACK);
