@@ -131,7 +131,7 @@ check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
 check: check-unit check-fuzz
 
 # As root: the loaded programs by BPF_PROG_TEST_RUN, packet in, packet out.
-progs := tc
+progs := tc handoff
 
 $(BUILD)/prog/%: tests/prog/%.c $(BUILD)/%.skel.h
 	@mkdir -p $(@D)

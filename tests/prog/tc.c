@@ -674,6 +674,26 @@ static void test_resets(void **state)
 	}
 }
 
+/* An end that really sent a RST says nothing else any more. */
+static void test_a_forged_reset_is_forgotten(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment forged = bare_segment(false, &c2b.in, SEGMENT_RST, 100, 0);
+	struct segment more = data_segment(false, &c2b.in);
+	struct segment other = data_segment(false, &b2c.in);
+
+	(void)state;
+	make_flow(false);
+	expect(&forged, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	expect(&other, TC_ACT_REDIRECT, LADON_REASON_NONE); /* it may not know yet */
+	assert_true(entry(&c2b.in).state & LADON_STATE_CLOSED);
+	expect(&more, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(entry(&c2b.in).state, 0);
+	assert_int_equal(entry(&b2c.in).state, 0);
+	expect(&forged, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_equal(events_now(), 2);
+}
+
 static void test_syn_on_a_closed_flow(void **state)
 {
 	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
@@ -987,6 +1007,7 @@ int main(void)
 		cmocka_unit_test_setup(test_a_fin_meets_a_hold, each_test),
 		cmocka_unit_test_setup(test_fins, each_test),
 		cmocka_unit_test_setup(test_resets, each_test),
+		cmocka_unit_test_setup(test_a_forged_reset_is_forgotten, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_closed_flow, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
 		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),

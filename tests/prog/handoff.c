@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * handoff.c - the programs that libladon runs, and the one at tc egress
+ *
+ * As tests/prog/tc.c: by BPF_PROG_TEST_RUN, in a network namespace of its own,
+ * with maps that are not pinned. Two real sockets are handed off in tests/net;
+ * here is what needs no second host. Needs root.
+ *
+ *	client .10:40000 -- .1:443 gateway .1:20000 -- .20:8443 backend
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "../../datapath/abi.h"
+#include "../segment.h"
+#include "handoff.skel.h"
+
+#define FLOW_ID 7
+
+static struct handoff_bpf *skel;
+
+static struct ladon_flow_key client_key(bool ip6)
+{
+	return segment_key(ip6, 10, 40000, 1, 443);
+}
+
+static struct ladon_flow_key back_key(bool ip6)
+{
+	return segment_key(ip6, 20, 8443, 1, 20000);
+}
+
+static struct ladon_flow_key reversed(const struct ladon_flow_key *key)
+{
+	struct ladon_flow_key r = { .sport = key->dport, .dport = key->sport };
+
+	memcpy(r.saddr, key->daddr, sizeof(r.saddr));
+	memcpy(r.daddr, key->saddr, sizeof(r.daddr));
+	return r;
+}
+
+static int flows_fd(void)
+{
+	return bpf_map__fd(skel->maps.ladon_flows);
+}
+
+static void put(const struct ladon_flow_key *in, const struct ladon_flow_key *out, uint16_t what,
+		uint32_t state)
+{
+	struct ladon_entry entry = { .sport = out->sport,
+				     .dport = out->dport,
+				     .what = what,
+				     .state = state,
+				     .id = FLOW_ID,
+				     .packets = what ? 3 : 2,
+				     .bytes = what ? 300 : 200 };
+
+	memcpy(entry.saddr, out->saddr, sizeof(entry.saddr));
+	memcpy(entry.daddr, out->daddr, sizeof(entry.daddr));
+	assert_int_equal(bpf_map_update_elem(flows_fd(), in, &entry, BPF_ANY), 0);
+}
+
+/* Both entries, in this state, counted as one flow. */
+static void make_flow(bool ip6, uint32_t state)
+{
+	struct ladon_flow_key client = client_key(ip6), back = back_key(ip6);
+	struct ladon_flow_key to_client = reversed(&client), to_back = reversed(&back);
+	uint32_t zero = 0;
+	uint64_t one = 1;
+
+	put(&client, &to_back, 0, state);
+	put(&back, &to_client, LADON_FLOW_TO_CLIENT, state);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_live), &zero, &one, 0),
+			 0);
+}
+
+static uint64_t live(void)
+{
+	uint32_t zero = 0;
+	uint64_t n = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_live), &zero, &n), 0);
+	return n;
+}
+
+/* Return: its state, or -1 when there is no such entry */
+static int64_t state_of(struct ladon_flow_key key)
+{
+	struct ladon_entry entry;
+
+	return bpf_map_lookup_elem(flows_fd(), &key, &entry) < 0 ? -1 : (int64_t)entry.state;
+}
+
+static void run(const struct bpf_program *prog, struct ladon_request *req)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = req, .data_size_in = sizeof(*req),
+		    .data_out = req, .data_size_out = sizeof(*req));
+
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(prog), &opts), 0);
+	assert_int_equal(opts.retval, TC_ACT_OK);
+}
+
+static struct ladon_request edit(uint16_t op, uint32_t id)
+{
+	struct ladon_request req = { .op = op, .front = client_key(false), .id = id };
+
+	run(skel->progs.ladon_edit, &req);
+	return req;
+}
+
+/* ---- edits ---- */
+
+static void test_reap_takes_closed_flows_only(void **state)
+{
+	struct ladon_request req;
+
+	(void)state;
+	make_flow(false, 0);
+	assert_int_equal(edit(LADON_EDIT_REAP, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(live(), 1);
+
+	make_flow(false, LADON_STATE_CLOSED | LADON_STATE_FIRST);
+	req = edit(LADON_EDIT_REAP, FLOW_ID);
+	assert_int_equal(req.reason, LADON_REASON_NONE);
+	assert_int_equal(live(), 0);
+	assert_int_equal(state_of(client_key(false)), -1);
+	assert_int_equal(state_of(back_key(false)), -1);
+	assert_int_equal(req.ended.flow.packets, 2);
+	assert_int_equal(req.ended.back.bytes, 300);
+	assert_int_equal(req.ended.by_client, 1);
+	assert_int_equal(req.ended.reset, 0);
+	assert_int_equal(edit(LADON_EDIT_REAP, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(live(), 0);
+}
+
+static void test_forget_takes_any_flow_but_another(void **state)
+{
+	(void)state;
+	make_flow(false, 0);
+	assert_int_equal(edit(LADON_EDIT_FORGET, FLOW_ID + 1).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(state_of(client_key(false)), 0);
+	assert_int_equal(edit(LADON_EDIT_FORGET, FLOW_ID).reason, LADON_REASON_NONE);
+	assert_int_equal(state_of(client_key(false)), -1);
+	assert_int_equal(state_of(back_key(false)), -1);
+}
+
+static void test_kill_marks_both_directions_once(void **state)
+{
+	(void)state;
+	make_flow(false, 0);
+	assert_int_equal(edit(LADON_EDIT_KILL, FLOW_ID).reason, LADON_REASON_NONE);
+	assert_int_equal(state_of(client_key(false)), LADON_STATE_KILLED);
+	assert_int_equal(state_of(back_key(false)), LADON_STATE_KILLED);
+	assert_int_equal(edit(LADON_EDIT_KILL, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+}
+
+static void test_settle_ends_the_holds_and_nothing_else(void **state)
+{
+	(void)state;
+	make_flow(false, LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ | LADON_STATE_FIN);
+	assert_int_equal(edit(LADON_EDIT_SETTLE, FLOW_ID).reason, LADON_REASON_NONE);
+	assert_int_equal(state_of(client_key(false)), LADON_STATE_FIN);
+	assert_int_equal(state_of(back_key(false)), LADON_STATE_FIN);
+}
+
+static void test_no_edit_has_another_name(void **state)
+{
+	(void)state;
+	make_flow(false, LADON_STATE_CLOSED);
+	assert_int_equal(edit(0, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(edit(99, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(state_of(client_key(false)), LADON_STATE_CLOSED);
+}
+
+/* ---- activation ---- */
+
+static void test_sockets_that_are_not_there_are_refused(void **state)
+{
+	struct ladon_request req = { .front = client_key(false), .back = back_key(false) };
+
+	(void)state;
+	run(skel->progs.ladon_activate, &req);
+	assert_int_equal(req.reason, LADON_REASON_NO_SOCKET);
+	req.back = back_key(true);
+	run(skel->progs.ladon_activate, &req);
+	assert_int_equal(req.reason, LADON_REASON_FAMILY);
+	run(skel->progs.ladon_look, &req);
+	assert_int_equal(req.reason, LADON_REASON_NO_SOCKET);
+}
+
+static void test_a_short_request_is_refused(void **state)
+{
+	struct ladon_request req = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = &req, .data_size_in = sizeof(req) - 1);
+
+	(void)state;
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ladon_activate), &opts),
+			 0);
+	assert_int_equal(opts.retval, TC_ACT_SHOT);
+}
+
+/* ---- egress ---- */
+
+/* The verdict on a packet without a socket, as the stack sends resets. */
+static uint32_t leaves(const struct segment *s, uint32_t ingress_ifindex)
+{
+	struct __sk_buff ctx = { .ingress_ifindex = ingress_ifindex };
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx));
+
+	opts.data_size_in = (uint32_t)segment_write(s, packet);
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ladon_egress), &opts),
+			 0);
+	return opts.retval;
+}
+
+static void test_the_stack_does_not_reset_a_live_flow(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct ladon_flow_key client = client_key(ip6), back = back_key(ip6);
+		struct segment s = { .ip6 = ip6, .key = reversed(&client), .flags = SEGMENT_RST };
+
+		assert_int_equal(leaves(&s, 0), (uint32_t)TC_ACT_UNSPEC); /* no flow */
+		make_flow(ip6, 0);
+		assert_int_equal(leaves(&s, 0), TC_ACT_STOLEN);
+		assert_int_equal(leaves(&s, 1), (uint32_t)TC_ACT_UNSPEC); /* forwarded */
+		s.flags = SEGMENT_RST | SEGMENT_ACK;
+		assert_int_equal(leaves(&s, 0), TC_ACT_STOLEN);
+		s.key = reversed(&back);
+		assert_int_equal(leaves(&s, 0), TC_ACT_STOLEN);
+		s.flags = SEGMENT_ACK;
+		assert_int_equal(leaves(&s, 0), (uint32_t)TC_ACT_UNSPEC);
+	}
+}
+
+/* ---- set-up ---- */
+
+static int each_test(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct ladon_flow_key client = client_key(ip6), back = back_key(ip6);
+
+		bpf_map_delete_elem(flows_fd(), &client);
+		bpf_map_delete_elem(flows_fd(), &back);
+	}
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	struct bpf_map *map;
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0) {
+		print_message("a network namespace: %s\n", strerror(errno));
+		return -1;
+	}
+	skel = handoff_bpf__open();
+	if (!skel)
+		return -1;
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		bpf_map__set_pin_path(map, NULL);
+	}
+	return handoff_bpf__load(skel);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	handoff_bpf__destroy(skel);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_reap_takes_closed_flows_only, each_test),
+		cmocka_unit_test_setup(test_forget_takes_any_flow_but_another, each_test),
+		cmocka_unit_test_setup(test_kill_marks_both_directions_once, each_test),
+		cmocka_unit_test_setup(test_settle_ends_the_holds_and_nothing_else, each_test),
+		cmocka_unit_test_setup(test_no_edit_has_another_name, each_test),
+		cmocka_unit_test_setup(test_sockets_that_are_not_there_are_refused, each_test),
+		cmocka_unit_test_setup(test_a_short_request_is_refused, each_test),
+		cmocka_unit_test_setup(test_the_stack_does_not_reset_a_live_flow, each_test),
+	};
+
+	return cmocka_run_group_tests_name("prog/handoff", tests, set_up, tear_down);
+}
