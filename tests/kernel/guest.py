@@ -63,7 +63,8 @@ def newest(names):
 
 def find(series):
     """The newest package of a series that apt knows or that was unpacked before; None: there is none."""
-    pattern = rf"^linux-image-{re.escape(series)}\.[0-9]+([-+]deb12|-[0-9]+)*-amd64$"
+    # not -cloud-amd64, which has no 9p, nor -rt-amd64, nor what follows -amd64
+    pattern = rf"^linux-image-{re.escape(series)}\.[0-9][0-9+deb.-]*-amd64$"
     known = {line.split()[0] for line in run("apt-cache", "search", "--names-only", pattern).splitlines()}
     kept = set(os.listdir(STORE)) if os.path.isdir(STORE) else set()
     return newest({name for name in known | kept if re.match(pattern, name)})
@@ -140,7 +141,8 @@ def qemu(home, job, out_fd):
     """The command line. out_fd: what the guest's command says goes there."""
     append = ("console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init "
               f"MODULES={home}/tree/lib/modules START={HERE}/start JOB={job}")
-    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+    return ["setpriv", "--pdeathsig", "KILL",  # whatever becomes of us, it does not stay
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MB),
             "-kernel", f"{home}/vmlinux", "-initrd", f"{job}/initramfs", "-append", append,
             "-serial", f"file:{job}/console",
@@ -227,6 +229,8 @@ def main():
     argv = [word for i, word in enumerate(getattr(args, "command", ())) if i or word != "--"]
     os.makedirs(STORE, exist_ok=True)
     try:
+        if os.uname().machine != "x86_64":
+            raise Failed("it runs the host's own programs in there: only on x86-64")
         if args.verb == "check":
             return check(argv, args.seconds)
         home = fetch(args.series)
