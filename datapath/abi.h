@@ -69,7 +69,8 @@ enum {
  * @wscale_out: ... and then right: what the receiver believes
  * @what: LADON_FLOW_*
  * @state: LADON_STATE_*
- * @ifindex: interface the packet leaves by
+ * @route_gen: generation of the routes, truncated, in which @hop was found
+ * @hop: index into ladon_hops: where the packet leaves
  * @packets, @bytes: forwarded; bytes are IP lengths. Not atomic: a packet may
  *	be missed when a flow changes CPU
  * @seen_ms, @made_ms: CLOCK_MONOTONIC, truncated: compare signed
@@ -86,11 +87,11 @@ struct ladon_entry {
 	__u32 d_ack;
 	__u32 d_tsval;
 	__u32 d_tsecr;
-	__u8 wscale_in;
-	__u8 wscale_out;
-	__u16 what;
+	__u8 wscale_in : 4, wscale_out : 4;
+	__u8 what;
+	__u16 route_gen;
 	__u32 state;
-	__u32 ifindex;
+	__u32 hop;
 
 	__u64 packets;
 	__u64 bytes;
@@ -101,6 +102,27 @@ struct ladon_entry {
 };
 _Static_assert(sizeof(struct ladon_entry) == 96,
 	       "two entries and their hash buckets fit in 400 bytes");
+
+/**
+ * struct ladon_hop - an interface and a gateway, shared by the flows that leave there
+ * @state: LADON_HOP_*; a hop that is READY never changes
+ * @ifindex: interface
+ * @family: AF_INET or AF_INET6: of @gateway; 0: the destination is on the link
+ */
+struct ladon_hop {
+	__u32 state;
+	__u32 ifindex;
+	__u32 family;
+	__be32 gateway[4]; /* IPv4: the first */
+};
+
+#define LADON_HOPS 1024
+
+enum {
+	LADON_HOP_FREE,
+	LADON_HOP_FILLING,
+	LADON_HOP_READY,
+};
 
 /* Value of a counter of the per-CPU map ladon_counters, by enum ladon_reason;
  * index 0 (LADON_REASON_NONE) counts translated packets.

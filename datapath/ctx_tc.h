@@ -14,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "csum.h"
+#include "kernel.h"
 #include "reasons.h"
 
 #define VLAN_ID_MASK 0x0fff /* IEEE 802.1Q: the lower bits of a tag */
@@ -64,10 +65,8 @@ static __always_inline void ctx_pull(ctx_t *ctx, __u32 len_bytes)
 		bpf_skb_pull_data(ctx, len_bytes); /* on failure the parser finds it short */
 }
 
-/* The kernel's struct, as far as it is read here; CO-RE finds the field. */
-struct sk_buff {
-	__u8 ip_summed : 2;
-} __attribute__((preserve_access_index));
+/* For tests: do as on kernels older than 6.2. */
+const volatile bool ctx_is_old_kernel = false;
 
 /* <linux/skbuff.h>: what is known about the checksum of a packet that came in */
 enum {
@@ -78,8 +77,28 @@ enum {
 extern int LINUX_KERNEL_VERSION __kconfig;
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak; /* Linux 6.2 */
 
-/* For tests: do as on kernels older than 6.2. */
-const volatile bool ctx_is_old_kernel = false;
+/** ctx_kernel() - the kernel's own view of the packet; NULL before Linux 6.2 */
+static __always_inline struct sk_buff *ctx_kernel(const ctx_t *ctx)
+{
+	if (ctx_is_old_kernel || LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0))
+		return NULL;
+	return bpf_cast_to_kern_ctx((void *)ctx);
+}
+
+/**
+ * ctx_route_gen() - the generation of the routes, truncated, as the kernel counts it
+ *
+ * Return: false where the kernel does not let us look.
+ */
+static __always_inline bool ctx_route_gen(const ctx_t *ctx, bool is_ip6, __u16 *out)
+{
+	struct sk_buff *skb = ctx_kernel(ctx);
+
+	if (!skb)
+		return false;
+	*out = kernel_route_gen(skb->dev->nd_net.net, is_ip6);
+	return true;
+}
 
 /*
  * Where ip_summed cannot be seen. The first call is told that it changes the
@@ -122,12 +141,11 @@ static __always_inline void ctx_fix_complete(ctx_t *ctx, bool is_ip6, const stru
 static __always_inline long ctx_fix_csum(ctx_t *ctx, word16_t *check, __u32 offset, bool is_ip6,
 					 const struct csum_delta *d)
 {
-	struct sk_buff *skb;
+	struct sk_buff *skb = ctx_kernel(ctx);
 	__u8 ip_summed;
 
-	if (ctx_is_old_kernel || LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0))
+	if (!skb)
 		return ctx_fix_csum_blindly(ctx, offset, is_ip6, d);
-	skb = bpf_cast_to_kern_ctx(ctx);
 	ip_summed = BPF_CORE_READ_BITFIELD(skb, ip_summed);
 	if (ip_summed == CTX_CHECKSUM_PARTIAL)
 		*check = csum_fold16(d->addrs + *check);

@@ -29,6 +29,7 @@
 #include "abi.h"
 #include "flow.h"
 #include "guard.h"
+#include "hop.h"
 #include "kernel.h"
 #include "life.h"
 #include "quiet.h"
@@ -49,7 +50,8 @@ struct side {
 	__u32 pending; /* read by ladon and not forwarded, or not yet read */
 	__u32 room;    /* bytes that can be sent at once */
 	__u32 clock;   /* what TSval would be now */
-	__u32 ifindex;
+	__u32 hop;     /* where its peer is, see hop.h */
+	__u16 route_gen;
 	__u32 mode; /* of the guard, before */
 };
 
@@ -147,21 +149,62 @@ static __always_inline bool side_hush(struct side *s)
 	return s->tp->bytes_received == received && s->tp->rcv_wup == s->tp->rcv_nxt;
 }
 
-static __always_inline __u32 side_measure(struct side *s, __u32 read)
+/*
+ * The route that the socket uses, and the generation it was found in. The
+ * kernel's rtable and rt6_info stand around the dst_entry, where the verifier lets
+ * nobody read directly.
+ */
+static __always_inline void side_gateway(struct side *s, struct dst_entry *dst, bool is_ip6,
+					 struct ladon_hop *hop)
+{
+	struct rtable *rt4 = (void *)dst;
+	struct rt6_info *rt6 = (void *)dst;
+	struct net *net = s->tp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net;
+
+	if (is_ip6) {
+		s->route_gen = kernel_route_gen(net, true);
+		if (!(BPF_CORE_READ(rt6, rt6i_flags) & RTF_GATEWAY_FLAG))
+			return;
+		hop->family = FAMILY_IP6;
+		BPF_CORE_READ_INTO(&hop->gateway, rt6, rt6i_gateway);
+		return;
+	}
+	s->route_gen = BPF_CORE_READ(rt4, rt_genid);
+	hop->family = BPF_CORE_READ(rt4, rt_gw_family);
+	if (hop->family == FAMILY_IP4)
+		hop->gateway[0] = BPF_CORE_READ(rt4, rt_gw4);
+	else if (hop->family == FAMILY_IP6)
+		BPF_CORE_READ_INTO(&hop->gateway, rt4, rt_gw6);
+}
+
+/* Where packets to the peer leave */
+static __always_inline __u32 side_way(struct side *s, bool is_ip6)
+{
+	struct dst_entry *dst = s->tp->inet_conn.icsk_inet.sk.sk_dst_cache;
+	struct ladon_hop hop = {};
+
+	if (!dst)
+		return LADON_REASON_NO_INTERFACE;
+	if (dst->dev->flags & IFF_LOOPBACK_BIT)
+		return LADON_REASON_LOCAL;
+	hop.ifindex = dst->dev->ifindex;
+	if (!bpf_map_lookup_elem(&ladon_interfaces, &hop.ifindex))
+		return LADON_REASON_NO_INTERFACE;
+	side_gateway(s, dst, is_ip6, &hop);
+	return hop_intern(&hop, &s->hop) ? LADON_REASON_NONE : LADON_REASON_TABLE_FULL;
+}
+
+static __always_inline __u32 side_measure(struct side *s, __u32 read, bool is_ip6)
 {
 	struct tcp_sock *tp = s->tp;
-	struct dst_entry *dst = tp->inet_conn.icsk_inet.sk.sk_dst_cache;
 	__u64 unacked;
+	__u32 reason;
 
 	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED_STATE)
 		return LADON_REASON_NOT_ESTABLISHED;
-	if (!dst)
-		return LADON_REASON_NO_INTERFACE;
-	s->ifindex = dst->dev->ifindex;
-	if (dst->dev->flags & IFF_LOOPBACK_BIT)
-		return LADON_REASON_LOCAL;
-	if (!bpf_map_lookup_elem(&ladon_interfaces, &s->ifindex))
-		return LADON_REASON_NO_INTERFACE;
+	reason = side_way(s, is_ip6);
+	if (reason)
+		return reason;
 	if (side_is_authenticated(tp))
 		return LADON_REASON_AUTHENTICATED;
 	if (tp->ecn_flags & ECN_ACCURATE)
@@ -225,7 +268,8 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 		e->what |= LADON_FLOW_NO_ECN;
 	e->wscale_in = BPF_CORE_READ_BITFIELD(from->tp, rx_opt.snd_wscale);
 	e->wscale_out = BPF_CORE_READ_BITFIELD(to->tp, rx_opt.rcv_wscale);
-	e->ifindex = to->ifindex;
+	e->hop = to->hop;
+	e->route_gen = to->route_gen;
 }
 
 /*
@@ -331,6 +375,7 @@ static __always_inline bool side_open(struct side *s, struct bpf_sock *sk)
 static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_sock *front,
 					  struct bpf_sock *back)
 {
+	bool is_ip6 = !is_ip4(req->front.saddr);
 	struct side f = {}, b = {};
 	__u32 reason;
 
@@ -339,12 +384,11 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
-	reason = side_measure(&f, req->front_pending);
+	reason = side_measure(&f, req->front_pending, is_ip6);
 	if (!reason)
-		reason = side_measure(&b, req->back_pending);
+		reason = side_measure(&b, req->back_pending, is_ip6);
 	if (!reason)
-		reason = pair_check(
-			&f, &b, is_ip4(req->front.saddr) ? IP4_AND_TCP_BYTES : IP6_AND_TCP_BYTES);
+		reason = pair_check(&f, &b, is_ip6 ? IP6_AND_TCP_BYTES : IP4_AND_TCP_BYTES);
 	if (reason) {
 		side_restore(&f);
 		side_restore(&b);

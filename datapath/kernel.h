@@ -14,20 +14,66 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+#include <bpf/bpf_helpers.h>
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct counter { /* atomic_t */
+	int counter;
+};
+
+struct netns_ipv4 {
+	struct counter rt_genid;
+};
+
+struct netns_ipv6 {
+	struct counter fib6_sernum;
+};
+
+struct net {
+	struct netns_ipv4 ipv4;
+	struct netns_ipv6 ipv6;
+};
+
+struct net_ref { /* possible_net_t */
+	struct net *net;
+};
 
 struct net_device {
 	int ifindex;
 	unsigned int flags; /* IFF_* */
+	struct net_ref nd_net;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	__u8 ip_summed : 2;
 };
 
 struct dst_entry {
 	struct net_device *dev;
 };
 
+struct in6 { /* in6_addr */
+	__be32 word[4];
+};
+
+struct rtable { /* begins with a dst_entry */
+	int rt_genid;
+	__u8 rt_gw_family; /* 0: on the link */
+	__be32 rt_gw4;	   /* these two share their place */
+	struct in6 rt_gw6;
+};
+
+struct rt6_info { /* begins with a dst_entry */
+	struct in6 rt6i_gateway;
+	__u32 rt6i_flags; /* RTF_GATEWAY and others */
+};
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	struct net_ref skc_net;
 };
 
 struct sock {
@@ -83,6 +129,21 @@ struct tcp_sock {
 };
 
 #pragma clang attribute pop
+
+/**
+ * kernel_route_gen() - moves with every change of a route or rule, truncated
+ *
+ * rt_genid is raised by rt_cache_flush() (net/ipv4/route.c), fib6_sernum by every
+ * change of the tree (net/ipv6/ip6_fib.c). Sixteen bits of it: 65,536 changes
+ * later it looks the same again.
+ */
+static __always_inline __u16 kernel_route_gen(struct net *net, bool is_ip6)
+{
+	return is_ip6 ? net->ipv6.fib6_sernum.counter : net->ipv4.rt_genid.counter;
+}
+
+/* include/uapi/linux/ipv6_route.h */
+#define RTF_GATEWAY_FLAG 0x0002
 
 /* include/net/tcp.h; accurate ECN since 6.18 */
 enum {

@@ -16,12 +16,12 @@
 /**
  * pipeline() - decide about one packet, and translate it
  * @pkt: zeroed by the caller
- * @ifindex: on VERDICT_CONTINUE: where the packet, complete but for its MAC
- *	addresses, goes
+ * @way: zeroed by the caller; on VERDICT_CONTINUE: how the packet, complete but
+ *	for its MAC addresses, leaves
  *
  * Return: VERDICT_CONTINUE, or another one and pkt->why.
  */
-static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u32 *ifindex)
+static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
@@ -40,6 +40,8 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u
 	now_ms = flow_now_ms();
 	verdict = life_admit(pkt, flow, now_ms);
 	if (verdict == VERDICT_CONTINUE)
+		verdict = out_find(ctx, pkt, flow, way);
+	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = translate(pkt, flow, &d);
@@ -47,7 +49,6 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, __u
 		return verdict;
 
 	life_follow(pkt, flow, now_ms);
-	*ifindex = flow->ifindex;
 	if (ctx_fix_csum(ctx, &pkt->tcp->check,
 			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
 			 &d) < 0) /* last: ends the packet pointers */

@@ -4,9 +4,11 @@
  *
  * A handed-off flow has no socket. Should its entries be missing (deleted too
  * early, another gateway's), the stack would answer the client's next segment
- * with a RST. So what comes to a listener's address, or to the ports that ladon
- * connects from, is dropped when neither a flow nor a socket wants it. SYNs and
- * everything that is merely routed through this machine pass.
+ * with a RST. So what comes to a listener's address is dropped when neither a
+ * flow nor a socket wants it. SYNs and everything that is merely routed through
+ * this machine pass. So does what comes to the ports that ladon connects from:
+ * nobody can tell it from a forwarded or masqueraded connection of this
+ * machine's, which netfilter is about to recognise.
  *
  * The questions stand in order of cost: most packets without a flow are
  * somebody else's, and leave after the first.
@@ -20,11 +22,8 @@
 
 #include "abi.h"
 #include "ctx.h"
+#include "hop.h"
 #include "packet.h"
-
-/* AF_INET and AF_INET6: <sys/socket.h> is not for the kernel side */
-#define FAMILY_IP4 2
-#define FAMILY_IP6 10
 
 /* Listeners. Far more than anybody configures; allocated as they are added. */
 struct {
@@ -36,19 +35,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_ports SEC(".maps");
 
-/* The ports that ladon connects from, both included, host byte order; 0: none.
- * Set before the program is loaded.
- */
-const volatile __u16 port_min = 0;
-const volatile __u16 port_max = 0;
-
 static __always_inline bool stray_port_is_ladons(const struct packet *pkt)
 {
 	struct ladon_port_key key = { .port = pkt->key.dport };
-	__u16 port = bpf_ntohs(key.port);
 
-	if (port_min && port >= port_min && port <= port_max)
-		return true;
 	if (bpf_map_lookup_elem(&ladon_ports, &key))
 		return true;
 	__builtin_memcpy(key.addr, pkt->key.daddr, sizeof(key.addr));

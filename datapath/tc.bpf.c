@@ -21,13 +21,13 @@ SEC("tc")
 int ladon_ingress(struct __sk_buff *skb)
 {
 	struct packet pkt = {};
-	__u32 ifindex = 0;
-	enum verdict verdict = pipeline(skb, &pkt, &ifindex);
+	struct way way = {};
+	enum verdict verdict = pipeline(skb, &pkt, &way);
 
 	count(pkt.why, pkt.len_bytes);
 	switch (verdict) {
 	case VERDICT_CONTINUE:
-		return out_send(ifindex);
+		return out_send(&way);
 	case VERDICT_STACK:
 		return TC_ACT_UNSPEC; /* the next program's, then the stack's */
 	case VERDICT_RESET:

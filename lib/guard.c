@@ -264,27 +264,39 @@ static void ack_send6(int fd, const struct ladon_flow_key *key, const struct ack
 	sendto(fd, &packet, sizeof(packet.ip) + len, MSG_NOSIGNAL, (void *)&to, sizeof(to));
 }
 
-int ladon_acknowledge(struct ladon *ladon, int fd)
+static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 {
-	struct ladon_request req = { 0 };
 	struct addr peer;
 	struct ack ack;
-	size_t len;
-	int rc = guard_set(ladon, fd, LADON_GUARD_OFF, 0);
+	size_t len = ack_fill(&ack, &req->front, &req->view);
+
+	addr_from_16(req->front.saddr, 0, &peer);
+	if (peer.sa.sa_family == AF_INET)
+		ack_send4(ladon->raw4_fd, &req->front, &ack, len);
+	else
+		ack_send6(ladon->raw6_fd, &req->front, &ack, len);
+}
+
+/*
+ * Ours leaves while the socket is still quiet: an acknowledgement of the
+ * kernel's that overtook it would make it look old (RFC 7323 section 5). What
+ * came in between is acknowledged by a second one.
+ */
+int ladon_acknowledge(struct ladon *ladon, int fd)
+{
+	struct ladon_request req = { 0 }, after;
+	int rc = socket_key(fd, NULL, NULL, &req.front);
 
 	if (rc == 0)
-		rc = socket_key(fd, NULL, NULL, &req.front);
-	if (rc == 0)
 		rc = ladon_run(ladon->look_fd, &req);
-	if (rc < 0)
-		return rc;
-	if (req.reason)
-		return 0; /* closing: its FIN says it */
-	len = ack_fill(&ack, &req.front, &req.view);
-	addr_from_16(req.front.saddr, 0, &peer);
-	if (peer.sa.sa_family == AF_INET)
-		ack_send4(ladon->raw4_fd, &req.front, &ack, len);
-	else
-		ack_send6(ladon->raw6_fd, &req.front, &ack, len);
-	return 0;
+	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
+		ack_send(ladon, &req);
+	after = req;
+	if (guard_set(ladon, fd, LADON_GUARD_OFF, 0) < 0)
+		return -errno;
+	if (rc == 0 && !req.reason)
+		rc = ladon_run(ladon->look_fd, &after);
+	if (rc == 0 && !after.reason && after.view.rcv_nxt != req.view.rcv_nxt)
+		ack_send(ladon, &after);
+	return rc;
 }

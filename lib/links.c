@@ -275,8 +275,9 @@ static int unpin(const char *dir, const char *name)
 int ladon_cleanup(const char *pin_dir)
 {
 	static const char *const pins[] = {
-		"ladon_flows", "ladon_counters",   "ladon_ports",   "ladon_events", "ladon_guards",
-		"ladon_live",  "ladon_interfaces", "ladon_ingress", "ladon_egress",
+		"ladon_flows",	 "ladon_counters", "ladon_ports", "ladon_events",
+		"ladon_guards",	 "ladon_live",	   "ladon_hops",  "ladon_interfaces",
+		"ladon_ingress", "ladon_egress",
 	};
 	struct if_nameindex *all = if_nameindex();
 	int rc = 0;

@@ -199,8 +199,6 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 
 	if (!skel)
 		return load_failed(ladon, "packet programs", -errno);
-	skel->rodata->port_min = ladon->options.port_min;
-	skel->rodata->port_max = ladon->options.port_max;
 	bpf_map__set_max_entries(skel->maps.ladon_flows, entries);
 	rc = tc_bpf__load(skel);
 	if (rc < 0) {

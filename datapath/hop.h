@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * hop.h - the next hops of all flows
+ *
+ * Few gateways serve many flows, and an entry has no room for an address more.
+ * The table is hashed with open addressing; a hop is never deleted, so readers
+ * need no lock, and writers claim a free place with one compare-and-swap.
+ */
+#ifndef LADON_HOP_H
+#define LADON_HOP_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+/* AF_INET and AF_INET6: <sys/socket.h> is not for the kernel side */
+#define FAMILY_IP4 2
+#define FAMILY_IP6 10
+
+#define HOP_PROBES 16
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LADON_HOPS);
+	__type(key, __u32);
+	__type(value, struct ladon_hop);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} ladon_hops SEC(".maps");
+
+/** hop_get() - NULL if there is none */
+static __always_inline const struct ladon_hop *hop_get(__u32 index)
+{
+	const struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);
+
+	return hop && hop->state == LADON_HOP_READY ? hop : NULL;
+}
+
+static __always_inline bool hop_is(const struct ladon_hop *a, const struct ladon_hop *b)
+{
+	return a->ifindex == b->ifindex && a->family == b->family &&
+	       a->gateway[0] == b->gateway[0] && a->gateway[1] == b->gateway[1] &&
+	       a->gateway[2] == b->gateway[2] && a->gateway[3] == b->gateway[3];
+}
+
+static __always_inline __u32 hop_hash(const struct ladon_hop *hop)
+{
+	__u32 h = hop->ifindex;
+
+	for (int i = 0; i < 4; i++)
+		h = (h ^ hop->gateway[i]) * 0x9e3779b1; /* 2^32 by the golden ratio */
+	return h ^ h >> 16;
+}
+
+/**
+ * hop_intern() - the index of a hop that is like @want
+ * @out: written on success
+ *
+ * Return: false when the table is full where it might stand.
+ */
+static __always_inline bool hop_intern(const struct ladon_hop *want, __u32 *out)
+{
+	__u32 at = hop_hash(want);
+
+	for (int i = 0; i < HOP_PROBES; i++, at++) {
+		__u32 index = at % LADON_HOPS;
+		struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);
+
+		if (!hop)
+			return false;
+		*out = index;
+		if (__sync_val_compare_and_swap(&hop->state, LADON_HOP_FREE, LADON_HOP_FILLING) ==
+		    LADON_HOP_FREE) {
+			hop->ifindex = want->ifindex;
+			hop->family = want->family;
+			__builtin_memcpy(hop->gateway, want->gateway, sizeof(hop->gateway));
+			__sync_val_compare_and_swap(&hop->state, LADON_HOP_FILLING,
+						    LADON_HOP_READY);
+			return true;
+		}
+		if (hop->state == LADON_HOP_READY && hop_is(hop, want))
+			return true;
+	}
+	return false;
+}
+
+#endif
