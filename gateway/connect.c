@@ -130,6 +130,14 @@ static int connect_begin(struct conn *c)
 	return c->back.fd < 0 ? c->back.fd : connect_plain(c, c->back.fd);
 }
 
+/* The handshake with a backend on this host, as in a container, is complete by now:
+ * asked again, connect(2) says so, and nothing has to be waited for.
+ */
+static int connect_again(const struct conn *c)
+{
+	return connect(c->back.fd, &c->to.sa, addr_len(&c->to)) < 0 ? -errno : 0;
+}
+
 /* ---- what became of it ---- */
 
 int connect_failed(struct conn *c, int rc)
@@ -201,6 +209,8 @@ int conn_connect(struct conn *c)
 	if (c->back.fd < 0) {
 		rc = connect_begin(c);
 		if (rc == -EINPROGRESS)
+			rc = connect_again(c);
+		if (rc == -EALREADY)
 			return connect_wait(c);
 	} else if (c->back.ready & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
 		rc = back_check(c);

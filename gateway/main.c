@@ -31,7 +31,8 @@
 #include "loop.h"
 #include "worker.h"
 
-#define CONFIG_PATH "/etc/ladon/ladon.yaml"
+#define CONFIG_PATH	  "/etc/ladon/ladon.yaml"
+#define DISPATCH_PAUSE_MS 20
 
 enum {
 	EXIT_USAGE = 2
@@ -422,6 +423,9 @@ static void signals_read(struct daemon *d)
 	}
 }
 
+/* After libladon was served it has to wait for a moment: at thousands of flows a
+ * second, waking up for each that ends would cost as much as handing it off.
+ */
 static void daemon_run(struct daemon *d)
 {
 	struct pollfd fds[] = {
@@ -429,17 +433,21 @@ static void daemon_run(struct daemon *d)
 		{ .fd = d->done_fd, .events = POLLIN },
 		{ .fd = d->gateway.ladon ? ladon_fd(d->gateway.ladon) : -1, .events = POLLIN },
 	};
+	bool pause = false;
 	eventfd_t n;
 
 	while (!daemon_is_done(d)) {
-		if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR)
+		int ready = poll(fds, pause ? 2 : 3, pause ? DISPATCH_PAUSE_MS : -1);
+
+		if (ready < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents)
 			signals_read(d);
 		if (fds[1].revents && eventfd_read(d->done_fd, &n) == 0)
 			d->workers_done += (unsigned int)n;
-		if (fds[2].revents)
+		if (!pause && fds[2].revents)
 			ladon_dispatch(d->gateway.ladon);
+		pause = !pause && fds[2].revents;
 	}
 }
 
