@@ -153,20 +153,27 @@ int connect_failed(struct conn *c, int rc)
 	return rc;
 }
 
-/* A backend that accepts and closes without a word does not serve: another may. */
-static int back_check(struct conn *c)
+int connect_check(const struct conn *c)
+{
+	char byte;
+	ssize_t n = recv(c->back.fd, &byte, 1, MSG_PEEK);
+
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return n > 0 ? 0 : -ECONNRESET;
+}
+
+/* What epoll said of the back socket; an answer and a goodbye may have come together. */
+static int connect_outcome(const struct conn *c)
 {
 	socklen_t len = sizeof(int);
-	char byte;
 	int rc = 0;
 
 	if (c->back.ready & EPOLLERR || !(c->back.ready & EPOLLOUT)) {
 		getsockopt(c->back.fd, SOL_SOCKET, SO_ERROR, &rc, &len);
 		return rc ? -rc : -ECONNRESET;
 	}
-	if (c->back.ready & EPOLLRDHUP && recv(c->back.fd, &byte, 1, MSG_PEEK) <= 0)
-		return -ECONNRESET;
-	return 0;
+	return c->back.ready & EPOLLRDHUP ? connect_check(c) : 0;
 }
 
 /* The client has been waiting since it spoke. If it has: is it still there, and
@@ -213,7 +220,7 @@ int conn_connect(struct conn *c)
 		if (rc == -EALREADY)
 			return connect_wait(c);
 	} else if (c->back.ready & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
-		rc = back_check(c);
+		rc = connect_outcome(c);
 	} else {
 		rc = c->late ? -ETIMEDOUT : connect_patience(c);
 	}

@@ -16,6 +16,13 @@ int conn_route(struct conn *c);
 int conn_connect(struct conn *c);
 
 /**
+ * connect_check() - a backend that accepts and closes without a word does not serve
+ *
+ * Return: 0: it is there, or has said something; or a negative errno.
+ */
+int connect_check(const struct conn *c);
+
+/**
  * connect_failed() - give this backend up, whatever state its socket is in
  * @rc: why
  *

@@ -31,11 +31,19 @@ void relay_fini(struct conn *c)
 
 /* ---- the first bytes ---- */
 
+/* The handoff found an end that is gone: if it is the backend, another may serve. */
+static bool begin_is_doubtful(const struct conn *c)
+{
+	return c->relayed == LADON_REASON_NOT_ESTABLISHED || c->relayed == LADON_REASON_NO_SOCKET;
+}
+
 /* Return: 0: all are sent; -EAGAIN: when the back socket is writable again; or why not */
 static int begin_send(struct conn *c)
 {
-	int rc;
+	int rc = begin_is_doubtful(c) ? connect_check(c) : 0;
 
+	if (rc < 0)
+		return rc;
 	if (!(c->back.ready & EPOLLOUT))
 		return -EAGAIN;
 	rc = kept_send(&c->first, c->back.fd);
