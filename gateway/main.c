@@ -241,7 +241,21 @@ static void ladon_ended(void *arg, const struct ladon_flow *flow, enum ladon_end
 
 _Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array serves both");
 
-static void handoff_open(struct daemon *d)
+/* A mistake in the file is to be mended; a lack of rights or of a kernel may be meant. */
+static int handoff_failed(struct daemon *d, int rc)
+{
+	const char *why = d->complaint[0] ? d->complaint : strerror(-rc);
+
+	if (rc == -ENODEV || rc == -EINVAL) {
+		log_err("%s: %s", d->config->path, why);
+		return rc;
+	}
+	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
+	log_warn("handoff: not possible, everything is relayed: %s", why);
+	return 0;
+}
+
+static int handoff_open(struct daemon *d)
 {
 	const struct config *config = d->config;
 	struct ladon_options options = LADON_OPTIONS_INIT;
@@ -249,7 +263,7 @@ static void handoff_open(struct daemon *d)
 
 	d->gateway.no_handoff = LADON_REASON_HANDOFF_OFF;
 	if (!config->handoff)
-		return;
+		return 0;
 	options.pin_dir = config->pin;
 	options.interfaces = (const char *const *)config->interfaces;
 	options.flows_max = config->flows_max;
@@ -262,11 +276,7 @@ static void handoff_open(struct daemon *d)
 	options.ended = ladon_ended;
 	options.arg = d;
 	rc = ladon_open(&d->gateway.ladon, &options);
-	if (rc == 0)
-		return;
-	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
-	log_warn("handoff: not possible, everything is relayed: %s",
-		 d->complaint[0] ? d->complaint : strerror(-rc));
+	return rc < 0 ? handoff_failed(d, rc) : 0;
 }
 
 /* ---- start ---- */
@@ -360,8 +370,9 @@ static int daemon_start(struct daemon *d)
 	rc = workers_bind(d);
 	if (rc < 0)
 		return rc;
-	handoff_open(d);
-	rc = control_open(d);
+	rc = handoff_open(d);
+	if (rc == 0)
+		rc = control_open(d);
 	if (rc < 0)
 		return rc;
 	rc = resolver_start(d->gateway.pools, d->config->pools_len, &d->resolver);
