@@ -175,6 +175,15 @@ bench: deps-bench
 
 .PHONY: bench
 
+# ---- demo ----
+
+demo: deps-demo
+	@echo "building ..."
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/load >/dev/null
+	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) demo/demo.py
+
+.PHONY: demo
+
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
