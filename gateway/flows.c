@@ -155,20 +155,13 @@ static struct backend *busiest_named(const struct flows *flows)
 
 /* ---- beginnings and ends ---- */
 
-struct adoption {
-	struct flows *flows;
-	uint64_t count;
-};
-
 static int adopt_one(void *arg, const struct ladon_flow *flow)
 {
-	struct adoption *adoption = arg;
 	struct backend *backend;
 
 	if (flow->state == LADON_FLOW_KILLED)
 		return 0; /* its end was told to who killed it */
-	adoption->count++;
-	backend = flow_backend(adoption->flows, flow);
+	backend = flow_backend(arg, flow);
 	if (backend) {
 		atomic_fetch_add(&backend->flows, 1);
 		atomic_fetch_add(&backend->flows_handed_off, 1);
@@ -176,12 +169,9 @@ static int adopt_one(void *arg, const struct ladon_flow *flow)
 	return 0;
 }
 
-uint64_t flows_adopt(struct flows *flows)
+void flows_adopt(struct flows *flows)
 {
-	struct adoption adoption = { .flows = flows };
-
-	ladon_flow_each(flows->gateway->ladon, adopt_one, &adoption);
-	return adoption.count;
+	ladon_flow_each(flows->gateway->ladon, adopt_one, flows);
 }
 
 static void debug_end(const struct ladon_flow *flow, enum ladon_end why)

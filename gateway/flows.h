@@ -18,8 +18,8 @@ struct flows;
 struct flows *flows_new(struct gateway *gateway);
 void flows_free(struct flows *flows);
 
-/** flows_adopt() - count the flows that a former daemon left. Return: how many */
-uint64_t flows_adopt(struct flows *flows);
+/** flows_adopt() - count the flows that a former daemon left */
+void flows_adopt(struct flows *flows);
 
 /** flows_ended() - its backend has a flow less; from any thread, see ladon_options.ended */
 void flows_ended(struct flows *flows, const struct ladon_flow *flow, enum ladon_end why);

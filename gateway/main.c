@@ -357,7 +357,6 @@ static int control_open(struct daemon *d)
 
 static int daemon_start(struct daemon *d)
 {
-	uint64_t adopted;
 	int rc;
 
 	rc = gateway_init(&d->gateway, d->config);
@@ -380,9 +379,8 @@ static int daemon_start(struct daemon *d)
 		log_err("look-ups of names: %s", strerror(-rc));
 		return rc;
 	}
-	adopted = d->gateway.ladon ? flows_adopt(d->flows) : 0;
-	if (adopted)
-		log_info("start: %" PRIu64 " flows of a former ladond go on", adopted);
+	if (d->gateway.ladon)
+		flows_adopt(d->flows);
 	return workers_start(d);
 }
 
