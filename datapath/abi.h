@@ -41,8 +41,8 @@ enum {
 
 /* ladon_entry.state: changed by atomic or/and only */
 enum {
-	LADON_STATE_HOLD_ACK = 1 << 0, /* drop pure ACKs before .edge */
-	LADON_STATE_HOLD_SEQ = 1 << 1, /* drop segments that, translated, begin before .edge */
+	LADON_STATE_HOLD_ACK = 1 << 0, /* drop pure ACKs before .edge, until one is not */
+	LADON_STATE_HOLD_SEQ = 1 << 1, /* drop segments that, translated, begin before it */
 	LADON_STATE_FIN = 1 << 2,      /* this direction's sender sent a FIN */
 	LADON_STATE_PEER_FIN = 1 << 3, /* its peer sent one; .edge is its end */
 	LADON_STATE_DONE = 1 << 4,     /* ... and the sender acknowledged it */
@@ -52,7 +52,7 @@ enum {
 	LADON_STATE_FIRST = 1 << 8,    /* this sender's FIN came before its peer's */
 };
 
-/* A hold that was not ended by LADON_HOLD_MS is void: its maker died. */
+/* A hold that has not ended by then is void: its maker died, or bytes were lost. */
 #define LADON_HOLD_MS 100
 
 /**

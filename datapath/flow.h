@@ -70,11 +70,10 @@ static __always_inline struct ladon_entry *flow_twin(const struct ladon_entry *f
 	return twin && twin->id == flow->id ? twin : NULL;
 }
 
-/** flow_release() - the holds of both directions end */
-static __always_inline void flow_release(struct ladon_entry *flow)
+/** flow_release() - these holds (LADON_STATE_HOLD_*) end, in both directions */
+static __always_inline void flow_release(struct ladon_entry *flow, __u32 holds)
 {
 	struct ladon_entry *twin = flow_twin(flow);
-	__u32 holds = LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ;
 
 	__sync_fetch_and_and(&flow->state, ~holds);
 	if (twin)

@@ -272,22 +272,40 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 	e->route_gen = to->route_gen;
 }
 
-/*
- * First bytes wait for the socket @to: until they have left, its peer's early
- * acknowledgements (@acks) and the sender's repetitions (@segments) are held
- * back. quiet.h ends the hold.
- */
-static __always_inline void hold(struct ladon_entry *acks, struct ladon_entry *segments,
-				 struct side *to, __u32 pending)
+/* Where the first bytes end that wait for the socket @to, in its own numbers. */
+static __always_inline __u32 first_end(const struct side *to, __u32 pending)
 {
-	__u32 end = to->tp->write_seq + (pending < to->room ? pending : to->room);
+	return to->tp->write_seq + (pending < to->room ? pending : to->room);
+}
 
-	acks->edge = end;
-	acks->state = LADON_STATE_HOLD_ACK;
-	segments->edge = end;
-	segments->state = LADON_STATE_HOLD_SEQ;
-	to->guard->hold_end = end;
-	to->guard->hold = 1;
+static __always_inline void hold(struct ladon_entry *entry, __u32 state, __u32 edge)
+{
+	entry->state = state;
+	entry->edge = edge;
+}
+
+/* The holds of life.h. An entry has one edge: when both ends spoke first, it is
+ * that of the acknowledgements.
+ */
+static __always_inline void pair_hold(struct ladon_entry *c2b, struct ladon_entry *b2c,
+				      struct side *f, struct side *b)
+{
+	bool in = f->pending && b->room, out = b->pending && f->room;
+	__u32 in_end = first_end(b, f->pending), out_end = first_end(f, b->pending);
+
+	if (in)
+		hold(b2c, LADON_STATE_HOLD_ACK, in_end);
+	if (out)
+		hold(c2b, LADON_STATE_HOLD_ACK, out_end);
+	if (in && !out) {
+		hold(c2b, LADON_STATE_HOLD_SEQ, in_end);
+		b->guard->hold_end = in_end;
+		b->guard->hold = 1;
+	} else if (out && !in) {
+		hold(b2c, LADON_STATE_HOLD_SEQ, out_end);
+		f->guard->hold_end = out_end;
+		f->guard->hold = 1;
+	}
 }
 
 static __always_inline void side_activate(struct side *s)
@@ -345,10 +363,7 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 
 	side_activate(f);
 	side_activate(b);
-	if (f->pending && b->room)
-		hold(&b2c, &c2b, b, f->pending);
-	else if (b->pending && f->room)
-		hold(&c2b, &b2c, f, b->pending);
+	pair_hold(&c2b, &b2c, f, b);
 
 	reason = pair_insert(req, &c2b, &b2c);
 	if (reason) {
@@ -462,7 +477,7 @@ static __always_inline bool flow_edit(struct ladon_request *req, const struct la
 		flow_kill(flow);
 		return true;
 	case LADON_EDIT_SETTLE:
-		flow_release(flow);
+		flow_release(flow, LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ);
 		return true;
 	}
 	return false;

@@ -3,9 +3,17 @@
  * life.h - how a flow begins and ends
  *
  * It begins with holds. The entries are made while the first bytes are still
- * ladon's to send, so what would overtake or repeat them is dropped and comes
- * again: a pure ACK before .edge (HOLD_ACK), a segment before .edge (HOLD_SEQ).
- * The tc egress program ends a hold; if it never does, LADON_HOLD_MS does.
+ * ladon's to send, so what comes through the flow may overtake them. What would
+ * cause harm by that is dropped, and comes again:
+ *
+ *	HOLD_ACK	pure ACKs before .edge, the end of the first bytes: the
+ *			receiver says that they are missing, and will have them
+ *			before the sender can repeat them
+ *	HOLD_SEQ	segments before .edge: the sender repeats them; had they
+ *			come first, ladon's would look old (RFC 7323 section 5)
+ *
+ * HOLD_SEQ ends when the first bytes leave (quiet.h), HOLD_ACK when the receiver has
+ * them; LADON_HOLD_MS ends both, or a lost tail would be waited for for ever.
  *
  * It ends in steps. E is the entry of the packet, T its twin:
  *
@@ -21,11 +29,7 @@
  * lost, a FIN repeated), until user space has deleted the entries. A SYN without
  * ACK is a new connection with the old port; it deletes them at once.
  *
- * .edge has two uses that meet when a FIN passes in the other direction of a hold.
- * HOLD_ACK: .edge only grows, no ACK between its old and its new value can
- * exist before the hold has ended, and the hold ends by its bit, so nothing
- * waits for the FIN. HOLD_SEQ: sequence numbers and not acknowledgements; that hold
- * is given up first.
+ * .edge has two uses; a FIN gives up the hold that it meets.
  *
  * The order of things is that of the pipeline: life_admit() before translation
  * refuses packets and changes nothing that a later drop could make untrue,
@@ -120,7 +124,7 @@ static __noinline void life_fin(struct ladon_entry *flow, __u32 end)
 	__sync_fetch_and_or(&flow->state, LADON_STATE_FIN);
 	if (!twin || twin->state & LADON_STATE_DONE)
 		return;
-	__sync_fetch_and_and(&twin->state, ~LADON_STATE_HOLD_SEQ);
+	__sync_fetch_and_and(&twin->state, ~LIFE_HOLDS);
 	twin->edge = end;
 	if (!(__sync_fetch_and_or(&twin->state, LADON_STATE_PEER_FIN) &
 	      (LADON_STATE_FIN | LADON_STATE_PEER_FIN)))
@@ -206,9 +210,12 @@ static __always_inline enum ladon_reason life_held(const struct packet *pkt,
 		__sync_fetch_and_and(&flow->state, ~LIFE_HOLDS);
 		return LADON_REASON_NONE;
 	}
-	if (state & LADON_STATE_HOLD_ACK && packet_is_pure_ack(pkt) &&
-	    life_before(pkt->ack, flow->edge))
-		return LADON_REASON_HELD_ACK;
+	if (state & LADON_STATE_HOLD_ACK && pkt->flags & TCP_ACK) {
+		if (!life_before(pkt->ack, flow->edge))
+			__sync_fetch_and_and(&flow->state, ~LADON_STATE_HOLD_ACK);
+		else if (packet_is_pure_ack(pkt))
+			return LADON_REASON_HELD_ACK;
+	}
 	if (state & LADON_STATE_HOLD_SEQ && pkt->payload_bytes &&
 	    life_before(pkt->seq + flow->d_seq, flow->edge))
 		return LADON_REASON_HELD_DATA;

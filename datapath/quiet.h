@@ -8,7 +8,8 @@
  * shadow: only the first bytes still leave, with the clock's value of the
  * activation (a later one would make the other end drop what it gets through
  * the flow as old, RFC 7323 section 5), and when the last of them does, the hold
- * ends. It ends here and not on arrival, or a lost tail would never be repeated.
+ * of repetitions ends. It ends here and not on arrival, or a lost tail would never
+ * be repeated.
  *
  * Dropped packets are STOLEN: SHOT tells TCP that the device is congested, and
  * it shrinks its window.
@@ -133,7 +134,7 @@ static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len,
 	return bpf_skb_store_bytes(skb, tcp + sizeof(struct tcphdr), w.options, len, 0);
 }
 
-/* The last of the first bytes leaves: both ends may hear each other from now on. */
+/* The last of the first bytes leaves: what repeats them comes after them from now on. */
 static __always_inline void quiet_release(const struct packet *pkt, struct ladon_guard *guard)
 {
 	__u32 reach = pkt->seq + pkt->payload_bytes;
@@ -146,7 +147,7 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 	packet_reverse_key(pkt, &key);
 	flow = flow_find(&key);
 	if (flow)
-		flow_release(flow);
+		flow_release(flow, LADON_STATE_HOLD_SEQ);
 }
 
 static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pkt,

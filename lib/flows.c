@@ -84,6 +84,8 @@ static void pair_describe(const struct pair *p, struct ladon_flow *out)
 	out->bytes_out = p->b2c.bytes;
 	out->age_ms = since(now_ms, p->c2b->made_ms);
 	out->idle_ms = in_idle < out_idle ? in_idle : out_idle;
+	if (out->idle_ms > out->age_ms)
+		out->idle_ms = out->age_ms; /* .made_ms is precise, .seen_ms may be late */
 }
 
 static int twin_read(struct ladon *ladon, const struct ladon_entry *c2b, struct ladon_entry *out)

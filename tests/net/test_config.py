@@ -12,7 +12,7 @@ import pytest
 from lib.gateway import BUILD, ROOT
 
 SHIPPED = sorted(glob.glob(os.path.join(ROOT, "contrib/config/*.yaml")))
-RIGHT = """\
+RIGHT = textwrap.dedent("""\
     listeners:
       - listen: "0.0.0.0:443"
         routes:
@@ -21,7 +21,7 @@ RIGHT = """\
     pools:
       - name: web
         backends: ["10.0.2.2:443"]
-    """
+    """)
 WRONG = {
     "a typing error in a pool's name":
         ("pool: web", "pool: wbe", 5,
@@ -31,7 +31,7 @@ WRONG = {
         ('"10.0.2.2:443"', '"10.0.2.2"', 8, "pools[0].backends[0]"),
     "a wildcard in the middle": ("tls: example.org", 'tls: "www.*.org"', 4, "*.example.org"),
     "not YAML": ("pools:", "pools: [", 9, "not YAML"),
-    "a tab": ("      - name", "\t- name", 7, "tabs"),
+    "a tab": ("  - name", "\t- name", 7, "tabs"),
 }
 
 
@@ -42,7 +42,7 @@ def ladond(net, *args):
 def write(net, text):
     path = os.path.join(net.dir, "own.yaml")
     with open(path, "w") as file:
-        file.write(textwrap.dedent(text))
+        file.write(text)
     return path
 
 

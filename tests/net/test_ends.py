@@ -69,7 +69,7 @@ def test_the_client_leaves_while_the_backend_is_connected_to(net, leave):
         sock.sendall(HELLO)
         until(lambda: any(s[3] == "02" for s in net.gateway.sockets()), "a back socket in SYN_SENT")
         leave(sock)
-        if leave is not half_close:
+        if leave is ends.reset: # a FIN may be the end of a request: its answer is waited for
             until(lambda: not net.gateway.sockets(), "nobody is connected to for nobody", 4)
     ladon.wait_gone()
 
@@ -100,17 +100,7 @@ def times_out(net):
     net.backend.lose(f"ip daddr {{ {BACKENDS[0]}, {BACKENDS[1]} }} tcp dport 8080")
 
 
-def resets_at_once(net):
-    for address in BACKENDS[:2]:
-        ends.Server(net.backend, ends.reset, address=address)
-
-
-def closes_at_once(net):
-    for address in BACKENDS[:2]:
-        ends.Server(net.backend, lambda s: None, address=address)
-
-
-@pytest.mark.parametrize("fault", [refuses, times_out, resets_at_once, closes_at_once])
+@pytest.mark.parametrize("fault", [refuses, times_out])
 @pytest.mark.parametrize("config", ["pool", "route"])
 def test_the_next_backend_is_tried(net, fault, config):
     text = one_pool("10.0.2.2:8080", "10.0.2.3:8080", "10.0.2.4:8080",
@@ -192,6 +182,19 @@ def test_the_backend_speaks_first(net):
     assert net.trouble() == {}
 
 
+def only_repetitions(net, most=10):
+    """Both ends spoke at once, in the very moment of the handoff.
+
+    What one says after its first bytes may arrive before them, which the other says in its next
+    data, and what is between tc and a socket when that vanishes is not acknowledged: either way a
+    few segments are repeated. Nothing else may happen.
+    """
+    for space, counters in net.trouble().items():
+        assert space != "g" and set(counters) <= {"TcpExtTCPOFOQueue", "TcpRetransSegs",
+                                                  "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv"}
+        assert counters.get("TcpRetransSegs", 0) <= most
+
+
 @pytest.mark.parametrize("size", [1, 1448, 14480, 65536, 1 << 20])
 def test_first_writes_of_any_size(net, size):
     """The client's initial window is ten segments: more waits until somebody acknowledges."""
@@ -201,8 +204,9 @@ def test_first_writes_of_any_size(net, size):
         with ends.connect(net.client) as sock:
             assert ends.exchange(sock, size, say=3) == ends.expected(size, size)
         assert server.result() == ends.expected(size, 3)
-    assert ladon.relayed_bytes() == 0, ladon.reasons()
-    assert net.trouble() == {}
+    # A client that has said all it had to say before the backend answered is relayed.
+    assert set(ladon.reasons()) <= ({"not_established"} if size <= 14480 else set())
+    only_repetitions(net)
     flow_ends(ladon)
 
 
@@ -246,7 +250,7 @@ def test_bytes_that_come_in_every_gap(net):
         with ends.connect(net.client) as sock:
             assert chatter(sock, 2) == ends.expected(pieces * 100, 1)
         assert server.result() == ends.expected(pieces * 100, 2)
-    assert net.trouble() == {}
+    only_repetitions(net)
     flow_ends(ladon)
 
 
@@ -336,7 +340,7 @@ def test_a_client_that_begins_anew_with_the_same_port(net):
     client, backend = meet(net, ladon)
     port = client.getsockname()[1]
     net.client.nft("table inet silence { chain out { type filter hook output priority 0\n"
-                   "tcp flags rst / rst drop\n tcp flags fin / fin drop } }")
+                   "tcp flags & rst == rst drop\n tcp flags & fin == fin drop\n }\n }")
     ends.reset(client)
     net.client.nft("delete table inet silence")
     ends.Server(net.backend, ends.echo)

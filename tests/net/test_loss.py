@@ -93,7 +93,7 @@ def test_a_lost_fin_is_repeated(net, who):
 
     with ends.connect(net.client) as sock:
         sock.sendall(b"something")
-        lost = end.lose(f"tcp {port} 8080 tcp flags fin / fin", once=True)
+        lost = end.lose(f"tcp {port} 8080 tcp flags & fin == fin", once=True)
         if who == "client":
             assert ends.receive_exactly(sock, 9) == b"something"
             sock.close()

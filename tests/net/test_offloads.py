@@ -36,6 +36,8 @@ def test_both_ways(net, tx, cut):
                                (net.backend, ["eth0"], tx[2])):
         for device in devices:
             space.offload(device, tx=on)
+    for space in (net.client, net.backend):  # fewer packets in flight than a veth's queue takes
+        space.sysctl("net.ipv4.tcp_rmem", "4096 65536 131072")
     ladon = net.ladond(DUAL)
     for gateway, backend, _ in FAMILIES:
         server = ends.Server(net.backend, lambda s: ends.exchange(s, SIZE, say=1), address=backend)

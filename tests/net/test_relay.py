@@ -145,7 +145,7 @@ def test_a_relay_that_is_never_quiet_says_so(net):
 
 def test_a_slow_connect_is_handed_off_later(net):
     """The backend's first SYN is lost, so the client waits a second; what it said is acknowledged by ladon."""
-    lost = net.backend.lose("tcp dport 8080 tcp flags syn / syn", once=True)
+    lost = net.backend.lose("tcp dport 8080 tcp flags & syn == syn", once=True)
     ladon = net.ladond(ONE_POOL)
     ends.Server(net.backend, ends.echo)
 
@@ -205,7 +205,7 @@ def test_a_slow_reader_costs_no_cpu(net):
     ladon = net.ladond(ONE_POOL + NO_HANDOFF)
     ends.Server(net.backend, lambda s: ends.send(s, 64 * ends.MB))
     with ends.connect(net.client) as sock:
-        until(lambda: ladon.relayed_bytes() > ends.MB, "it has begun")
+        until(lambda: ladon.relayed_bytes() > 0, "it has begun")
         stuck = ladon.wait_still(ladon.relayed_bytes)
         before = ladon.cpu_seconds()
         time.sleep(0.5)  # nothing is waited for: the time in which nothing may happen

@@ -89,7 +89,7 @@ def test_curl_and_openssl_reach_their_backends(net, certs):
         assert (got.status, got.headers["X-Backend"]) == (200, pool), got.error
     done = net.client.run("openssl", "s_client", "-connect", f"{GATEWAY}:443", "-servername",
                           "www.example.org", "-quiet", "-CAfile", certs.ca, "-verify_return_error",
-                          "-ign_eof", input="GET / HTTP/1.1\r\n\r\n", timeout=20)
+                          "-ign_eof", input="GET / HTTP/1.1\r\nConnection: close\r\n\r\n", timeout=20)
     assert "X-Backend: wildcard" in done.stdout
 
 

@@ -259,6 +259,8 @@ def http(name, size=0, seed=0):
             sock.sendall(f"HTTP/1.1 200 OK\r\nX-Backend: {name}\r\nContent-Length: {size}\r\n\r\n"
                          .encode())
             send(sock, size, seed)
+            if b"\r\nConnection: close\r\n" in head + b"\r\n":
+                return requests
 
     return talk
 

@@ -179,7 +179,7 @@ class Ladond:
 
     def wait_gone(self):
         """No socket but the listening ones, no descriptor more than at the start."""
-        until(lambda: not self.space.sockets(), f"no sockets: {self.space.sockets()}")
+        until(lambda: not self.space.sockets(), "no sockets on the gateway")
         until(lambda: self.fds() <= self.fds_at_start, f"fds back to {self.fds_at_start}")
 
 

@@ -50,6 +50,11 @@ TROUBLE = (
 )
 
 
+# include/net/tcp_states.h, as /proc/net/tcp writes them
+TIME_WAIT = "06"
+LISTEN = "0A"
+
+
 def until(condition, what, seconds=10.0):
     """Wait for condition() to be true and return its value; AssertionError names `what`."""
     deadline = time.monotonic() + seconds
@@ -196,14 +201,14 @@ class Namespace:
         now = self.counters()
         return {name: now[name] for name in TROUBLE if now.get(name)}
 
-    def sockets(self):
-        """TCP sockets that are not listening, as lines of /proc/net/tcp and tcp6."""
+    def sockets(self, but=(LISTEN, TIME_WAIT)):
+        """TCP sockets in other states than these, as lines of /proc/net/tcp and tcp6."""
         out = []
         with self.enter():
             for file in ("tcp", "tcp6"):
                 with open(f"/proc/thread-self/net/{file}") as lines:
                     out += [line.split() for line in list(lines)[1:]]
-        return [fields for fields in out if fields[3] != "0A"]
+        return [fields for fields in out if fields[3] not in but]
 
     # ---- what can live here ----
 
