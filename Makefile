@@ -140,7 +140,12 @@ $(BUILD)/prog/%: tests/prog/%.c $(BUILD)/%.skel.h
 check-prog: $(progs:%=$(BUILD)/prog/%)
 	@set -e; for t in $(progs); do echo "== prog/$$t"; $(BUILD)/prog/$$t; done
 
-.PHONY: all check check-unit check-fuzz check-prog
+# As root: real clients and backends around ladond in network namespaces.
+# NET: more options of pytest, as in NET="-k loss -x"
+check-net: all
+	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -p no:cacheprovider tests/net $(NET)
+
+.PHONY: all check check-unit check-fuzz check-prog check-net
 
 # ---- other kernels ----
 
