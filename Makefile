@@ -232,6 +232,7 @@ test: deps-test
 	$(MAKE) check
 	$(MAKE) check-man
 	$(MAKE) check-prog
+	$(MAKE) check-assumptions
 	$(MAKE) check-net
 
 check-man:
