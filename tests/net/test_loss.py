@@ -92,8 +92,8 @@ def test_a_lost_fin_is_repeated(net, who):
     server = ends.Server(net.backend, ends.echo if who == "client" else lambda s: s.sendall(s.recv(9)))
 
     with ends.connect(net.client) as sock:
-        sock.sendall(b"something")
         lost = end.lose(f"tcp {port} 8080 tcp flags & fin == fin", once=True)
+        sock.sendall(b"something")
         if who == "client":
             assert ends.receive_exactly(sock, 9) == b"something"
             sock.close()
