@@ -36,6 +36,7 @@ unit_addr      := base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
+unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
@@ -45,7 +46,7 @@ unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool timer lane resolve control out source translate packet
+units          := addr peek route config pool flows timer lane resolve control out source translate packet
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
