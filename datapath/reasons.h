@@ -44,6 +44,7 @@
 	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
 	X(RELAY, FAMILY,          "the client speaks IPv4 and the backend IPv6, or the reverse") \
 	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
+	X(RELAY, NAT,             "netfilter changes the client's connection on its way to the socket") \
 	X(RELAY, TABLE_FULL,      "the flow table is full")                         \
 	X(RELAY, EXISTS,          "the flow table has a flow of these addresses and ports already") \
 	X(RELAY, TIMESTAMPS,      "the client uses TCP timestamps and the backend does not") \

@@ -25,6 +25,9 @@
 
 #include "private.h"
 
+/* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
+#define ORIGINAL_DST 80 /* for IPv4 and IPv6 */
+
 #define CHUNK_BYTES (64 * 1024)
 #define FLUSH_TRIES 32 /* yields to a device that has not taken everything yet */
 
@@ -108,6 +111,24 @@ static void vanish(int fd)
 	close(fd);
 }
 
+/*
+ * REDIRECT and DNAT of this host: the client's packets arrive with other
+ * addresses than the socket has, and tc sees them as they arrive. conntrack
+ * answers with the original destination (net/netfilter/nf_conntrack_proto.c),
+ * which without NAT is the socket's own; where it is not loaded it says so.
+ */
+static bool is_redirected(int front_fd, const struct ladon_flow_key *front)
+{
+	struct addr arrived, local;
+	socklen_t len = sizeof(arrived);
+
+	addr_from_16(front->daddr, front->dport, &local);
+	if (getsockopt(front_fd, local.sa.sa_family == AF_INET ? SOL_IP : SOL_IPV6, ORIGINAL_DST,
+		       &arrived, &len) < 0)
+		return false;
+	return !addr_equal(&arrived, &local);
+}
+
 static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
 		    struct ladon_request *req)
 {
@@ -118,6 +139,10 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	if (rc < 0) {
 		req->reason = LADON_REASON_NOT_ESTABLISHED;
 		return rc;
+	}
+	if (is_redirected(front_fd, &req->front)) {
+		req->reason = LADON_REASON_NAT;
+		return -EOPNOTSUPP;
 	}
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;

@@ -232,6 +232,23 @@ def test_a_reset_is_passed_on(net, who):
     ladon.wait_gone()
 
 
+@pytest.mark.parametrize("gateway, backend, one_pool", FAMILIES, ids=("ipv4", "ipv6"))
+def test_a_redirected_connection_is_relayed(net, gateway, backend, one_pool):
+    """tc sees the address that the client wrote, the socket another one."""
+    net.gateway.nft("table inet ports { chain in { type nat hook prerouting priority dstnat\n"
+                    "tcp dport 80 redirect to :8080\n }\n }")
+    ladon = net.ladond(one_pool)
+    ends.Server(net.backend, ends.echo, address=backend)
+    for port, reasons in ((80, {"nat": 1}), (8080, {"nat": 1})):
+        with ends.connect(net.client, gateway, port=port) as sock:
+            for word in (b"first", b"second"):
+                sock.sendall(word)
+                assert ends.receive_exactly(sock, len(word)) == word
+        assert ladon.reasons() == reasons
+    assert ladon.connections()["handed_off"] == 1
+    assert "TcpOutRsts" not in net.trouble().get("g", {})
+
+
 def test_an_idle_relay_is_closed(net):
     ladon = net.ladond(ONE_POOL + NO_HANDOFF + "timeouts: {idle: 300ms}\n")
     ends.Server(net.backend, ends.echo)
