@@ -79,9 +79,8 @@ struct conn {
 	bool back_guarded; /* what the backend sends is not acknowledged */
 
 	/* handoff.c, relay.c */
-	enum ladon_reason
-		obstacle; /* to ever handing it off, with this backend; NONE: none is known */
-	enum ladon_reason relayed; /* why it is relayed now */
+	enum ladon_reason obstacle; /* to a handoff with this backend, ever; NONE: none is known */
+	enum ladon_reason relayed;  /* why it is relayed now */
 	struct relay relay;
 };
 
