@@ -5,6 +5,7 @@
       .1                   .9     .9                  .2 .3 .4
 """
 import contextlib
+import signal
 import socket
 import time
 
@@ -12,7 +13,7 @@ import pytest
 
 from lib import ends, tls
 from lib.gateway import FAMILIES, one_pool
-from lib.net import BACKENDS, CLIENT, GATEWAY, until
+from lib.net import BACKENDS, CLIENT, ESTABLISHED, GATEWAY, SYN_SENT, until
 
 ONE_POOL = FAMILIES[0][2]
 ONE_ROUTE = """
@@ -67,7 +68,7 @@ def test_the_client_leaves_while_the_backend_is_connected_to(net, leave):
     ladon = net.ladond(ONE_ROUTE)
     with ends.connect(net.client) as sock:
         sock.sendall(HELLO)
-        until(lambda: any(s[3] == "02" for s in net.gateway.sockets()), "a back socket in SYN_SENT")
+        until(lambda: any(s[3] == SYN_SENT for s in net.gateway.sockets()), "a back socket in SYN_SENT")
         leave(sock)
         if leave is ends.reset: # a FIN may be the end of a request: its answer is waited for
             until(lambda: not net.gateway.sockets(), "nobody is connected to for nobody", 4)
@@ -120,6 +121,38 @@ def test_the_next_backend_is_tried(net, fault, config):
     failed = [b["failed"] for b in pool["backends"]]
     assert failed[2] == 0 and failed[0] >= 1 and failed[1] >= 1
     assert "no_backend" not in ladon.reasons()
+
+
+@pytest.mark.parametrize("leave", [ends.reset, lambda sock: None], ids=("resets", "closes"))
+@pytest.mark.parametrize("config", ["pool", "route"])
+def test_a_backend_that_is_gone_when_ladon_looks_is_exchanged_for_the_next(net, config, leave):
+    """The daemon is stopped from before the backend has accepted until after it has left."""
+    text = one_pool("10.0.2.2:8080", "10.0.2.3:8080")
+    if config == "route":
+        text = text.replace("    pool: only", "    routes:\n      - {tls: example.org, pool: only}")
+    lost = net.backend.lose(f"ip daddr {BACKENDS[0]} tcp dport 8080")
+    ladon = net.ladond(text)
+    gone = ends.Server(net.backend, leave)
+    ends.Server(net.backend, ends.echo, address=BACKENDS[1])
+
+    with ends.connect(net.client) as sock:
+        sock.sendall(HELLO)
+        until(lambda: any(s[3] == SYN_SENT for s in net.gateway.sockets()), "a back socket in SYN_SENT")
+        ladon.signal(signal.SIGSTOP)
+        lost.stop()
+        gone.result()
+        until(lambda: not any(s[3] in (SYN_SENT, ESTABLISHED) for s in to_backend(net)),
+              "the back socket has heard the goodbye")
+        ladon.signal(signal.SIGCONT)
+        assert ends.receive_exactly(sock, len(HELLO)) == HELLO
+
+    pool, = ladon.ask("pool show")["pools"]
+    assert [b["failed"] for b in pool["backends"]] == [1, 0]
+
+
+def to_backend(net):
+    """Sockets of the gateway whose other end is port 8080."""
+    return [s for s in net.gateway.sockets() if s[2].endswith(":1F90")]
 
 
 def test_a_backend_that_resets_at_once_is_seen_by_the_client(net):

@@ -75,9 +75,10 @@ def test_while_bytes_flow_the_gateway_has_neither_socket_nor_descriptor(
 def test_a_gigabyte_each_way_in_parallel(net, gateway, backend, one_pool):
     size = 1024 * ends.MB
     ladon = net.ladond(one_pool)
-    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1), address=backend)
+    server = ends.Server(net.backend, ends.answer_and_exchange(size, say=1), address=backend)
 
     with ends.connect(net.client, gateway) as sock:
+        ends.ask(sock)
         heard = ends.exchange(sock, size, say=2)
 
     assert heard == ends.expected(size, 1)
@@ -89,16 +90,17 @@ def test_a_gigabyte_each_way_in_parallel(net, gateway, backend, one_pool):
 def test_on_the_wire_nothing_is_repeated_or_asked_for_twice(net, gateway, backend, one_pool):
     size = 10 * ends.MB
     net.ladond(one_pool)
-    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1), address=backend)
+    server = ends.Server(net.backend, ends.answer_and_exchange(size, say=1), address=backend)
 
     with wire.capture(net.client) as before, wire.capture(net.backend) as behind:
         with ends.connect(net.client, gateway) as sock:
+            ends.ask(sock)
             heard = ends.exchange(sock, size, say=2)
         assert heard == ends.expected(size, 1)
         assert server.result() == ends.expected(size, 2)
 
     for seen in (before.segments, behind.segments):
-        assert sum(s.length for s in seen) == 2 * size
+        assert sum(s.length for s in seen) == 2 * (size + len(ends.WORD))
         assert wire.repeats(seen) == []
         assert wire.duplicate_acks(seen) == []
         # What ladon itself said has the full time to live; what it forwards has one hop less.

@@ -40,10 +40,11 @@ def listening():
 def test_the_example_proxy_leaves(net):
     size = 50 * ends.MB
     process, lines = example_proxy(net)
-    server = ends.Server(net.backend, lambda s: ends.exchange(s, size, say=1))
+    server = ends.Server(net.backend, ends.answer_and_exchange(size, say=1))
 
     for number in range(3):
         with ends.connect(net.client) as sock:
+            ends.ask(sock)
             assert ends.exchange(sock, size, say=2) == ends.expected(size, 1)
         assert server.result() == ends.expected(size, 2)
 

@@ -37,11 +37,12 @@ def test_both_ways(net, tx, cut):
         for device in devices:
             space.offload(device, tx=on)
     for space in (net.client, net.backend):  # fewer packets in flight than a veth's queue takes
-        space.sysctl("net.ipv4.tcp_rmem", "4096 65536 131072")
+        space.sysctl("net.ipv4.tcp_wmem", "4096 65536 262144")
     ladon = net.ladond(DUAL)
     for gateway, backend, _ in FAMILIES:
-        server = ends.Server(net.backend, lambda s: ends.exchange(s, SIZE, say=1), address=backend)
+        server = ends.Server(net.backend, ends.answer_and_exchange(SIZE, say=1), address=backend)
         with ends.connect(net.client, gateway) as sock:
+            ends.ask(sock)
             assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
         assert server.result() == ends.expected(SIZE, 2)
 

@@ -28,14 +28,16 @@ def turn(space, settings):
         space.sysctl(f"net.ipv4.{name}", value)
 
 
-def both_ways(net, gateway=None):
+def both_ways(net):
     """SIZE each way at once through ladon. Return: the options that client and backend agreed on."""
     def talk(sock):
+        ends.answer(sock)
         return ends.exchange(sock, SIZE, say=1), ends.tcp_info(sock)[1]
 
     server = ends.Server(net.backend, talk)
     with ends.connect(net.client) as sock:
         options = ends.tcp_info(sock)[1]
+        ends.ask(sock)
         assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
     heard, behind = server.result()
     assert heard == ends.expected(SIZE, 2)

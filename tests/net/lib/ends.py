@@ -20,6 +20,7 @@ import threading
 from .net import BACKENDS, GATEWAY, is_ipv6
 
 MB = 1 << 20
+WORD = b"greeting"
 BLOCK = 16 * MB - 7919  # a prime-like period: no window, page or segment size divides it
 
 Received = collections.namedtuple("Received", "bytes sha256")
@@ -122,6 +123,26 @@ def exchange(sock, size, say=0):
     heard = receive(sock)
     speaker.result(60)
     return heard
+
+
+def ask(sock):
+    """The client's half of a greeting: a word there, and back. Then nothing is ladon's to say any more."""
+    sock.sendall(WORD)
+    assert receive_exactly(sock, len(WORD)) == WORD
+
+
+def answer(sock):
+    """The backend's half."""
+    sock.sendall(receive_exactly(sock, len(WORD)))
+
+
+def answer_and_exchange(size, say):
+    """A talk: a greeting, then exchange()."""
+    def talk(sock):
+        answer(sock)
+        return exchange(sock, size, say)
+
+    return talk
 
 
 def reset(sock):

@@ -51,6 +51,8 @@ TROUBLE = (
 
 
 # include/net/tcp_states.h, as /proc/net/tcp writes them
+ESTABLISHED = "01"
+SYN_SENT = "02"
 TIME_WAIT = "06"
 LISTEN = "0A"
 
