@@ -165,7 +165,9 @@ static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
 
 	carry(&in);
 	carry(&out);
-	carry(&in); /* what was on its way through the stack when the flow began */
+	/* What was on its way through the stack when the flow began. */
+	carry(&in);
+	carry(&out);
 	if (in.cut || out.cut || (in.sent && !flushed(back_fd)) ||
 	    (out.sent && !flushed(front_fd))) {
 		req->op = LADON_EDIT_SETTLE;
