@@ -47,7 +47,7 @@ def test_both_ways(net, tx, cut):
         assert server.result() == ends.expected(SIZE, 2)
 
     assert ladon.connections()["handed_off"] == 2, ladon.reasons()
-    assert net.trouble() == {}
+    assert net.trouble() == {}, ladon.reasons("packet")
 
 
 DUAL = """
