@@ -40,7 +40,6 @@
 	X(RELAY, NO_BPF,          "the kernel refused the BPF programs")            \
 	X(RELAY, NO_SOCKET,       "the kernel did not find the socket by its addresses") \
 	X(RELAY, NO_INTERFACE,    "the way to the client or backend leads through an interface ladon is not on") \
-	X(RELAY, NO_REPAIR,       "the socket cannot vanish (TCP_REPAIR was refused; CAP_NET_ADMIN)") \
 	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
 	X(RELAY, FAMILY,          "the client speaks IPv4 and the backend IPv6, or the reverse") \
 	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
@@ -53,7 +52,6 @@
 	X(RELAY, AUTHENTICATED,   "TCP-MD5, TCP-AO, MPTCP or kernel TLS: segments must not be changed") \
 	X(RELAY, UNACKED,         "bytes that ladon sent were not acknowledged yet") \
 	X(RELAY, ACKED,           "bytes were acknowledged that only ladon has")    \
-	X(RELAY, TOO_MUCH,        "more first bytes than one handoff carries")      \
 	X(RELAY, NO_PORT,         "no source port is free for this backend")        \
 	X(RELAY, SLOW_CONNECT,    "the backend took too long to keep the client waiting unacknowledged") \
 	X(RELAY, BUSY,            "the connection is never quiet")                  \
