@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_call():
     def expired(*_):
         faulthandler.dump_traceback(all_threads=True)
         raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")

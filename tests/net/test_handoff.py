@@ -156,6 +156,35 @@ def test_a_thousand_parallel_short_connections(net, gateway, backend, one_pool):
     clean(net, ladon, 1000)
 
 
+@both_families
+@pytest.mark.parametrize("size, repeated", [(20_000, 5), (100_000, 30)])
+def test_first_bytes_that_are_on_their_way_are_not_asked_for(
+        net, gateway, backend, one_pool, size, repeated):
+    """300 uploads in MTU-sized segments; `repeated`: how many of them may come twice.
+
+    What follows the first bytes may overtake them on the gateway, and without the hold the backend
+    would ask for them: 200 and 900 segments were repeated. Of a client that goes on speaking, a few
+    still are: bytes that came between ladon's last look at its socket and the socket's end.
+    """
+    net.offload(tso=False, gso=False)
+    ladon = net.ladond(one_pool)
+
+    def talk(sock):
+        heard = ends.receive(sock, size)
+        sock.sendall(b"x")
+        return heard
+
+    server = ends.Server(net.backend, talk, address=backend)
+    for _ in range(300):
+        with ends.connect(net.client, gateway) as sock:
+            ends.send(sock, size)
+            assert sock.recv(1) == b"x"
+        assert server.result() == ends.expected(size)
+
+    assert net.client.counter("TcpRetransSegs") <= repeated
+    assert ladon.connections()["handed_off"] == 300, ladon.reasons()
+
+
 def test_source_ports_are_used_again_after_a_rest(net):
     """A range of 8 ports: the ninth connection is relayed, and later ones are handed off again."""
     ladon = net.ladond(FAMILIES[0][2] + "source-ports: 20000-20007\n")

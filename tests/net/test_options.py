@@ -78,26 +78,36 @@ def test_loss_with_unlike_options(net, mix):
 
     assert all(count() for count in lost)
     assert net.trouble().keys() <= {"c", "b"}
-    assert net.client.counter("TcpInCsumErrors") == net.backend.counter("TcpInCsumErrors") == 0
+    for end in (net.client, net.backend):
+        assert end.counter("TcpInCsumErrors") == 0
+        assert end.counter("TcpExtTCPSACKDiscard") < 50  # overtaken ones; of wrong numbers: thousands
 
 
 @pytest.mark.parametrize("client", [0, 1])
 @pytest.mark.parametrize("backend", [0, 1])
 def test_ecn_marks_do_not_reach_an_end_that_did_not_agree(net, client, backend):
-    """tcp_ecn: 0 neither asks nor agrees, 1 does both. The gateway agrees if it is asked."""
+    """tcp_ecn: 0 neither asks nor agrees, 1 does both, as the gateway does. Each end is told of congestion."""
     turn(net.client, {"tcp_ecn": client})
     turn(net.backend, {"tcp_ecn": backend})
     net.gateway.sysctl("net.ipv4.tcp_ecn", 1)
+    for space in (net.client, net.backend):
+        space.nft("""table ip congested {
+            chain out {
+                type filter hook output priority 0
+                ip ecn != not-ect numgen random mod 100 < 10 ip ecn set ce
+            }
+        }""")
     ladon = net.ladond(ONE_POOL)
 
-    with wire.capture(net.backend) as seen:
-        before, behind = both_ways(net)
+    with wire.capture(net.backend) as behind, wire.capture(net.client) as before:
+        both_ways(net)
 
     assert ladon.connections()["handed_off"] == 1, ladon.reasons()
     assert net.trouble() == {}
-    marked = [s for s in seen.segments if s.flags & (wire.ECE | wire.CWR) and not s.flags & wire.SYN]
-    if not client or not backend:
-        assert marked == []
+    for seen in (before.segments, behind.segments):
+        forwarded = [s for s in seen if s.incoming and s.ttl == 63]
+        marked = [s for s in forwarded if s.ecn or s.flags & (wire.ECE | wire.CWR)]
+        assert bool(marked) == bool(client and backend)
 
 
 def narrow(net, mtu):

@@ -43,6 +43,7 @@ TROUBLE = (
     "TcpExtTSEcrRejected",
     "TcpExtBeyondWindow",
     "TcpExtTCPOFOQueue",
+    "TcpExtTCPSACKDiscard",
     "TcpExtTCPDSACKRecv",
     "TcpExtTCPDSACKOldSent",
     "TcpExtTCPTimeouts",
