@@ -199,10 +199,25 @@ struct ladon_guard {
 
 /* ladon_request.op, for ladon_edit */
 enum {
-	LADON_EDIT_REAP = 1,   /* delete both entries, if they are still CLOSED */
-	LADON_EDIT_FORGET,     /* delete both entries */
-	LADON_EDIT_KILL,       /* answer both ends with a RST from now on */
-	LADON_EDIT_SETTLE,     /* end the holds: what was to leave will not */
+	LADON_EDIT_KILL = 1, /* answer both ends with a RST from now on */
+	LADON_EDIT_SETTLE,   /* end the holds: what was to leave will not */
+};
+
+/* As many as a test run takes: one page with the kernel's own room around it */
+#define LADON_REAP_MAX 20
+
+/**
+ * struct ladon_reaping - packet of a test run of ladon_reap
+ * @only_closed: spare flows that are not CLOSED, or not any more
+ * @len: flows to be deleted
+ * @flows: in: .key, .flow.id, and .type 0; out: of each that was deleted, the
+ *	flow as it was, and .type LADON_EVENT_ENDED
+ */
+struct ladon_reaping {
+	__u8 ethernet[14];
+	__u8 only_closed;
+	__u8 len;
+	struct ladon_event flows[LADON_REAP_MAX];
 };
 
 /* What an acknowledgement that is written by hand must contain. */
@@ -225,13 +240,13 @@ struct ladon_view {
  * @front: the front socket: source is the client, destination ladon. Also
  *	names the flow for ladon_edit
  * @back: the back socket: source is the backend, destination ladon
- * @front_pending: bytes read from the front socket and not yet sent to the back
- * @back_pending: bytes read from the back socket and not yet sent to the front
+ * @front_pending: bytes read from the front socket and not yet sent to the back;
+ *	answer: and those not yet read
+ * @back_pending: the same of the back socket
  * @id: of the flow
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @view: answer of ladon_look
- * @ended: answer of ladon_edit, REAP and FORGET: the flow as it was
  */
 struct ladon_request {
 	__u8 ethernet[14];
@@ -245,8 +260,6 @@ struct ladon_request {
 	__u32 front_room;
 	__u32 back_room;
 	struct ladon_view view;
-	__u32 pad;
-	struct ladon_event ended;
 };
 
 #endif

@@ -409,6 +409,8 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 		side_restore(&b);
 		return reason;
 	}
+	req->front_pending = f.pending;
+	req->back_pending = b.pending;
 	req->front_room = f.room;
 	req->back_room = b.room;
 	return pair_activate(req, &f, &b);
@@ -417,7 +419,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: front, back, front_pending, back_pending, id. Out: reason, rooms.
+ * In: front, back, front_pending, back_pending, id. Out: reason, pendings, rooms.
  */
 SEC("tc")
 int ladon_activate(struct __sk_buff *skb)
@@ -453,24 +455,9 @@ static __always_inline void flow_kill(struct ladon_entry *flow)
 		__sync_fetch_and_or(&twin->state, LADON_STATE_KILLED);
 }
 
-static __always_inline bool flow_forget(const struct ladon_flow_key *key, struct ladon_entry *flow,
-					struct ladon_event *ended)
-{
-	struct ladon_entry *twin = flow_twin(flow);
-
-	if (twin)
-		life_describe(flow, twin, LADON_EVENT_ENDED, ended);
-	return flow_delete(key, flow) == 0;
-}
-
-static __always_inline bool flow_edit(struct ladon_request *req, const struct ladon_flow_key *key,
-				      struct ladon_entry *flow)
+static __always_inline bool flow_edit(struct ladon_request *req, struct ladon_entry *flow)
 {
 	switch (req->op) {
-	case LADON_EDIT_REAP:
-		return flow->state & LADON_STATE_CLOSED && flow_forget(key, flow, &req->ended);
-	case LADON_EDIT_FORGET:
-		return flow_forget(key, flow, &req->ended);
 	case LADON_EDIT_KILL:
 		if (flow->state & (LADON_STATE_CLOSED | LADON_STATE_KILLED))
 			return false;
@@ -484,10 +471,10 @@ static __always_inline bool flow_edit(struct ladon_request *req, const struct la
 }
 
 /**
- * ladon_edit() - test run: reap, forget, kill or settle the flow of a key and an id
+ * ladon_edit() - test run: kill or settle the flow of a key and an id
  *
  * In: op, front, id. Out: reason, NO_FLOW if there is none with this id, or it
- * is not closed; ended.
+ * is over.
  */
 SEC("tc")
 int ladon_edit(struct __sk_buff *skb)
@@ -503,8 +490,41 @@ int ladon_edit(struct __sk_buff *skb)
 	req->reason = LADON_REASON_NO_FLOW;
 	if (!flow || flow->id != req->id)
 		return TC_ACT_OK;
-	if (flow_edit(req, &key, flow))
+	if (flow_edit(req, flow))
 		req->reason = LADON_REASON_NONE;
+	return TC_ACT_OK;
+}
+
+static __noinline void reap(struct ladon_event *ended, bool only_closed)
+{
+	struct ladon_flow_key key = ended->key;
+	struct ladon_entry *flow = flow_find(&key);
+	struct ladon_entry *twin;
+
+	if (!flow || flow->id != ended->flow.id ||
+	    (only_closed && !(flow->state & LADON_STATE_CLOSED)))
+		return;
+	twin = flow_twin(flow);
+	if (twin)
+		life_describe(flow, twin, LADON_EVENT_ENDED, ended);
+	else
+		ended->flow = *flow;
+	ended->type = flow_delete(&key, flow) == 0 ? LADON_EVENT_ENDED : 0;
+}
+
+/** ladon_reap() - test run on a struct ladon_reaping: delete many flows at once */
+SEC("tc")
+int ladon_reap(struct __sk_buff *skb)
+{
+	struct ladon_reaping *r = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	if ((void *)(r + 1) > end)
+		return TC_ACT_SHOT;
+		/* Linux 6.1 loses the packet's bounds in a loop. */
+#pragma GCC unroll 20
+	for (__u32 i = 0; i < LADON_REAP_MAX && i < r->len; i++)
+		reap(&r->flows[i], r->only_closed);
 	return TC_ACT_OK;
 }
 

@@ -174,17 +174,14 @@ int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon
 	return pairs_each(ladon, each_pair, &each);
 }
 
-/* Return: 0; -ENOENT: no such flow, or it is not closed; else another negative errno */
-static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key, uint32_t id,
-		struct ladon_event *ended)
+/* Return: 0; -ENOENT: no such flow, or it is over; else another negative errno */
+static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key, uint32_t id)
 {
 	struct ladon_request req = { .op = op, .front = *key, .id = id };
-	int rc = ladon_run(ladon->edit_fd, &req);
+	int rc = ladon_run(ladon->edit_fd, &req, sizeof(req));
 
 	if (rc < 0)
 		return rc;
-	if (ended)
-		*ended = req.ended;
 	return req.reason ? -ENOENT : 0;
 }
 
@@ -227,13 +224,22 @@ static void ended(struct ladon *ladon, const struct ladon_event *event)
 		tell(ladon, &p, LADON_END_IDLE, false);
 }
 
-static void flow_end(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *key,
-		     uint32_t id)
+/* Delete what is in there, tell of it, and leave it empty. */
+static void reap(struct ladon *ladon, struct ladon_reaping *r)
 {
-	struct ladon_event event;
+	if (r->len && ladon_run(ladon->reap_fd, r, sizeof(*r)) == 0)
+		for (unsigned int i = 0; i < r->len; i++)
+			if (r->flows[i].type == LADON_EVENT_ENDED)
+				ended(ladon, &r->flows[i]);
+	r->len = 0;
+}
 
-	if (edit(ladon, op, key, id, &event) == 0)
-		ended(ladon, &event);
+static void reap_later(struct ladon *ladon, struct ladon_reaping *r,
+		       const struct ladon_flow_key *key, uint32_t id)
+{
+	r->flows[r->len++] = (struct ladon_event){ .key = *key, .flow.id = id };
+	if (r->len == LADON_REAP_MAX)
+		reap(ladon, r);
 }
 
 int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
@@ -245,7 +251,7 @@ int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 		return -ENOENT; /* it ended before, and was or will be told of */
 	rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
 	if (rc == 0)
-		rc = edit(ladon, LADON_EDIT_KILL, &key, flow->id, NULL);
+		rc = edit(ladon, LADON_EDIT_KILL, &key, flow->id);
 	if (rc == 0 && ladon->options.ended)
 		ladon->options.ended(ladon->options.arg, flow, LADON_END_KILLED);
 	return rc;
@@ -282,15 +288,17 @@ static void linger_push(struct ladon *ladon, const struct ladon_flow_key *key, u
 static void linger_expire(struct ladon *ladon)
 {
 	struct linger_queue *q = &ladon->linger;
+	struct ladon_reaping r = { .only_closed = true };
 	uint64_t now_ms = ladon_now_ms();
 
 	while (q->len && q->ring[q->head].due_ms <= now_ms) {
 		const struct lingering *l = &q->ring[q->head];
 
-		flow_end(ladon, LADON_EDIT_REAP, &l->key, l->id);
+		reap_later(ladon, &r, &l->key, l->id);
 		q->head = (q->head + 1) & (q->size - 1);
 		q->len--;
 	}
+	reap(ladon, &r);
 }
 
 static int event_take(void *arg, void *data, size_t len)
@@ -327,10 +335,9 @@ static int sweep_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
 	struct ladon_flow flow;
 
-	(void)arg;
 	pair_describe(p, &flow);
 	if (flow.idle_ms >= silence_ms(ladon, flow.state))
-		flow_end(ladon, LADON_EDIT_FORGET, p->key, p->c2b->id);
+		reap_later(ladon, arg, p->key, p->c2b->id);
 	return 0;
 }
 
@@ -355,6 +362,7 @@ static void slice_keep_silent(const struct ladon *ladon, struct slice *slice)
 static void sweep(struct ladon *ladon)
 {
 	static _Thread_local struct slice slice; /* 68 KB: too much for a small stack */
+	struct ladon_reaping r = { 0 };
 	uint64_t now_ms = ladon_now_ms();
 
 	if (!ladon->sweeping && now_ms < ladon->sweep_next_ms)
@@ -364,10 +372,11 @@ static void sweep(struct ladon *ladon)
 
 		ladon->sweeping = rc == 0;
 		slice_keep_silent(ladon, &slice);
-		slice_each(ladon, &slice, sweep_pair, NULL);
+		slice_each(ladon, &slice, sweep_pair, &r);
 		if (!ladon->sweeping)
 			break;
 	}
+	reap(ladon, &r);
 	ladon->sweep_next_ms = now_ms + SWEEP_PERIOD_MS;
 }
 

@@ -288,14 +288,14 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 	int rc = socket_key(fd, NULL, NULL, &req.front);
 
 	if (rc == 0)
-		rc = ladon_run(ladon->look_fd, &req);
+		rc = ladon_run(ladon->look_fd, &req, sizeof(req));
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
 	if (guard_set(ladon, fd, LADON_GUARD_OFF, 0) < 0)
 		return -errno;
 	if (rc == 0 && !req.reason)
-		rc = ladon_run(ladon->look_fd, &after);
+		rc = ladon_run(ladon->look_fd, &after, sizeof(after));
 	if (rc == 0 && !after.reason && after.view.rcv_nxt != req.view.rcv_nxt)
 		ack_send(ladon, &after);
 	return rc;

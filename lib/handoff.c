@@ -54,6 +54,7 @@ struct carry {
 	const void *data; /* read already */
 	size_t len;
 	uint32_t room;	/* that may be sent at once */
+	bool all_read;	/* there was nothing else when the flow began */
 	bool sent, cut; /* something was; something could not be */
 };
 
@@ -61,7 +62,7 @@ struct carry {
 static bool carry_once(struct carry *c)
 {
 	uint8_t chunk[CHUNK_BYTES];
-	ssize_t n = recv(c->from, chunk, sizeof(chunk), MSG_DONTWAIT);
+	ssize_t n = c->all_read ? 0 : recv(c->from, chunk, sizeof(chunk), MSG_DONTWAIT);
 	struct iovec iov[2] = { { (void *)c->data, c->len }, { chunk, n > 0 ? (size_t)n : 0 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	size_t want = iov[0].iov_len + iov[1].iov_len;
@@ -147,7 +148,7 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
 	req->id = atomic_fetch_add_explicit(&ladon->next_id, 1, memory_order_relaxed);
-	rc = ladon_run(ladon->activate_fd, req);
+	rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
 	if (rc < 0) {
 		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
 		return rc;
@@ -158,20 +159,35 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
 			const struct ladon_handoff *how, struct ladon_request *req)
 {
-	struct carry in = { front_fd, back_fd, how->front_data, how->front_len, req->back_room,
-			    false,    false };
-	struct carry out = { back_fd,	      front_fd, how->back_data, how->back_len,
-			     req->front_room, false,	false };
+	struct carry in = {
+		.from = front_fd,
+		.to = back_fd,
+		.data = how->front_data,
+		.len = how->front_len,
+		.room = req->back_room,
+		.all_read = req->front_pending == how->front_len,
+	};
+	struct carry out = {
+		.from = back_fd,
+		.to = front_fd,
+		.data = how->back_data,
+		.len = how->back_len,
+		.room = req->front_room,
+		.all_read = req->back_pending == how->back_len,
+	};
 
-	carry(&in);
-	carry(&out);
+	if (req->front_pending)
+		carry(&in);
+	if (req->back_pending)
+		carry(&out);
 	/* What was on its way through the stack when the flow began. */
+	in.all_read = out.all_read = false;
 	carry(&in);
 	carry(&out);
 	if (in.cut || out.cut || (in.sent && !flushed(back_fd)) ||
 	    (out.sent && !flushed(front_fd))) {
 		req->op = LADON_EDIT_SETTLE;
-		ladon_run(ladon->edit_fd, req);
+		ladon_run(ladon->edit_fd, req, sizeof(*req));
 	}
 }
 

@@ -62,10 +62,10 @@ uint64_t ladon_now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int ladon_run(int prog_fd, struct ladon_request *req)
+int ladon_run(int prog_fd, void *data, uint32_t len)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = req, .data_size_in = sizeof(*req),
-		    .data_out = req, .data_size_out = sizeof(*req));
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = data,
+		    .data_size_out = len);
 
 	return bpf_prog_test_run_opts(prog_fd, &opts);
 }
@@ -230,6 +230,7 @@ static int handoff_load(struct ladon *ladon, uint32_t entries)
 		fd_take(&ladon->activate_fd, bpf_program__fd(skel->progs.ladon_activate), &rc);
 		fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
 		fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
+		fd_take(&ladon->reap_fd, bpf_program__fd(skel->progs.ladon_reap), &rc);
 		map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
 		map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
 		map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);

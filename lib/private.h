@@ -46,7 +46,7 @@ struct ladon {
 	union {
 		struct {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
-			int activate_fd, edit_fd, look_fd;
+			int activate_fd, edit_fd, look_fd, reap_fd;
 			int ingress_fd, egress_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
@@ -56,7 +56,7 @@ struct ladon {
 			/* what ladon_fd() returns: links, events and the timer */
 			int epoll_fd, timer_fd;
 		};
-		int fds[16]; /* all of them; -1: not open */
+		int fds[17]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 
@@ -82,8 +82,8 @@ __attribute__((format(printf, 3, 4))) void ladon_say(const struct ladon *ladon,
 /** ladon_now_ms() - CLOCK_MONOTONIC; its low 32 bits are the clock of struct ladon_flow */
 uint64_t ladon_now_ms(void);
 
-/** ladon_run() - test-run a program on @req, which it answers. Return: 0 or a negative errno */
-int ladon_run(int prog_fd, struct ladon_request *req);
+/** ladon_run() - test-run a program on @data, which it answers. Return: 0 or a negative errno */
+int ladon_run(int prog_fd, void *data, uint32_t len);
 
 /* links.c */
 

@@ -122,7 +122,7 @@ def test_two_percent_at_random_both_ways(net, gateway, backend, one_pool):
     assert min(lost[0](), lost[1]()) > 50
     for end in (net.client, net.backend):
         assert end.counter("TcpOutRsts") == end.counter("TcpInCsumErrors") == 0
-        assert end.counter("TcpExtTCPSACKDiscard") < 50  # overtaken ones; of wrong numbers: thousands
+        assert end.counter("TcpExtTCPSACKDiscard") < 500  # overtaken ones; of wrong numbers: thousands
     assert sum(end.counter("TcpExtTCPSackRecovery") for end in (net.client, net.backend)) > 0
     assert ladon.relayed_bytes() == 0
 

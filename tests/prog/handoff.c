@@ -106,10 +106,10 @@ static int64_t state_of(struct ladon_flow_key key)
 	return bpf_map_lookup_elem(flows_fd(), &key, &entry) < 0 ? -1 : (int64_t)entry.state;
 }
 
-static void run(const struct bpf_program *prog, struct ladon_request *req)
+static void run(const struct bpf_program *prog, void *data, uint32_t len)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = req, .data_size_in = sizeof(*req),
-		    .data_out = req, .data_size_out = sizeof(*req));
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = data,
+		    .data_size_out = len);
 
 	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(prog), &opts), 0);
 	assert_int_equal(opts.retval, TC_ACT_OK);
@@ -119,45 +119,74 @@ static struct ladon_request edit(uint16_t op, uint32_t id)
 {
 	struct ladon_request req = { .op = op, .front = client_key(false), .id = id };
 
-	run(skel->progs.ladon_edit, &req);
+	run(skel->progs.ladon_edit, &req, sizeof(req));
 	return req;
 }
 
-/* ---- edits ---- */
+/* ---- reaping ---- */
+
+/* Return: what became of the last of as many as a run takes; the others are of no flow. */
+static struct ladon_event reap(uint32_t id, bool only_closed)
+{
+	struct ladon_reaping r = { .only_closed = only_closed, .len = LADON_REAP_MAX };
+	const unsigned int last = LADON_REAP_MAX - 1;
+
+	r.flows[last].key = client_key(false);
+	r.flows[last].flow.id = id;
+	run(skel->progs.ladon_reap, &r, sizeof(r));
+	for (unsigned int i = 0; i < last; i++)
+		assert_int_equal(r.flows[i].type, 0);
+	return r.flows[last];
+}
 
 static void test_reap_takes_closed_flows_only(void **state)
 {
-	struct ladon_request req;
+	struct ladon_event ended;
 
 	(void)state;
 	make_flow(false, 0);
-	assert_int_equal(edit(LADON_EDIT_REAP, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(reap(FLOW_ID, true).type, 0);
 	assert_int_equal(live(), 1);
 
 	make_flow(false, LADON_STATE_CLOSED | LADON_STATE_FIRST);
-	req = edit(LADON_EDIT_REAP, FLOW_ID);
-	assert_int_equal(req.reason, LADON_REASON_NONE);
+	ended = reap(FLOW_ID, true);
+	assert_int_equal(ended.type, LADON_EVENT_ENDED);
 	assert_int_equal(live(), 0);
 	assert_int_equal(state_of(client_key(false)), -1);
 	assert_int_equal(state_of(back_key(false)), -1);
-	assert_int_equal(req.ended.flow.packets, 2);
-	assert_int_equal(req.ended.back.bytes, 300);
-	assert_int_equal(req.ended.by_client, 1);
-	assert_int_equal(req.ended.reset, 0);
-	assert_int_equal(edit(LADON_EDIT_REAP, FLOW_ID).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(ended.flow.packets, 2);
+	assert_int_equal(ended.back.bytes, 300);
+	assert_int_equal(ended.by_client, 1);
+	assert_int_equal(ended.reset, 0);
+	assert_int_equal(reap(FLOW_ID, true).type, 0);
 	assert_int_equal(live(), 0);
 }
 
-static void test_forget_takes_any_flow_but_another(void **state)
+static void test_reap_takes_any_flow_but_another(void **state)
 {
 	(void)state;
 	make_flow(false, 0);
-	assert_int_equal(edit(LADON_EDIT_FORGET, FLOW_ID + 1).reason, LADON_REASON_NO_FLOW);
+	assert_int_equal(reap(FLOW_ID + 1, false).type, 0);
 	assert_int_equal(state_of(client_key(false)), 0);
-	assert_int_equal(edit(LADON_EDIT_FORGET, FLOW_ID).reason, LADON_REASON_NONE);
+	assert_int_equal(reap(FLOW_ID, false).type, LADON_EVENT_ENDED);
 	assert_int_equal(state_of(client_key(false)), -1);
 	assert_int_equal(state_of(back_key(false)), -1);
 }
+
+static void test_reap_leaves_what_is_behind_its_len(void **state)
+{
+	struct ladon_reaping r = { .len = 1 };
+
+	(void)state;
+	make_flow(false, 0);
+	r.flows[1].key = client_key(false);
+	r.flows[1].flow.id = FLOW_ID;
+	run(skel->progs.ladon_reap, &r, sizeof(r));
+	assert_int_equal(r.flows[1].type, 0);
+	assert_int_equal(live(), 1);
+}
+
+/* ---- edits ---- */
 
 static void test_kill_marks_both_directions_once(void **state)
 {
@@ -194,12 +223,12 @@ static void test_sockets_that_are_not_there_are_refused(void **state)
 	struct ladon_request req = { .front = client_key(false), .back = back_key(false) };
 
 	(void)state;
-	run(skel->progs.ladon_activate, &req);
+	run(skel->progs.ladon_activate, &req, sizeof(req));
 	assert_int_equal(req.reason, LADON_REASON_NO_SOCKET);
 	req.back = back_key(true);
-	run(skel->progs.ladon_activate, &req);
+	run(skel->progs.ladon_activate, &req, sizeof(req));
 	assert_int_equal(req.reason, LADON_REASON_FAMILY);
-	run(skel->progs.ladon_look, &req);
+	run(skel->progs.ladon_look, &req, sizeof(req));
 	assert_int_equal(req.reason, LADON_REASON_NO_SOCKET);
 }
 
@@ -294,7 +323,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_reap_takes_closed_flows_only, each_test),
-		cmocka_unit_test_setup(test_forget_takes_any_flow_but_another, each_test),
+		cmocka_unit_test_setup(test_reap_takes_any_flow_but_another, each_test),
+		cmocka_unit_test_setup(test_reap_leaves_what_is_behind_its_len, each_test),
 		cmocka_unit_test_setup(test_kill_marks_both_directions_once, each_test),
 		cmocka_unit_test_setup(test_settle_ends_the_holds_and_nothing_else, each_test),
 		cmocka_unit_test_setup(test_no_edit_has_another_name, each_test),
