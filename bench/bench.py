@@ -163,7 +163,7 @@ def print_all(arguments, measured):
     print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, {arguments.rounds} rounds of "
           f"{arguments.seconds:g} s: median, ratio to forward, and smallest to largest\n")
     print(reports.table(measured))
-    if any(measured.histogram()):
+    if measured.histogram():
         print(f"\nhandoffs of ladon, by duration\n{reports.histogram(measured)}")
     print(f"\nwhat ladon must reach\n{reports.targets(measured)}")
 

@@ -79,9 +79,12 @@ class Results:
                     yield figure, subject, value
 
     def histogram(self):
-        """Handoffs by duration, all rounds of ladon together: [i] took less than 2^(i+9) ns."""
+        """Handoffs by duration, all rounds of ladon together: {less than so many ns: how many}."""
         rounds = [values["histogram"] for values in self.rounds["ladon"] if "histogram" in values]
-        return [sum(column) for column in zip(*rounds)]
+        counts = collections.Counter()
+        for pairs in rounds:
+            counts.update(dict(pairs))
+        return dict(sorted(counts.items()))
 
 
 # ---- as JSON ----
@@ -146,11 +149,11 @@ def targets(results):
 
 
 def histogram(results):
-    """How long handoffs took: a bar per power of two."""
+    """How long handoffs took: a bar per step."""
     counts = results.histogram()
-    total = sum(counts)
-    return "\n".join(f"  < {2 ** (i + 9) / 1e3:10.1f} us {n:9} {'#' * round(50 * n / total)}"
-                     for i, n in enumerate(counts) if n)
+    total = sum(counts.values())
+    return "\n".join(f"  < {below / 1e3:10.1f} us {n:9} {'#' * round(100 * n / total)}"
+                     for below, n in counts.items())
 
 
 # ---- as a chart ----

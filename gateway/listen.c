@@ -16,18 +16,29 @@
 #define ACCEPT_MAX 32	/* per round: then those that are here have their turn */
 #define PAUSE_MS   100
 
+/* A client that says nothing is kept from us until the kernel has repeated its SYN-ACK
+ * once, after a second.
+ */
+#define DEFER_S 1
+
 static int set(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* What accepted sockets inherit, and what bind(2) obeys. */
+/*
+ * What accepted sockets inherit, and what bind(2) obeys. Where nothing can be done
+ * before the client has spoken, there is nothing to accept before: one wake-up, and
+ * what it said is there.
+ */
 static int listener_prepare(const struct config_listener *config, int fd)
 {
 	int rc = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 
 	if (rc == 0)
 		rc = set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (rc == 0 && config->peek)
+		rc = set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_S);
 	if (rc == 0 && config->mss)
 		rc = set(fd, IPPROTO_TCP, TCP_MAXSEG, config->mss);
 	if (rc == 0 && config->addr.sa.sa_family == AF_INET6)

@@ -95,20 +95,17 @@ static json_t *relay_json(const struct gateway *gateway, uint64_t now)
 
 /* ---- handoff ---- */
 
-/*
- * The median, by interpolation inside its bucket: [i] counts what took less
- * than 2^(i+9) ns and not less than half of that; [0] everything below 512.
- */
-static uint64_t histogram_p50(const uint64_t *buckets, size_t len)
+/* The median, by interpolation inside its step. */
+static uint64_t durations_p50(const uint64_t buckets[LADON_DURATIONS])
 {
 	uint64_t total = 0, before = 0, half;
 
-	for (size_t i = 0; i < len; i++)
+	for (unsigned int i = 0; i < LADON_DURATIONS; i++)
 		total += buckets[i];
 	half = (total + 1) / 2;
-	for (size_t i = 0; i < len; i++) {
-		uint64_t low = i ? 1ull << (i + 8) : 0;
-		uint64_t high = 1ull << (i + 9);
+	for (unsigned int i = 0; i < LADON_DURATIONS; i++) {
+		uint64_t low = i ? ladon_duration_ns(i - 1) : 0;
+		uint64_t high = ladon_duration_ns(i);
 
 		if (buckets[i] && before + buckets[i] >= half)
 			return low + (uint64_t)((double)(high - low) * (double)(half - before) /
@@ -118,21 +115,31 @@ static uint64_t histogram_p50(const uint64_t *buckets, size_t len)
 	return 0;
 }
 
+/* [less than so many nanoseconds, how often], for each step that there was */
+static json_t *durations_json(const uint64_t buckets[LADON_DURATIONS])
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < LADON_DURATIONS; i++)
+		if (buckets[i])
+			json_array_append_new(array,
+					      json_pack("[I, I]", COUNT(ladon_duration_ns(i)),
+							COUNT(buckets[i])));
+	return array;
+}
+
 static json_t *handoff_json(const struct gateway *gateway, const struct ladon_stats *stats)
 {
-	const size_t len = sizeof(stats->handoff_ns) / sizeof(stats->handoff_ns[0]);
-	json_t *histogram = json_array();
 	const char *reason = NULL, *why = NULL;
 
 	if (!gateway->ladon) {
 		reason = ladon_reason_name(gateway->no_handoff);
 		why = ladon_reason_text(gateway->no_handoff);
 	}
-	for (size_t i = 0; i < len; i++)
-		json_array_append_new(histogram, json_integer(COUNT(stats->handoff_ns[i])));
 	return json_pack("{s:b, s:s*, s:s*, s:I, s:I, s:o}", "on", gateway->ladon != NULL, "reason",
 			 reason, "why", why, "count", COUNT(stats->handoffs), "p50_ns",
-			 COUNT(histogram_p50(stats->handoff_ns, len)), "histogram", histogram);
+			 COUNT(durations_p50(stats->handoff_ns)), "histogram",
+			 durations_json(stats->handoff_ns));
 }
 
 /* ---- stats and summary ---- */

@@ -464,7 +464,7 @@ int ladon_stats(struct ladon *ladon, struct ladon_stats *given)
 	stats.packets = translated.packets;
 	stats.bytes = translated.bytes;
 	stats.handoffs = atomic_load(&ladon->handoffs);
-	for (size_t i = 0; i < HISTOGRAM_LEN; i++)
+	for (size_t i = 0; i < LADON_DURATIONS; i++)
 		stats.handoff_ns[i] = atomic_load(&ladon->handoff_ns[i]);
 	stats.size = given->size;
 	memcpy(given, &stats, given->size < sizeof(stats) ? given->size : sizeof(stats));

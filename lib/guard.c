@@ -78,23 +78,18 @@ int ladon_listen(struct ladon *ladon, int listen_fd)
 }
 
 /* The back socket offers what the client offered, and no larger segments. */
-static int options_mirror(int front_fd, int back_fd, uint32_t *mirror)
+static int options_mirror(const struct tcp_info *front, int back_fd, uint32_t *mirror)
 {
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
-	int mss;
+	int mss = (int)front->tcpi_snd_mss;
 
-	if (getsockopt(front_fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return -errno;
-	mss = (int)info.tcpi_snd_mss;
 	*mirror = 0;
-	if (info.tcpi_options & TCPI_OPT_TIMESTAMPS)
+	if (front->tcpi_options & TCPI_OPT_TIMESTAMPS)
 		mss += TS_OPTION_BYTES;
 	else
 		*mirror |= LADON_MIRROR_NO_TS;
-	if (!(info.tcpi_options & TCPI_OPT_SACK))
+	if (!(front->tcpi_options & TCPI_OPT_SACK))
 		*mirror |= LADON_MIRROR_NO_SACK;
-	if (!(info.tcpi_options & TCPI_OPT_WSCALE))
+	if (!(front->tcpi_options & TCPI_OPT_WSCALE))
 		*mirror |= LADON_MIRROR_NO_WSCALE;
 	if (mss >= MSS_MIN && mss <= MSS_MAX &&
 	    setsockopt(back_fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)) < 0)
@@ -147,24 +142,45 @@ static int source_bind(struct ladon *ladon, int fd, const struct addr *to, uint6
 	return rc;
 }
 
-int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct sockaddr *to,
-		  uint64_t *source)
+/*
+ * When the client has spoken, its bytes are the next thing that goes to the backend,
+ * and the last acknowledgement of the handshake may ride on them (net/ipv4/tcp_input.c:
+ * tcp_rcv_synsent_state_process()): a packet less for everybody, and the backend wakes once.
+ */
+static int back_prepare(struct ladon *ladon, int front_fd, int back_fd)
 {
-	int on = 1, rc;
-	uint32_t mirror = 0;
-	struct addr backend;
-	uint64_t token;
+	struct tcp_info front = { 0 };
+	socklen_t len = sizeof(front);
+	uint32_t mirror;
+	int rc, on = 1, off = 0;
 
-	rc = addr_from(to, &backend);
-	if (rc == 0)
-		rc = options_mirror(front_fd, back_fd, &mirror);
+	if (getsockopt(front_fd, IPPROTO_TCP, TCP_INFO, &front, &len) < 0)
+		return -errno;
+	rc = options_mirror(&front, back_fd, &mirror);
 	if (rc == 0)
 		rc = guard_set(ladon, back_fd, LADON_GUARD_QUIET, mirror);
 	if (rc < 0)
 		return rc;
 	if (setsockopt(back_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(back_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+	    setsockopt(back_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    (front.tcpi_bytes_received &&
+	     setsockopt(back_fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off)) < 0))
 		return -errno;
+	return 0;
+}
+
+int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct sockaddr *to,
+		  uint64_t *source)
+{
+	struct addr backend;
+	uint64_t token;
+	int rc;
+
+	rc = addr_from(to, &backend);
+	if (rc == 0)
+		rc = back_prepare(ladon, front_fd, back_fd);
+	if (rc < 0)
+		return rc;
 	rc = source_bind(ladon, back_fd, &backend, &token);
 	if (rc < 0)
 		return rc;

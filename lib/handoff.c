@@ -200,7 +200,7 @@ static void histogram_add(struct ladon *ladon, const struct timespec *start)
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	ns = (uint64_t)(end.tv_sec - start->tv_sec) * 1000000000 + (uint64_t)end.tv_nsec -
 	     (uint64_t)start->tv_nsec;
-	while (bucket < HISTOGRAM_LEN - 1 && ns >> (bucket + 9))
+	while (bucket < LADON_DURATIONS - 1 && ns >= ladon_duration_ns(bucket))
 		bucket++;
 	atomic_fetch_add_explicit(&ladon->handoff_ns[bucket], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&ladon->handoffs, 1, memory_order_relaxed);

@@ -22,8 +22,6 @@ struct ring_buffer;
 /* Where everything is pinned, unless told otherwise */
 #define PIN_DIR "/sys/fs/bpf/ladon"
 
-#define HISTOGRAM_LEN 24
-
 /* A closed flow that waits for its last packets. */
 struct lingering {
 	struct ladon_flow_key key;
@@ -65,7 +63,7 @@ struct ladon {
 
 	atomic_uint next_id;
 	atomic_uint_fast64_t handoffs;
-	atomic_uint_fast64_t handoff_ns[HISTOGRAM_LEN];
+	atomic_uint_fast64_t handoff_ns[LADON_DURATIONS];
 
 	/* ladon_dispatch() only */
 	struct linger_queue linger;

@@ -272,13 +272,22 @@ LADON_API int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const st
  */
 LADON_API int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow);
 
+/* Durations are counted in steps of a fifth to a quarter: four for each power of two */
+#define LADON_DURATIONS 64
+
+/** ladon_duration_ns() - what was counted in [i] took less than this, and no less than [i - 1] */
+static inline uint64_t ladon_duration_ns(unsigned int i)
+{
+	return (uint64_t)(5 + i % 4) << (i / 4 + 6);
+}
+
 /** struct ladon_stats - counters since the programs were loaded; reasons by number */
 struct ladon_stats {
 	size_t size;
 	uint64_t flows, flows_max;
 	uint64_t packets, bytes; /* translated; bytes are lengths on the wire */
 	uint64_t handoffs; /* of this handle */
-	uint64_t handoff_ns[24]; /* histogram: [i] took less than 2^(i+9) ns */
+	uint64_t handoff_ns[LADON_DURATIONS]; /* by duration; the last one: all longer ones, too */
 };
 #define LADON_STATS_INIT { .size = sizeof(struct ladon_stats) }
 
