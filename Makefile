@@ -26,7 +26,7 @@ gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
-	   gateway/report.c \
+	   gateway/report.c gateway/privilege.c \
 	   paths/pool.c paths/resolve.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
@@ -250,11 +250,12 @@ includedir := $(PREFIX)/include
 mandir     := $(PREFIX)/share/man
 sharedir   := $(PREFIX)/share/ladon
 unitdir    := $(PREFIX)/lib/systemd/system
+usersdir   := $(PREFIX)/lib/sysusers.d
 completion := $(PREFIX)/share/bash-completion/completions
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(bindir) $(libdir) $(includedir)/ladon $(mandir)/man3 $(mandir)/man5 \
-		$(mandir)/man8 $(sharedir) $(unitdir) $(completion) /etc/ladon)
+		$(mandir)/man8 $(sharedir) $(unitdir) $(usersdir) $(completion) /etc/ladon)
 	install $(BUILD)/ladond $(BUILD)/ladon $(DESTDIR)$(bindir)
 	install $(BUILD)/libladon.so $(DESTDIR)$(libdir)/libladon.so.$(VERSION)
 	ln -sf libladon.so.$(VERSION) $(DESTDIR)$(libdir)/libladon.so.0
@@ -266,6 +267,7 @@ install: all
 	install -m 644 man/*.8 $(DESTDIR)$(mandir)/man8
 	install -m 644 contrib/config/*.yaml contrib/example-proxy.c $(DESTDIR)$(sharedir)
 	sed 's|@sbindir@|$(bindir)|' contrib/systemd/ladond.service >$(DESTDIR)$(unitdir)/ladond.service
+	install -m 644 contrib/systemd/ladon.sysusers $(DESTDIR)$(usersdir)/ladon.conf
 	install -m 644 contrib/bash-completion/ladon $(DESTDIR)$(completion)/ladon
 	if [ ! -e $(DESTDIR)/etc/ladon/ladon.yaml ]; then \
 		install -m 644 contrib/config/ladon.yaml $(DESTDIR)/etc/ladon/ladon.yaml; fi

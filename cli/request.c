@@ -5,10 +5,13 @@
 #include "request.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -25,18 +28,36 @@ static void own_fclose(FILE **f)
 
 #define _fclose_ __attribute__((cleanup(own_fclose)))
 
-static const char *connect_hint(int error)
+/* Who may: the daemon has written it on the socket's file, if we are let see that. */
+static void say_who_may(FILE *talk, const char *path)
 {
-	switch (error) {
-	case ENOENT:
-	case ECONNREFUSED:
-		return "; no ladond listens there (is it running? -s names another socket)";
-	case EACCES:
-	case EPERM:
-		return "; only root and the daemon's user may";
-	default:
-		return "";
+	const struct passwd *user;
+	const struct group *group;
+	struct stat st;
+
+	fputs("; only root", talk);
+	if (stat(path, &st) < 0) {
+		fputs(", the daemon's user and its control-group may", talk);
+		return;
 	}
+	user = st.st_uid ? getpwuid(st.st_uid) : NULL;
+	group = st.st_mode & S_IWGRP ? getgrgid(st.st_gid) : NULL;
+	if (user)
+		fprintf(talk, "%s %s", group ? "," : " and", user->pw_name);
+	if (group)
+		fprintf(talk, " and the group %s", group->gr_name);
+	fputs(" may", talk);
+}
+
+static void connect_failed(const struct cli *cli, int error)
+{
+	fprintf(cli->talk, "ladon: %s: %s", cli->socket, strerror(error));
+	if (error == ENOENT || error == ECONNREFUSED)
+		fputs("; no ladond listens there (is it running? -s names another socket)",
+		      cli->talk);
+	else if (error == EACCES || error == EPERM)
+		say_who_may(cli->talk, cli->socket);
+	fputc('\n', cli->talk);
 }
 
 /* Return: a connected socket, or -1. */
@@ -56,7 +77,7 @@ static int request_connect(const struct cli *cli)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
 	    connect(fd, (const struct sockaddr *)&name, sizeof(name)) < 0) {
-		fprintf(cli->talk, "ladon: %s: %s%s\n", path, strerror(errno), connect_hint(errno));
+		connect_failed(cli, errno);
 		return -1;
 	}
 	return TAKE_FD(fd);

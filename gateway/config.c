@@ -526,15 +526,29 @@ enum top_key {
 	TOP_SOURCES,
 	TOP_INTERFACES,
 	TOP_CONTROL,
+	TOP_CONTROL_GROUP,
+	TOP_USER,
 	TOP_PIN,
 	TOP_KEYS,
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "timeouts", "flows", "source-ports", "sources",
-	"interfaces", "control", "pin",
+	"interfaces", "control", "control-group", "user", "pin",
 };
 /* clang-format on */
+
+/* Names only: whether there are such a user and group is asked at the start. */
+static int identity_read(const struct node *at, struct config *config)
+{
+	int rc = 0;
+
+	if (at[TOP_CONTROL_GROUP].yaml)
+		rc = value_label(&at[TOP_CONTROL_GROUP], &config->control_group);
+	if (rc == 0 && at[TOP_USER].yaml)
+		rc = value_label(&at[TOP_USER], &config->user);
+	return rc;
+}
 
 /* All but listeners and pools */
 static int settings_read(struct reading *r, const struct node *at)
@@ -559,6 +573,8 @@ static int settings_read(struct reading *r, const struct node *at)
 		rc = value_file(&at[TOP_CONTROL], CONTROL_BYTES_MAX, &config->control);
 	else if (rc == 0)
 		rc = value_copy(CONTROL_DEFAULT, &config->control);
+	if (rc == 0)
+		rc = identity_read(at, config);
 	if (rc == 0 && at[TOP_PIN].yaml)
 		rc = value_file(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
 	config->idle_ms = r->defaults.idle_ms;
@@ -699,6 +715,8 @@ void config_free(struct config *config)
 	free(config->pools);
 	free(config->sources);
 	free(config->control);
+	free(config->control_group);
+	free(config->user);
 	free(config->pin);
 	free(config->path);
 	free(config);

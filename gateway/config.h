@@ -72,6 +72,8 @@ struct config {
 	unsigned int sources_len; /* 0: what the routes say */
 	char **interfaces;	  /* ended by NULL; NULL: found */
 	char *control;		  /* path of the control socket */
+	char *control_group;	  /* whose members may use it; NULL: nobody's */
+	char *user;		  /* to become after the start; NULL: stay */
 	char *pin;		  /* directory; NULL: libladon's default */
 	uint32_t idle_ms;	  /* of handed-off flows */
 	struct config_pool *pools;

@@ -42,6 +42,7 @@ struct control {
 	struct gateway *gateway;
 	int listen_fd;
 	int stop_fd; /* eventfd; readable once control_stop() was called */
+	gid_t group; /* whose members may connect; NO_GROUP: nobody's */
 	char *path;
 	dev_t dev; /* of the socket file that is ours */
 	ino_t ino;
@@ -377,14 +378,47 @@ static int request_read(struct client *client)
 	return -EMSGSIZE;
 }
 
+/* Return: the peer's supplementary groups, to be freed by the caller; NULL: none */
+static gid_t *groups_get(int fd, size_t *count)
+{
+	socklen_t len = 0;
+	gid_t *groups = NULL;
+
+	*count = 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+		return NULL;
+	groups = malloc(len);
+	if (groups && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) == 0)
+		*count = len / sizeof(*groups);
+	return groups;
+}
+
+static bool client_is_member(int fd, const struct ucred *peer, gid_t group)
+{
+	_free_ gid_t *groups = NULL;
+	size_t count;
+
+	if (group == NO_GROUP)
+		return false;
+	if (peer->gid == group)
+		return true;
+	groups = groups_get(fd, &count);
+	for (size_t i = 0; i < count; i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
 /* The file's mode says the same, but the file may be passed on or its mode changed. */
-static bool client_is_permitted(int fd)
+static bool client_is_permitted(const struct control *control, int fd)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == 0 || peer.uid == geteuid());
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid() ||
+	       client_is_member(fd, &peer, control->group);
 }
 
 static void client_serve(struct control *control, int fd)
@@ -399,13 +433,15 @@ static void client_serve(struct control *control, int fd)
 	client.request_len = 0;
 	client.answer_len = 0;
 
-	rc = client_is_permitted(fd) ? request_read(&client) : -EACCES;
+	rc = client_is_permitted(control, fd) ? request_read(&client) : -EACCES;
 	switch (rc) {
 	case 0:
 		request_run(&client);
 		break;
 	case -EACCES:
-		client_refuse(&client, "permission denied: neither root nor the daemon's user");
+		client_refuse(&client,
+			      "permission denied: neither root, nor the daemon's user, nor of its "
+			      "control-group");
 		break;
 	case -EMSGSIZE:
 		client_refuse(&client, "the request is longer than %d bytes", REQUEST_BYTES - 1);
@@ -440,8 +476,11 @@ static void *control_thread(void *arg)
 
 /* ---- the socket ---- */
 
-/* Only the last directory of the path: a missing one above it is a mistake in it. */
-static int directory_make(const char *path)
+/*
+ * Only the last directory of the path: a missing one above it is a mistake in it.
+ * The daemon's user must be able to remove the socket at the end.
+ */
+static int directory_make(const char *path, const struct privilege *who)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -451,7 +490,9 @@ static int directory_make(const char *path)
 		return 0;
 	memcpy(directory, path, len);
 	directory[len] = '\0';
-	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+	if (mkdir(directory, 0755) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (who->change && chown(directory, who->uid, who->gid) < 0)
 		return -errno;
 	return 0;
 }
@@ -500,7 +541,20 @@ static int socket_bind(int fd, const struct sockaddr_un *name)
 	return bind(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 ? -errno : 0;
 }
 
-static int socket_open(const char *path, int *out)
+/* The mode first: afterwards the file is another's. */
+static int socket_give(const char *path, const struct privilege *who)
+{
+	bool shared = who->control_gid != NO_GROUP;
+
+	if (shared && chmod(path, 0660) < 0)
+		return -errno;
+	if ((shared || who->change) &&
+	    chown(path, who->uid, shared ? who->control_gid : who->gid) < 0)
+		return -errno;
+	return 0;
+}
+
+static int socket_open(const char *path, const struct privilege *who, int *out)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	_close_ int fd = -1;
@@ -509,7 +563,7 @@ static int socket_open(const char *path, int *out)
 	if (strlen(path) >= sizeof(name.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(name.sun_path, path);
-	rc = directory_make(path);
+	rc = directory_make(path, who);
 	if (rc < 0)
 		return rc;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -518,8 +572,10 @@ static int socket_open(const char *path, int *out)
 	rc = socket_bind(fd, &name);
 	if (rc < 0)
 		return rc;
-	if (listen(fd, BACKLOG) < 0) {
+	rc = socket_give(path, who);
+	if (rc == 0 && listen(fd, BACKLOG) < 0)
 		rc = -errno;
+	if (rc < 0) {
 		unlink(path);
 		return rc;
 	}
@@ -528,7 +584,7 @@ static int socket_open(const char *path, int *out)
 }
 
 /* Signals are for the thread that started us. */
-static int threads_start(struct control *control)
+int control_start(struct control *control)
 {
 	sigset_t all, before;
 	int rc = 0;
@@ -548,7 +604,7 @@ static int threads_start(struct control *control)
 	return -rc;
 }
 
-int control_start(struct gateway *gateway, struct control **out)
+int control_open(struct gateway *gateway, const struct privilege *who, struct control **out)
 {
 	const char *path = gateway->config->control;
 	struct control *control;
@@ -559,9 +615,10 @@ int control_start(struct gateway *gateway, struct control **out)
 	if (!control)
 		return -ENOMEM;
 	control->gateway = gateway;
+	control->group = who->control_gid;
 	control->listen_fd = -1;
 	control->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = control->stop_fd < 0 ? -errno : socket_open(path, &control->listen_fd);
+	rc = control->stop_fd < 0 ? -errno : socket_open(path, who, &control->listen_fd);
 	if (rc == 0) {
 		control->path = strdup(path);
 		rc = control->path && stat(path, &st) == 0 ? 0 : -errno;
@@ -569,14 +626,11 @@ int control_start(struct gateway *gateway, struct control **out)
 	if (rc == 0) {
 		control->dev = st.st_dev;
 		control->ino = st.st_ino;
-		rc = threads_start(control);
-	}
-	if (rc < 0) {
+		*out = control;
+	} else {
 		control_stop(control);
-		return rc;
 	}
-	*out = control;
-	return 0;
+	return rc;
 }
 
 /* The file may be another daemon's by now, if someone removed ours. */

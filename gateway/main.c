@@ -29,6 +29,7 @@
 #include "flows.h"
 #include "gateway.h"
 #include "loop.h"
+#include "privilege.h"
 #include "worker.h"
 
 #define CONFIG_PATH	  "/etc/ladon/ladon.yaml"
@@ -58,7 +59,8 @@ struct daemon {
 	struct gateway gateway;
 	struct flows *flows;
 	struct resolver *resolver;
-	struct control *control;
+	struct control *control; /* NULL: it could not be made */
+	struct privilege privilege;
 	int signal_fd;
 	int done_fd; /* eventfd: workers that have ended */
 	unsigned int workers_done;
@@ -341,9 +343,9 @@ static int workers_start(struct daemon *d)
 }
 
 /* Two daemons must not share a control socket; a socket that cannot be made is no reason to stop. */
-static int control_open(struct daemon *d)
+static int control_listen(struct daemon *d)
 {
-	int rc = control_start(&d->gateway, &d->control);
+	int rc = control_open(&d->gateway, &d->privilege, &d->control);
 
 	if (rc == -EADDRINUSE) {
 		log_err("control %s: in use: another ladond answers there", d->config->control);
@@ -355,10 +357,31 @@ static int control_open(struct daemon *d)
 	return 0;
 }
 
+/* The socket is made with all rights, and served by threads that never had them. */
+static int rights_drop(struct daemon *d)
+{
+	int rc = control_listen(d);
+
+	if (rc < 0)
+		return rc;
+	rc = privilege_drop(&d->privilege, d->gateway.ladon);
+	if (rc < 0) {
+		log_err("privileges: cannot be given up: %s", strerror(-rc));
+		return rc;
+	}
+	rc = d->control ? control_start(d->control) : 0;
+	if (rc < 0)
+		log_err("control: %s", strerror(-rc));
+	return rc;
+}
+
 static int daemon_start(struct daemon *d)
 {
 	int rc;
 
+	rc = privilege_find(d->config, &d->privilege);
+	if (rc < 0)
+		return rc;
 	rc = gateway_init(&d->gateway, d->config);
 	if (rc == 0)
 		d->flows = flows_new(&d->gateway);
@@ -371,7 +394,7 @@ static int daemon_start(struct daemon *d)
 		return rc;
 	rc = handoff_open(d);
 	if (rc == 0)
-		rc = control_open(d);
+		rc = rights_drop(d);
 	if (rc < 0)
 		return rc;
 	rc = resolver_start(d->gateway.pools, d->config->pools_len, &d->resolver);

@@ -37,8 +37,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -47,7 +47,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, pin" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -79,6 +79,8 @@ static const struct mistake setting_mistakes[] = {
 	{ "a long interface", LISTENERS POOLS "interfaces:\n- eth0\n- interface-number-1\n", "f:5: interfaces[1]: \"interface-number-1\" will not do; it takes the name of an interface, such as eth0" },
 	{ "a relative path", LISTENERS POOLS "control: run/ladon\n", "f:3: control: \"run/ladon\" will not do; it takes a path that begins with '/' and has at most 107 characters" },
 	{ "a control character", LISTENERS POOLS "pin: \"/a\\nb\"\n", "f:3: pin: has a control character in it; remove it" },
+	{ "no user's name", LISTENERS POOLS "user: a/b\n", "f:3: user: \"a/b\" will not do; it takes up to 63 letters, digits, '-' and '_'" },
+	{ "no group's name", LISTENERS POOLS "control-group: \"a:b\"\n", "f:3: control-group: \"a:b\" will not do; it takes up to 63 letters, digits, '-' and '_'" },
 	{ "a zero byte", LISTENERS POOLS "pin: \"/a\\0b\"\n", "f:3: pin: has a control character in it; remove it" },
 };
 
@@ -193,6 +195,8 @@ static void defaults_are_filled_in(void **state)
 	assert_null(config->interfaces);
 	assert_string_equal(config->control, "/run/ladon/control");
 	assert_null(config->pin);
+	assert_null(config->user);
+	assert_null(config->control_group);
 	assert_int_equal(config->idle_ms, 7200000);
 	assert_int_equal(config->listeners_len, 1);
 	assert_string_equal(l->name, "0.0.0.0:443");
@@ -212,7 +216,7 @@ static void every_setting_arrives(void **state)
 		parse("workers: 3\nhandoff: off\nflows: 77\nsource-ports: 1024-2047\n"
 		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
-		      "control: /c\npin: /p\n" POOLS "listeners:\n"
+		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n" POOLS "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mss: 1200,\n"
 		      "    timeouts: { connect: 3m } }\n");
@@ -229,6 +233,8 @@ static void every_setting_arrives(void **state)
 	assert_string_equal(config->interfaces[1], "b0");
 	assert_null(config->interfaces[2]);
 	assert_string_equal(config->control, "/c");
+	assert_string_equal(config->control_group, "operators");
+	assert_string_equal(config->user, "ladon");
 	assert_string_equal(config->pin, "/p");
 	assert_int_equal(config->idle_ms, 86400000);
 	assert_false(l[0].handoff);

@@ -155,6 +155,7 @@ struct fixture {
 	struct listener_counts listener_counts[2][2];
 	struct worker_counts counts[2];
 	struct gateway gateway;
+	struct privilege who;
 	struct control *control;
 };
 
@@ -186,9 +187,17 @@ static void fixture_fill(struct fixture *f)
 		f->listener_counts[w][0].relaying = 1;
 	}
 	fake_ladon = (struct ladon){ .flows = 3 };
+	f->who = (struct privilege){ .uid = geteuid(), .gid = getegid(), .control_gid = NO_GROUP };
 	f->gateway = (struct gateway){
 		.config = &f->config, .ladon = &fake_ladon, .pools = f->pools, .counts = f->counts
 	};
+}
+
+static int open_and_start(struct fixture *f, struct control **out)
+{
+	int rc = control_open(&f->gateway, &f->who, out);
+
+	return rc < 0 ? rc : control_start(*out);
 }
 
 static int setup(void **state)
@@ -201,7 +210,7 @@ static int setup(void **state)
 	snprintf(f->path, sizeof(f->path), "%s/run/control", f->directory);
 	fixture_fill(f);
 	*state = f;
-	return control_start(&f->gateway, &f->control);
+	return open_and_start(f, &f->control);
 }
 
 static int teardown(void **state)
@@ -561,24 +570,92 @@ static void socket_is_for_its_owner_alone(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+#define STRANGER  65534
+#define OPERATORS 54321 /* any group that nobody is in */
+
+/*
+ * Connect as a stranger with one group and one supplementary group. This thread
+ * alone: seteuid(3) would change the daemon's threads too.
+ */
+static int dial_as_stranger(const struct fixture *f, gid_t group, gid_t supplementary)
+{
+	int fd;
+
+	assert_int_equal(syscall(SYS_setgroups, 1, &supplementary), 0);
+	assert_int_equal(syscall(SYS_setresgid, -1, group, -1), 0);
+	assert_int_equal(syscall(SYS_setresuid, -1, STRANGER, -1), 0);
+	fd = dial(f);
+	assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
+	assert_int_equal(syscall(SYS_setresgid, -1, 0, -1), 0);
+	assert_int_equal(syscall(SYS_setgroups, 0, NULL), 0);
+	return fd;
+}
+
 /* Only root can change its user; as another, the daemon's user is the only one to test. */
 static void strangers_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	json_t *document;
-	int fd;
 
 	if (geteuid() != 0)
 		skip();
 	assert_int_equal(chmod(f->directory, 0755), 0);
 	assert_int_equal(chmod(f->path, 0666), 0);
-	/* this thread alone: seteuid(3) would change those of the daemon too */
-	assert_int_equal(syscall(SYS_setresuid, -1, 65534, -1), 0);
-	fd = dial(f);
-	assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
-	document = answer_read(fd);
+	document = answer_read(dial_as_stranger(f, STRANGER, OPERATORS));
 	assert_memory_equal(error_of(document), "permission denied", 17);
 	json_decref(document);
+}
+
+static void assert_served(int fd)
+{
+	static const char line[] = "{\"command\": \"pool show\"}\n";
+	json_t *document;
+
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+	document = answer_read(fd);
+	assert_non_null(json_object_get(document, "pools"));
+	json_decref(document);
+}
+
+static void the_control_group_may_connect(void **state)
+{
+	struct fixture *f = *state;
+	json_t *document;
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	control_stop(f->control);
+	f->who.control_gid = OPERATORS;
+	assert_int_equal(open_and_start(f, &f->control), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(st.st_gid, OPERATORS);
+
+	assert_int_equal(chmod(f->directory, 0755), 0);
+	assert_served(dial_as_stranger(f, OPERATORS, STRANGER));
+	assert_served(dial_as_stranger(f, STRANGER, OPERATORS));
+	assert_int_equal(chmod(f->path, 0666), 0);
+	document = answer_read(dial_as_stranger(f, STRANGER, STRANGER));
+	assert_memory_equal(error_of(document), "permission denied", 17);
+	json_decref(document);
+}
+
+static void the_socket_belongs_to_the_user_that_ladond_becomes(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	control_stop(f->control);
+	f->who.change = true;
+	f->who.uid = f->who.gid = STRANGER;
+	assert_int_equal(open_and_start(f, &f->control), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(st.st_uid, STRANGER);
+	assert_int_equal(st.st_gid, STRANGER);
 }
 
 static void a_live_socket_is_not_taken(void **state)
@@ -587,7 +664,7 @@ static void a_live_socket_is_not_taken(void **state)
 	struct control *second;
 	json_t *document;
 
-	assert_int_equal(control_start(&f->gateway, &second), -EADDRINUSE);
+	assert_int_equal(control_open(&f->gateway, &f->who, &second), -EADDRINUSE);
 	document = ask(f, "{\"command\": \"pool show\"}\n");
 	assert_non_null(document);
 	json_decref(document);
@@ -605,7 +682,7 @@ static void a_stale_socket_is_replaced(void **state)
 	snprintf(name.sun_path, sizeof(name.sun_path), "%s", f->path);
 	assert_int_equal(bind(fd, (void *)&name, sizeof(name)), 0);
 	close(fd);
-	assert_int_equal(control_start(&f->gateway, &f->control), 0);
+	assert_int_equal(open_and_start(f, &f->control), 0);
 	document = ask(f, "{\"command\": \"pool show\"}\n");
 	assert_non_null(document);
 	json_decref(document);
@@ -622,7 +699,7 @@ static void a_file_of_another_kind_is_left_alone(void **state)
 	fd = open(f->path, O_CREAT | O_EXCL | O_WRONLY, 0600);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(control_start(&f->gateway, &control), -ENOTSOCK);
+	assert_int_equal(control_open(&f->gateway, &f->who, &control), -ENOTSOCK);
 	assert_int_equal(unlink(f->path), 0);
 }
 
@@ -638,7 +715,7 @@ static void a_path_that_fits_no_socket_is_refused(void **state)
 	path[sizeof(path) - 1] = '\0';
 	config.control = path;
 	gateway.config = &config;
-	assert_int_equal(control_start(&gateway, &control), -ENAMETOOLONG);
+	assert_int_equal(control_open(&gateway, &f->who, &control), -ENAMETOOLONG);
 }
 
 /* Somebody removed our file and another daemon made its own: that one stays. */
@@ -648,7 +725,7 @@ static void stop_removes_only_its_own_file(void **state)
 	struct control *second;
 
 	assert_int_equal(unlink(f->path), 0);
-	assert_int_equal(control_start(&f->gateway, &second), 0);
+	assert_int_equal(open_and_start(f, &second), 0);
 	control_stop(f->control);
 	assert_int_equal(access(f->path, F_OK), 0);
 	f->control = second;
@@ -692,6 +769,8 @@ int main(void)
 		TEST(clients_that_leave_early_harm_nobody),
 		TEST(socket_is_for_its_owner_alone),
 		TEST(strangers_are_refused),
+		TEST(the_control_group_may_connect),
+		TEST(the_socket_belongs_to_the_user_that_ladond_becomes),
 		TEST(a_live_socket_is_not_taken),
 		TEST(a_stale_socket_is_replaced),
 		TEST(a_file_of_another_kind_is_left_alone),
