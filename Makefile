@@ -20,7 +20,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c
-lib     := lib/open.c lib/links.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/reason.c
+lib     := lib/open.c lib/links.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/conntrack.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
@@ -196,7 +196,7 @@ demo: deps-demo
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
-		  procps mandoc clang-format util-linux
+		  procps mandoc clang-format util-linux conntrack
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \

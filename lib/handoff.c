@@ -6,7 +6,8 @@
  *	           translated, the sockets hear nothing more
  *	send       what was read, or waits unread, goes to the side it belongs to
  *	read again what was between tc and the sockets at that moment
- *	vanish     TCP_REPAIR, close: no FIN, no RST, no TIME_WAIT
+ *	vanish     TCP_REPAIR, close: no FIN, no RST, no TIME_WAIT; and conntrack
+ *	           forgets the two connections that do not exist any more
  *
  * The other order, send and then activate, loses flows: the answer can be
  * faster than the second step. Nothing in here may wait, and nothing after
@@ -23,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conntrack.h"
 #include "private.h"
 
 /* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
@@ -113,26 +115,42 @@ static void vanish(int fd)
 }
 
 /*
- * REDIRECT and DNAT of this host: the client's packets arrive with other
- * addresses than the socket has, and tc sees them as they arrive. conntrack
- * answers with the original destination (net/netfilter/nf_conntrack_proto.c),
- * which without NAT is the socket's own; where it is not loaded it says so.
+ * Is the connection tracked? Then conntrack answers with where it was headed
+ * when it arrived (net/netfilter/nf_conntrack_proto.c).
  */
-static bool is_redirected(int front_fd, const struct ladon_flow_key *front)
+static bool is_tracked(int fd, sa_family_t family, struct addr *headed_for)
 {
-	struct addr arrived, local;
-	socklen_t len = sizeof(arrived);
+	socklen_t len = sizeof(*headed_for);
 
-	addr_from_16(front->daddr, front->dport, &local);
-	if (getsockopt(front_fd, local.sa.sa_family == AF_INET ? SOL_IP : SOL_IPV6, ORIGINAL_DST,
-		       &arrived, &len) < 0)
-		return false;
-	return !addr_equal(&arrived, &local);
+	return getsockopt(fd, family == AF_INET ? SOL_IP : SOL_IPV6, ORIGINAL_DST, headed_for,
+			  &len) == 0;
 }
 
-static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
-		    struct ladon_request *req)
+/*
+ * Who tracks one of the two connections mostly tracks both. Asking the second
+ * socket costs less than telling conntrack for nothing.
+ *
+ * @redirected: REDIRECT and DNAT of this host: the client's packets arrive with
+ *	other addresses than the socket has, and tc sees them as they arrive.
+ */
+static bool any_tracked(int front_fd, int back_fd, const struct ladon_flow_key *front,
+			bool *redirected)
 {
+	struct addr headed_for, local;
+
+	addr_from_16(front->daddr, front->dport, &local);
+	*redirected = false;
+	if (!is_tracked(front_fd, local.sa.sa_family, &headed_for))
+		return is_tracked(back_fd, local.sa.sa_family, &headed_for);
+	*redirected = !addr_equal(&headed_for, &local);
+	return true;
+}
+
+/* @tracked: written on success: conntrack has something to forget */
+static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
+		    struct ladon_request *req, bool *tracked)
+{
+	bool redirected;
 	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
 
 	if (rc == 0)
@@ -141,7 +159,8 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 		req->reason = LADON_REASON_NOT_ESTABLISHED;
 		return rc;
 	}
-	if (is_redirected(front_fd, &req->front)) {
+	*tracked = any_tracked(front_fd, back_fd, &req->front, &redirected);
+	if (redirected) {
 		req->reason = LADON_REASON_NAT;
 		return -EOPNOTSUPP;
 	}
@@ -211,12 +230,13 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
 	struct ladon_request req = { 0 };
 	struct timespec start;
+	bool tracked;
 	int rc;
 
 	if (given)
 		memcpy(&how, given, given->size < sizeof(how) ? given->size : sizeof(how));
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	rc = activate(ladon, front_fd, back_fd, &how, &req);
+	rc = activate(ladon, front_fd, back_fd, &how, &req, &tracked);
 	if (given)
 		given->reason = req.reason;
 	if (rc < 0)
@@ -224,6 +244,8 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	first_bytes(ladon, front_fd, back_fd, &how, &req);
 	vanish(front_fd);
 	vanish(back_fd);
+	if (tracked && ladon->conntrack)
+		conntrack_forget(ladon->conntrack, &req.front, &req.back);
 	histogram_add(ladon, &start);
 	if (given)
 		given->id = req.id;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "conntrack.h"
 #include "handoff.skel.h"
 #include "private.h"
 #include "source.h"
@@ -382,6 +383,8 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		rc = ladon->sources ? 0 : -ENOMEM;
 	}
 	if (rc == 0)
+		rc = conntrack_open(&ladon->conntrack);
+	if (rc == 0)
 		rc = flows_open(ladon);
 	if (rc == 0)
 		rc = links_open(ladon, &ladon->links);
@@ -402,6 +405,7 @@ void ladon_close(struct ladon *ladon)
 		return;
 	links_close(ladon->links);
 	flows_close(ladon);
+	conntrack_close(ladon->conntrack);
 	sources_free(ladon->sources);
 	for (size_t i = 0; i < FDS; i++)
 		if (ladon->fds[i] >= 0)

@@ -15,6 +15,7 @@
 #include "../base/addr.h"
 #include "../datapath/abi.h"
 
+struct conntrack;
 struct links;
 struct sources;
 struct ring_buffer;
@@ -60,6 +61,7 @@ struct ladon {
 
 	struct links *links;
 	struct sources *sources;
+	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
 
 	atomic_uint next_id;
 	atomic_uint_fast64_t handoffs;

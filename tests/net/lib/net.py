@@ -166,9 +166,7 @@ class Namespace:
         }}""")
 
         def lost():
-            with self.enter():
-                text = run("nft", "list", "counter", "inet", table, "lost")
-            return int(text.split("packets")[1].split()[0])
+            return self.named_counter(table, "lost")
 
         lost.stop = lambda: self.nft(f"delete table inet {table}")
         return lost
@@ -203,6 +201,18 @@ class Namespace:
         """The counters of TROUBLE that are not zero; {} is the hoped-for answer."""
         now = self.counters()
         return {name: now[name] for name in TROUBLE if now.get(name)}
+
+    def tracked(self):
+        """TCP connections that conntrack knows, as lines of conntrack(8)."""
+        with self.enter():
+            return [line for family in ("ipv4", "ipv6")
+                    for line in run("conntrack", "-L", "-p", "tcp", "-f", family).splitlines()]
+
+    def named_counter(self, table, name):
+        """Packets that a named counter of an inet table has seen."""
+        with self.enter():
+            text = run("nft", "list", "counter", "inet", table, name)
+        return int(text.split("packets")[1].split()[0])
 
     def sockets(self, but=(LISTEN, TIME_WAIT)):
         """TCP sockets in other states than these, as lines of /proc/net/tcp and tcp6."""
