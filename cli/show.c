@@ -8,12 +8,12 @@
 #define FIELDS(array) (array), sizeof(array) / sizeof((array)[0])
 
 static const struct out_field listener_fields[] = {
-	{ "name", OUT_TEXT, "listener" },  { "address", OUT_TEXT, NULL },
-	{ "handoff", OUT_SWITCH, NULL },   { "peek", OUT_SWITCH, NULL },
-	{ "routes", OUT_COUNT, NULL },	   { "accepted", OUT_COUNT, NULL },
-	{ "handed_off", OUT_COUNT, NULL }, { "relayed", OUT_COUNT, NULL },
-	{ "closed", OUT_COUNT, NULL },	   { "open", OUT_COUNT, NULL },
-	{ "relaying", OUT_COUNT, NULL },
+	{ "name", OUT_TEXT, "listener" }, { "address", OUT_TEXT, NULL },
+	{ "handoff", OUT_SWITCH, NULL },  { "mode", OUT_TEXT, NULL },
+	{ "peek", OUT_SWITCH, NULL },	  { "routes", OUT_COUNT, NULL },
+	{ "accepted", OUT_COUNT, NULL },  { "handed_off", OUT_COUNT, NULL },
+	{ "relayed", OUT_COUNT, NULL },	  { "closed", OUT_COUNT, NULL },
+	{ "open", OUT_COUNT, NULL },	  { "relaying", OUT_COUNT, NULL },
 };
 
 static void listeners_out(struct out *o, const json_t *document)

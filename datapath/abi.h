@@ -37,6 +37,7 @@ enum {
 	LADON_FLOW_NO_TS = 1 << 2,     /* NOP timestamps: the receiver has none */
 	LADON_FLOW_NO_SACK = 1 << 3,   /* NOP SACK blocks: the receiver has none */
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
+	LADON_FLOW_STACK = 1 << 5,     /* the stack is to forward, once conntrack knows how */
 };
 
 /* ladon_entry.state: changed by atomic or/and only */
@@ -50,6 +51,7 @@ enum {
 	LADON_STATE_RESET = 1 << 6,    /* ... by a RST, which this sender sent */
 	LADON_STATE_KILLED = 1 << 7,   /* answer whatever comes with a RST */
 	LADON_STATE_FIRST = 1 << 8,    /* this sender's FIN came before its peer's */
+	LADON_STATE_STACK = 1 << 9,    /* it does: see stack.h; in both entries */
 };
 
 /* A hold that has not ended by then is void: its maker died, or bytes were lost. */
@@ -122,6 +124,13 @@ enum {
 	LADON_HOP_FREE,
 	LADON_HOP_FILLING,
 	LADON_HOP_READY,
+};
+
+/* Places in the map of programs ladon_jumps */
+enum {
+	LADON_JUMP_ENTER, /* ladon_enter, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_LEAVE, /* ladon_leave, of tc.bpf.c: from ladon_egress */
+	LADON_JUMPS,
 };
 
 /* Value of a counter of the per-CPU map ladon_counters, by enum ladon_reason;
@@ -201,6 +210,7 @@ struct ladon_guard {
 enum {
 	LADON_EDIT_KILL = 1, /* answer both ends with a RST from now on */
 	LADON_EDIT_SETTLE,   /* end the holds: what was to leave will not */
+	LADON_EDIT_STACK,    /* the stack forwards from now on: conntrack knows how */
 };
 
 /* As many as a test run takes: one page with the kernel's own room around it */
@@ -236,7 +246,7 @@ struct ladon_view {
  *
  * A test run wants a packet that begins with an Ethernet header; this is one.
  *
- * @op: for ladon_edit: LADON_EDIT_*
+ * @op: for ladon_edit: LADON_EDIT_*; for ladon_activate: LADON_EDIT_STACK, if that is to follow
  * @front: the front socket: source is the client, destination ladon. Also
  *	names the flow for ladon_edit
  * @back: the back socket: source is the backend, destination ladon

@@ -22,7 +22,8 @@ enum verdict {
 	VERDICT_CONTINUE,
 	VERDICT_STACK, /* the kernel's ordinary way */
 	VERDICT_DROP,
-	VERDICT_RESET, /* answer with a RST */
+	VERDICT_RESET,	 /* answer with a RST */
+	VERDICT_FORWARD, /* the stack's, but for the numbers: see stack.h */
 };
 
 #ifdef __bpf__

@@ -33,6 +33,7 @@
 #include "kernel.h"
 #include "life.h"
 #include "quiet.h"
+#include "stack.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -357,6 +358,10 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 	entry_fill(&c2b, f, b, &req->back);
 	entry_fill(&b2c, b, f, &req->front);
 	b2c.what |= LADON_FLOW_TO_CLIENT;
+	if (req->op == LADON_EDIT_STACK) {
+		c2b.what |= LADON_FLOW_STACK;
+		b2c.what |= LADON_FLOW_STACK;
+	}
 	c2b.id = b2c.id = req->id;
 	c2b.made_ms = b2c.made_ms = now_ms;
 	c2b.seen_ms = b2c.seen_ms = now_ms;
@@ -419,7 +424,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: front, back, front_pending, back_pending, id. Out: reason, pendings, rooms.
+ * In: op, front, back, front_pending, back_pending, id. Out: reason, pendings, rooms.
  */
 SEC("tc")
 int ladon_activate(struct __sk_buff *skb)
@@ -455,6 +460,16 @@ static __always_inline void flow_kill(struct ladon_entry *flow)
 		__sync_fetch_and_or(&twin->state, LADON_STATE_KILLED);
 }
 
+/* Conntrack knows the flow: its packets may meet the stack. */
+static __always_inline void flow_forward(struct ladon_entry *flow)
+{
+	struct ladon_entry *twin = flow_twin(flow);
+
+	__sync_fetch_and_or(&flow->state, LADON_STATE_STACK);
+	if (twin)
+		__sync_fetch_and_or(&twin->state, LADON_STATE_STACK);
+}
+
 static __always_inline bool flow_edit(struct ladon_request *req, struct ladon_entry *flow)
 {
 	switch (req->op) {
@@ -466,12 +481,15 @@ static __always_inline bool flow_edit(struct ladon_request *req, struct ladon_en
 	case LADON_EDIT_SETTLE:
 		flow_release(flow, LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ);
 		return true;
+	case LADON_EDIT_STACK:
+		flow_forward(flow);
+		return true;
 	}
 	return false;
 }
 
 /**
- * ladon_edit() - test run: kill or settle the flow of a key and an id
+ * ladon_edit() - test run: kill, settle or give to the stack the flow of a key and an id
  *
  * In: op, front, id. Out: reason, NO_FLOW if there is none with this id, or it
  * is over.
@@ -575,7 +593,8 @@ static __always_inline struct ladon_guard *guard_find(struct bpf_sock *sk)
 /**
  * ladon_egress() - tc egress of every interface: guarded sockets keep quiet
  *
- * What is forwarded has come in by an interface and is waved through.
+ * What is forwarded has come in by an interface and is waved through, unless its
+ * numbers are still to be translated.
  */
 SEC("tc")
 int ladon_egress(struct __sk_buff *skb)
@@ -589,5 +608,10 @@ int ladon_egress(struct __sk_buff *skb)
 		if (sk && guard)
 			return quiet(skb, sk, guard);
 	}
-	return skb->ingress_ifindex ? TC_ACT_UNSPEC : quiet_reset(skb);
+	if (!skb->ingress_ifindex)
+		return quiet_reset(skb);
+	if (skb->tc_index != STACK_MARK)
+		return TC_ACT_UNSPEC;
+	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_LEAVE);
+	return TC_ACT_SHOT; /* there is always something to jump to */
 }

@@ -59,6 +59,7 @@ enum {
  * @flags: TCP_*
  * @seq, @ack: as the sender wrote them, host byte order
  * @why: set by the step that ends the packet's way
+ * @options_delta: see translate_any_options()
  */
 struct packet {
 	struct ladon_flow_key key;
@@ -77,6 +78,7 @@ struct packet {
 	__u32 seq;
 	__u32 ack;
 	enum ladon_reason why;
+	__u64 options_delta;
 };
 
 /* Where things stand in a packet that packet_parse() let pass */
@@ -95,6 +97,15 @@ static __always_inline bool packet_is_pure_ack(const struct packet *pkt)
 static __always_inline bool packet_is_opening(const struct packet *pkt)
 {
 	return (pkt->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+/** packet_reverse_key() - the key of what the receiver of this packet sends */
+static __always_inline void packet_reverse_key(const struct packet *pkt, struct ladon_flow_key *out)
+{
+	__builtin_memcpy(out->saddr, pkt->key.daddr, sizeof(out->saddr));
+	__builtin_memcpy(out->daddr, pkt->key.saddr, sizeof(out->daddr));
+	out->sport = pkt->key.dport;
+	out->dport = pkt->key.sport;
 }
 
 static __always_inline enum verdict packet_end(struct packet *pkt, enum verdict verdict,
@@ -128,7 +139,10 @@ static __always_inline enum verdict packet_tcp(struct packet *pkt, struct tcphdr
 	    (__u8 *)tcp + header_bytes > (__u8 *)pkt->end)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 
-	packet_ports(pkt, tcp);
+	/* not packet_ports(): clang would read .seq through a pointer that was compared once too often */
+	pkt->key.sport = tcp->source;
+	pkt->key.dport = tcp->dest;
+	pkt->has_key = true;
 	pkt->tcp = tcp;
 	pkt->options_bytes = header_bytes - sizeof(*tcp);
 	pkt->payload_bytes = pkt->len_bytes - ip_header_bytes - header_bytes;

@@ -19,7 +19,7 @@
  * @way: zeroed by the caller; on VERDICT_CONTINUE: how the packet, complete but
  *	for its MAC addresses, leaves
  *
- * Return: VERDICT_CONTINUE, or another one and pkt->why.
+ * Return: VERDICT_CONTINUE, VERDICT_FORWARD, or another one and pkt->why.
  */
 static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
@@ -39,6 +39,8 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 
 	now_ms = flow_now_ms();
 	verdict = life_admit(pkt, flow, now_ms);
+	if (verdict == VERDICT_CONTINUE && flow->state & LADON_STATE_STACK)
+		return VERDICT_FORWARD;
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_find(ctx, pkt, flow, way);
 	if (verdict == VERDICT_CONTINUE)

@@ -34,15 +34,6 @@
 #define OPT_TIMESTAMP	8
 #define OPT_BYTES_MAX	40
 
-/* The key of what the receiver of this packet sends. */
-static __always_inline void packet_reverse_key(const struct packet *pkt, struct ladon_flow_key *out)
-{
-	__builtin_memcpy(out->saddr, pkt->key.daddr, sizeof(out->saddr));
-	__builtin_memcpy(out->daddr, pkt->key.saddr, sizeof(out->daddr));
-	out->sport = pkt->key.dport;
-	out->dport = pkt->key.sport;
-}
-
 static __always_inline int quiet_steal(enum ladon_reason why)
 {
 	count(why, 0);

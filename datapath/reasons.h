@@ -55,6 +55,8 @@
 	X(RELAY, NO_PORT,         "no source port is free for this backend")        \
 	X(RELAY, SLOW_CONNECT,    "the backend took too long to keep the client waiting unacknowledged") \
 	X(RELAY, BUSY,            "the connection is never quiet")                  \
+	X(RELAY, UNTRACKED,       "mode stack, and conntrack does not know the connection") \
+	X(RELAY, NO_FORWARDING,   "mode stack, and IP forwarding is off")           \
 	/* connections that ladon closed */                                         \
 	X(CLOSED, CLIENT_GONE,    "the client closed before it said what it wants") \
 	X(CLOSED, FIRST_BYTES,    "the first bytes did not come in time")           \

@@ -4,6 +4,9 @@
  *
  * Attached to every interface that clients or backends are behind. What is not
  * ladon's goes on to whatever else is attached, and to the stack.
+ *
+ * ladon_enter and ladon_leave are not attached: ladon_ingress and ladon_egress jump
+ * to them, see stack.h.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -16,6 +19,7 @@
 #include "packet.h"
 #include "pipeline.h"
 #include "reset.h"
+#include "stack.h"
 
 SEC("tc")
 int ladon_ingress(struct __sk_buff *skb)
@@ -24,6 +28,8 @@ int ladon_ingress(struct __sk_buff *skb)
 	struct way way = {};
 	enum verdict verdict = pipeline(skb, &pkt, &way);
 
+	if (verdict == VERDICT_FORWARD)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ENTER);
 	count(pkt.why, pkt.len_bytes);
 	switch (verdict) {
 	case VERDICT_CONTINUE:
@@ -35,8 +41,30 @@ int ladon_ingress(struct __sk_buff *skb)
 			return bpf_redirect(skb->ifindex, 0);
 		return TC_ACT_SHOT;
 	case VERDICT_DROP:
+	case VERDICT_FORWARD:
 		break;
 	}
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int ladon_enter(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+	enum verdict verdict = stack_enter(skb, &pkt);
+
+	count(pkt.why, pkt.len_bytes);
+	return verdict == VERDICT_STACK ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+SEC("tc")
+int ladon_leave(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+
+	if (stack_leave(skb, &pkt) == VERDICT_STACK)
+		return TC_ACT_UNSPEC; /* it was counted when it came */
+	count(pkt.why, pkt.len_bytes);
 	return TC_ACT_SHOT;
 }
 

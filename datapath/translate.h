@@ -162,11 +162,13 @@ static long option_step(__u32 index, void *arg)
 }
 
 /*
- * Options of any layout. Return: false: malformed; some of them may have been
- * translated already, and the packet is good for nothing.
+ * Options of any layout; pkt->options_delta is what that does to the checksum. A function
+ * of its own: what the walk needs would be on everybody's stack.
+ *
+ * Return: false: malformed; some of them may have been translated already, and the
+ * packet is good for nothing.
  */
-static __always_inline bool translate_any_options(struct packet *pkt,
-						  const struct ladon_entry *flow, __u64 *delta)
+static __noinline bool translate_any_options(struct packet *pkt, const struct ladon_entry *flow)
 {
 	struct option_walk w = {
 		.options = (__u8 *)(pkt->tcp + 1),
@@ -177,7 +179,7 @@ static __always_inline bool translate_any_options(struct packet *pkt,
 	};
 
 	ctx_loop(OPTIONS_BYTES_MAX, option_step, &w);
-	*delta += w.delta; /* never compared: the verifier would follow every value */
+	pkt->options_delta = w.delta; /* never compared: the verifier would follow every value */
 	return !w.malformed;
 }
 
@@ -239,20 +241,26 @@ static __always_inline bool translate_options(struct packet *pkt, const struct l
 	if (!(flow->what & (LADON_FLOW_NO_TS | LADON_FLOW_NO_SACK)) &&
 	    translate_usual_options(pkt, flow, delta))
 		return true;
-	return translate_any_options(pkt, flow, delta);
+	if (!translate_any_options(pkt, flow))
+		return false;
+	*delta += pkt->options_delta;
+	return true;
 }
 
+/* @whole: a constant; false: addresses and ports stay as they are */
 static __always_inline void translate_ip4(struct packet *pkt, const struct ladon_entry *flow,
-					  struct csum_delta *d)
+					  struct csum_delta *d, bool whole)
 {
 	struct iphdr *ip = pkt->ip4;
 	word16_t *version_tos = (void *)ip;
 	__be16 from = *version_tos;
 
-	csum_change32(&d->addrs, ip->saddr, flow->saddr[3]);
-	csum_change32(&d->addrs, ip->daddr, flow->daddr[3]);
-	ip->saddr = flow->saddr[3];
-	ip->daddr = flow->daddr[3];
+	if (whole) {
+		csum_change32(&d->addrs, ip->saddr, flow->saddr[3]);
+		csum_change32(&d->addrs, ip->daddr, flow->daddr[3]);
+		ip->saddr = flow->saddr[3];
+		ip->daddr = flow->daddr[3];
+	}
 	if (flow->what & LADON_FLOW_NO_ECN) {
 		*version_tos = from & bpf_htons(~IP_ECN);
 		csum_change16(&d->ip, from, *version_tos);
@@ -261,7 +269,7 @@ static __always_inline void translate_ip4(struct packet *pkt, const struct ladon
 }
 
 static __always_inline void translate_ip6(struct packet *pkt, const struct ladon_entry *flow,
-					  struct csum_delta *d)
+					  struct csum_delta *d, bool whole)
 {
 	word32_t *version_class = (void *)pkt->ip6;
 	word32_t *saddr = (void *)&pkt->ip6->saddr;
@@ -269,7 +277,7 @@ static __always_inline void translate_ip6(struct packet *pkt, const struct ladon
 	__be32 from = *version_class;
 	int i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; whole && i < 4; i++) {
 		csum_change32(&d->addrs, saddr[i], flow->saddr[i]);
 		csum_change32(&d->addrs, daddr[i], flow->daddr[i]);
 		saddr[i] = flow->saddr[i];
@@ -297,18 +305,32 @@ static __always_inline void translate_window_word(word32_t *word, const struct p
 }
 
 static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon_entry *flow,
-					  struct csum_delta *d)
+					  struct csum_delta *d, bool whole)
 {
 	const word32_t *ports = (const void *)&flow->sport;
 	word32_t *tcp = (void *)pkt->tcp;
 
-	csum_change32(&d->rest, tcp[0], *ports);
-	tcp[0] = *ports;
+	if (whole) {
+		csum_change32(&d->rest, tcp[0], *ports);
+		tcp[0] = *ports;
+	}
 	translate_word(tcp + 1, flow->d_seq, &d->rest);
 	if (pkt->flags & TCP_ACK)
 		translate_word(tcp + 2, flow->d_ack, &d->rest);
 	translate_window_word(tcp + 3, pkt, flow, &d->rest);
 	return translate_options(pkt, flow, &d->rest);
+}
+
+static __always_inline enum verdict
+translate_all(struct packet *pkt, const struct ladon_entry *flow, struct csum_delta *d, bool whole)
+{
+	if (pkt->is_ip6)
+		translate_ip6(pkt, flow, d, whole);
+	else
+		translate_ip4(pkt, flow, d, whole);
+	if (!translate_tcp(pkt, flow, d, whole))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	return VERDICT_CONTINUE;
 }
 
 /**
@@ -329,13 +351,14 @@ static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon
 static __always_inline enum verdict translate(struct packet *pkt, const struct ladon_entry *flow,
 					      struct csum_delta *d)
 {
-	if (pkt->is_ip6)
-		translate_ip6(pkt, flow, d);
-	else
-		translate_ip4(pkt, flow, d);
-	if (!translate_tcp(pkt, flow, d))
-		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
-	return VERDICT_CONTINUE;
+	return translate_all(pkt, flow, d, true);
+}
+
+/** translate_numbers() - the same without addresses and ports: those are conntrack's to change */
+static __always_inline enum verdict
+translate_numbers(struct packet *pkt, const struct ladon_entry *flow, struct csum_delta *d)
+{
+	return translate_all(pkt, flow, d, false);
 }
 
 #endif

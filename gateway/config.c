@@ -189,6 +189,22 @@ static int pool_read(struct reading *r, const struct node *node)
 	return rc;
 }
 
+static int mode_read(const struct node *node, bool *stack)
+{
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	*stack = strcmp(text, "stack") == 0;
+	if (!*stack && strcmp(text, "direct") != 0)
+		return node_fail(node, "\"%.40s\" will not do; it takes direct or stack", text);
+	return 0;
+}
+
 /* A list in the file, each item of which @read understands. */
 static int each_read(struct reading *r, const struct node *node,
 		     int (*read)(struct reading *r, const struct node *item))
@@ -380,12 +396,16 @@ enum listener_key {
 	LISTENER_ROUTES,
 	LISTENER_POOL,
 	LISTENER_HANDOFF,
+	LISTENER_MODE,
 	LISTENER_TIMEOUTS,
 	LISTENER_MSS,
 	LISTENER_KEYS,
 };
-static const char *const listener_keys[LISTENER_KEYS] = { "listen",  "routes",	 "pool",
-							  "handoff", "timeouts", "mss" };
+/* clang-format off */
+static const char *const listener_keys[LISTENER_KEYS] = {
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss",
+};
+/* clang-format on */
 
 static int listener_routes_read(const struct reading *r, const struct node *at,
 				struct config_listener *listener)
@@ -416,6 +436,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 	uint32_t mss = 0;
 	int rc = node_bool(&at[LISTENER_HANDOFF], &listener->handoff);
 
+	if (rc == 0)
+		rc = mode_read(&at[LISTENER_MODE], &listener->stack);
 	if (rc == 0)
 		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
 	if (rc == 0)
@@ -479,6 +501,7 @@ static int listener_read(struct reading *r, const struct node *node)
 		if (rc == 0 && i == 0)
 			rc = listener_fill(r, at, listener);
 		config->handoff |= listener->handoff;
+		config->stack |= listener->handoff && listener->stack;
 	}
 	return rc;
 }
@@ -520,6 +543,7 @@ enum top_key {
 	TOP_POOLS,
 	TOP_WORKERS,
 	TOP_HANDOFF,
+	TOP_MODE,
 	TOP_TIMEOUTS,
 	TOP_FLOWS,
 	TOP_SOURCE_PORTS,
@@ -533,7 +557,7 @@ enum top_key {
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
-	"listeners", "pools", "workers", "handoff", "timeouts", "flows", "source-ports", "sources",
+	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
 	"interfaces", "control", "control-group", "user", "pin",
 };
 /* clang-format on */
@@ -558,6 +582,8 @@ static int settings_read(struct reading *r, const struct node *at)
 
 	if (rc == 0)
 		rc = node_bool(&at[TOP_HANDOFF], &r->defaults.handoff);
+	if (rc == 0)
+		rc = mode_read(&at[TOP_MODE], &r->defaults.stack);
 	if (rc == 0)
 		rc = timeouts_read(&at[TOP_TIMEOUTS], &r->defaults);
 	if (rc == 0)

@@ -55,6 +55,7 @@ struct config_listener {
 	uint16_t mss;	    /* TCP_MAXSEG to announce to clients; 0: the kernel's choice */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
+	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
 	uint32_t first_bytes_ms;
 	uint32_t connect_ms;
 	uint32_t idle_ms;
@@ -66,6 +67,7 @@ struct config {
 	char *path;
 	unsigned int workers; /* at least 1 */
 	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
+	bool stack;	      /* one listener at least is of mode stack */
 	uint32_t flows_max;
 	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
 	struct addr *sources;

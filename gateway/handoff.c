@@ -11,7 +11,7 @@ static const bool may_pass[LADON_REASON_COUNT] = {
 	[LADON_REASON_NO_INTERFACE] = true, [LADON_REASON_TABLE_FULL] = true,
 	[LADON_REASON_EXISTS] = true,	    [LADON_REASON_UNACKED] = true,
 	[LADON_REASON_ACKED] = true,	    [LADON_REASON_SLOW_CONNECT] = true,
-	[LADON_REASON_BUSY] = true,
+	[LADON_REASON_BUSY] = true,	    [LADON_REASON_NO_FORWARDING] = true,
 };
 
 bool handoff_may_pass(const struct conn *c)
@@ -40,6 +40,7 @@ int handoff_try(struct conn *c)
 	how.front_data = c->first.bytes;
 	how.front_len = c->first.len;
 	how.source = c->source;
+	how.stack = listener->config->stack;
 	how.client = &c->client.sa;
 	how.listener = listener->wildcard ? NULL : &listener->config->addr.sa;
 	how.backend = &c->to.sa;

@@ -278,7 +278,11 @@ static int handoff_open(struct daemon *d)
 	options.ended = ladon_ended;
 	options.arg = d;
 	rc = ladon_open(&d->gateway.ladon, &options);
-	return rc < 0 ? handoff_failed(d, rc) : 0;
+	if (rc < 0)
+		return handoff_failed(d, rc);
+	if (config->stack)
+		ladon_stack(d->gateway.ladon); /* on failure said so, and relayed */
+	return 0;
 }
 
 /* ---- start ---- */

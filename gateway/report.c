@@ -243,12 +243,13 @@ static json_t *listener_json(const struct gateway *gateway, unsigned int index)
 	char address[ADDR_TEXT_MAX];
 
 	connections_add(gateway, index, &sum);
-	return json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+	return json_pack("{s:s, s:s, s:b, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 			 listener->name, "address", addr_format(&listener->addr, address),
-			 "handoff", gateway->ladon && listener->handoff, "peek", listener->peek,
-			 "routes", COUNT(listener->routes_len), "accepted", COUNT(sum.accepted),
-			 "handed_off", COUNT(sum.handed_off), "relayed", COUNT(sum.relayed),
-			 "closed", COUNT(sum.closed), "open", COUNT(sum.open), "relaying",
+			 "handoff", gateway->ladon && listener->handoff, "mode",
+			 listener->stack ? "stack" : "direct", "peek", listener->peek, "routes",
+			 COUNT(listener->routes_len), "accepted", COUNT(sum.accepted), "handed_off",
+			 COUNT(sum.handed_off), "relayed", COUNT(sum.relayed), "closed",
+			 COUNT(sum.closed), "open", COUNT(sum.open), "relaying",
 			 COUNT(sum.relaying));
 }
 

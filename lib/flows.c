@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conntrack.h"
 #include "private.h"
 #include "source.h"
+#include "stack.h"
 
 #define SLICE		512 /* entries read at once; more than any hash bucket holds */
 #define SLICES_PER_TICK 32
@@ -88,14 +90,20 @@ static void pair_describe(const struct pair *p, struct ladon_flow *out)
 		out->idle_ms = out->age_ms; /* .made_ms is precise, .seen_ms may be late */
 }
 
-static int twin_read(struct ladon *ladon, const struct ladon_entry *c2b, struct ladon_entry *out)
+/* How the packets of the other direction arrive */
+static struct ladon_flow_key twin_key(const struct ladon_entry *c2b)
 {
-	struct ladon_flow_key key;
+	struct ladon_flow_key key = { .sport = c2b->dport, .dport = c2b->sport };
 
 	memcpy(key.saddr, c2b->daddr, sizeof(key.saddr));
 	memcpy(key.daddr, c2b->saddr, sizeof(key.daddr));
-	key.sport = c2b->dport;
-	key.dport = c2b->sport;
+	return key;
+}
+
+static int twin_read(struct ladon *ladon, const struct ladon_entry *c2b, struct ladon_entry *out)
+{
+	struct ladon_flow_key key = twin_key(c2b);
+
 	return bpf_map_lookup_elem(ladon->flows_fd, &key, out);
 }
 
@@ -185,6 +193,15 @@ static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *k
 	return req.reason ? -ENOENT : 0;
 }
 
+/* The port is not free before: the entry would be another flow's. */
+static void untrack(struct ladon *ladon, const struct ladon_entry *c2b)
+{
+	struct ladon_flow_key back = twin_key(c2b);
+
+	if (c2b->state & LADON_STATE_STACK && ladon->conntrack)
+		conntrack_part(ladon->conntrack, &back);
+}
+
 static void port_free(struct ladon *ladon, const struct ladon_entry *c2b)
 {
 	struct addr source, backend;
@@ -215,6 +232,7 @@ static void ended(struct ladon *ladon, const struct ladon_event *event)
 	p.b2c.packets = event->back.packets;
 	p.b2c.bytes = event->back.bytes;
 	p.b2c.seen_ms = event->flow.seen_ms;
+	untrack(ladon, &event->flow);
 	port_free(ladon, &event->flow);
 	if (state & LADON_STATE_KILLED)
 		return; /* told when it was killed */
@@ -245,6 +263,7 @@ static void reap_later(struct ladon *ladon, struct ladon_reaping *r,
 int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 {
 	struct ladon_flow_key key;
+	struct ladon_entry c2b;
 	int rc;
 
 	if (flow->state != LADON_FLOW_OPEN && flow->state != LADON_FLOW_HALF_CLOSED)
@@ -252,9 +271,77 @@ int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 	rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
 	if (rc == 0)
 		rc = edit(ladon, LADON_EDIT_KILL, &key, flow->id);
-	if (rc == 0 && ladon->options.ended)
+	if (rc < 0)
+		return rc;
+	if (bpf_map_lookup_elem(ladon->flows_fd, &key, &c2b) == 0 && c2b.id == flow->id)
+		untrack(ladon, &c2b); /* or a new connection of the client's would be the flow's */
+	if (ladon->options.ended)
 		ladon->options.ended(ladon->options.arg, flow, LADON_END_KILLED);
-	return rc;
+	return 0;
+}
+
+static int pair_kill(struct ladon *ladon, const struct pair *p)
+{
+	struct ladon_flow flow;
+
+	pair_describe(p, &flow);
+	return ladon_flow_kill(ladon, &flow);
+}
+
+int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front)
+{
+	struct ladon_entry c2b;
+	struct pair p = { .key = front, .c2b = &c2b };
+	int rc = bpf_map_lookup_elem(ladon->flows_fd, front, &c2b);
+
+	if (rc == 0)
+		rc = twin_read(ladon, &c2b, &p.b2c);
+	return rc < 0 ? rc : pair_kill(ladon, &p);
+}
+
+void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
+		     const struct ladon_flow_key *back)
+{
+	struct ladon_entry c2b;
+	struct ladon_flow_key key;
+
+	if (bpf_map_lookup_elem(ladon->flows_fd, front, &c2b) < 0 ||
+	    !(c2b.state & LADON_STATE_STACK))
+		return;
+	key = twin_key(&c2b);
+	if (memcmp(&key, back, sizeof(key)) == 0 && flows_kill_one(ladon, front) == 0)
+		ladon_say(ladon, LADON_LEVEL_DEBUG, "flow %u: conntrack forgot it: killed", c2b.id);
+}
+
+static int check_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	struct ladon_flow_key back = twin_key(p->c2b);
+
+	(void)arg;
+	if (p->c2b->state & LADON_STATE_STACK && !conntrack_has(ladon->conntrack, &back))
+		pair_kill(ladon, p);
+	return 0;
+}
+
+/* Of a process that died in the middle of a handoff */
+static int finish_pair(struct ladon *ladon, const struct pair *p, void *arg)
+{
+	struct ladon_flow_key back = twin_key(p->c2b);
+
+	(void)arg;
+	if (p->c2b->what & LADON_FLOW_STACK && !(p->c2b->state & LADON_STATE_STACK))
+		stack_take(ladon, p->key, &back, p->c2b->id);
+	return 0;
+}
+
+int flows_finish(struct ladon *ladon)
+{
+	return pairs_each(ladon, finish_pair, NULL);
+}
+
+int flows_check_tracked(struct ladon *ladon)
+{
+	return pairs_each(ladon, check_pair, NULL);
 }
 
 static bool linger_grow(struct linger_queue *q)
@@ -386,11 +473,16 @@ void flows_tick(struct ladon *ladon)
 	sweep(ladon);
 }
 
+struct adopted {
+	uint32_t flows;
+	uint32_t stack; /* not 0: the stack forwards some of them, or is to */
+};
+
 /* A flow of a former process: its port is taken, its id too. */
 static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
 	struct addr source, backend;
-	uint32_t *found = arg;
+	struct adopted *found = arg;
 
 	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
 	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
@@ -398,13 +490,14 @@ static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 		     addr_port(&source));
 	if ((int32_t)(p->c2b->id - atomic_load(&ladon->next_id)) >= 0)
 		atomic_store(&ladon->next_id, p->c2b->id + 1);
-	++*found;
+	found->flows++;
+	found->stack |= p->c2b->what & LADON_FLOW_STACK;
 	return 0;
 }
 
 int flows_open(struct ladon *ladon)
 {
-	uint32_t found = 0;
+	struct adopted found = { 0 };
 	int rc;
 
 	atomic_store(&ladon->next_id, 1);
@@ -412,8 +505,9 @@ int flows_open(struct ladon *ladon)
 	if (!ladon->events)
 		return -errno;
 	rc = pairs_each(ladon, adopt_pair, &found);
-	if (rc == 0 && found)
-		ladon_say(ladon, LADON_LEVEL_INFO, "adopted %u flows", found);
+	if (rc == 0 && found.flows)
+		ladon_say(ladon, LADON_LEVEL_INFO, "adopted %u flows", found.flows);
+	ladon->adopted_stack = found.stack;
 	return rc;
 }
 

@@ -26,6 +26,7 @@
 
 #include "conntrack.h"
 #include "private.h"
+#include "stack.h"
 
 /* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
 #define ORIGINAL_DST 80 /* for IPv4 and IPv6 */
@@ -127,30 +128,42 @@ static bool is_tracked(int fd, sa_family_t family, struct addr *headed_for)
 }
 
 /*
- * Who tracks one of the two connections mostly tracks both. Asking the second
- * socket costs less than telling conntrack for nothing.
+ * What conntrack knows of the two connections
  *
  * @redirected: REDIRECT and DNAT of this host: the client's packets arrive with
  *	other addresses than the socket has, and tc sees them as they arrive.
  */
-static bool any_tracked(int front_fd, int back_fd, const struct ladon_flow_key *front,
-			bool *redirected)
+struct tracking {
+	bool front, back, redirected;
+};
+
+static void tracking_look(struct tracking *t, int front_fd, int back_fd,
+			  const struct ladon_flow_key *front)
 {
 	struct addr headed_for, local;
 
 	addr_from_16(front->daddr, front->dport, &local);
-	*redirected = false;
-	if (!is_tracked(front_fd, local.sa.sa_family, &headed_for))
-		return is_tracked(back_fd, local.sa.sa_family, &headed_for);
-	*redirected = !addr_equal(&headed_for, &local);
-	return true;
+	t->front = is_tracked(front_fd, local.sa.sa_family, &headed_for);
+	t->redirected = t->front && !addr_equal(&headed_for, &local);
+	t->back = is_tracked(back_fd, local.sa.sa_family, &headed_for);
 }
 
-/* @tracked: written on success: conntrack has something to forget */
-static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
-		    struct ladon_request *req, bool *tracked)
+/* Once the flow is active it is too late to find out. */
+static uint32_t stack_obstacle(const struct ladon *ladon, const struct tracking *t,
+			       const struct ladon_flow_key *front)
 {
-	bool redirected;
+	struct addr client;
+
+	addr_from_16(front->saddr, 0, &client);
+	if (!ladon->stack || !t->front || !t->back)
+		return LADON_REASON_UNTRACKED;
+	return stack_forwards(ladon->stack, client.sa.sa_family) ? LADON_REASON_NONE
+								 : LADON_REASON_NO_FORWARDING;
+}
+
+static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
+		    struct ladon_request *req, struct tracking *tracking)
+{
 	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
 
 	if (rc == 0)
@@ -159,11 +172,13 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 		req->reason = LADON_REASON_NOT_ESTABLISHED;
 		return rc;
 	}
-	*tracked = any_tracked(front_fd, back_fd, &req->front, &redirected);
-	if (redirected) {
-		req->reason = LADON_REASON_NAT;
+	tracking_look(tracking, front_fd, back_fd, &req->front);
+	req->reason = tracking->redirected ? LADON_REASON_NAT
+		      : how->stack	   ? stack_obstacle(ladon, tracking, &req->front)
+					   : LADON_REASON_NONE;
+	if (req->reason)
 		return -EOPNOTSUPP;
-	}
+	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
 	req->id = atomic_fetch_add_explicit(&ladon->next_id, 1, memory_order_relaxed);
@@ -230,13 +245,13 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
 	struct ladon_request req = { 0 };
 	struct timespec start;
-	bool tracked;
+	struct tracking tracking;
 	int rc;
 
 	if (given)
 		memcpy(&how, given, given->size < sizeof(how) ? given->size : sizeof(how));
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	rc = activate(ladon, front_fd, back_fd, &how, &req, &tracked);
+	rc = activate(ladon, front_fd, back_fd, &how, &req, &tracking);
 	if (given)
 		given->reason = req.reason;
 	if (rc < 0)
@@ -244,7 +259,9 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	first_bytes(ladon, front_fd, back_fd, &how, &req);
 	vanish(front_fd);
 	vanish(back_fd);
-	if (tracked && ladon->conntrack)
+	if (how.stack)
+		stack_take(ladon, &req.front, &req.back, req.id);
+	else if ((tracking.front || tracking.back) && ladon->conntrack)
 		conntrack_forget(ladon->conntrack, &req.front, &req.back);
 	histogram_add(ladon, &start);
 	if (given)

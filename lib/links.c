@@ -20,7 +20,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../base/own.h"
 #include "private.h"
+#include "stack.h"
 
 #define TC_PRIORITY 2768
 #define TC_HANDLE   2768
@@ -272,29 +274,47 @@ static int unpin(const char *dir, const char *name)
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* A table of another layout has no such flows, as far as this version knows. */
+static int table_clean(const char *dir)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	_close_ int fd = -1;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/ladon_flows", dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    info.value_size != sizeof(struct ladon_entry))
+		return stack_cleanup(-1);
+	return stack_cleanup(fd);
+}
+
 int ladon_cleanup(const char *pin_dir)
 {
 	static const char *const pins[] = {
 		"ladon_flows",	 "ladon_counters", "ladon_ports", "ladon_events",
 		"ladon_guards",	 "ladon_live",	   "ladon_hops",  "ladon_interfaces",
-		"ladon_ingress", "ladon_egress",
+		"ladon_ingress", "ladon_egress",   "ladon_jumps",
 	};
 	struct if_nameindex *all = if_nameindex();
-	int rc = 0;
+	int rc = 0, err;
 
 	if (!all)
 		return -errno;
 	for (const struct if_nameindex *i = all; i->if_index; i++) {
 		for (size_t p = 0; p < sizeof(points) / sizeof(points[0]); p++) {
-			int err = point_detach((int)i->if_index, points[p]);
+			err = point_detach((int)i->if_index, points[p]);
 
 			if (err < 0 && err != -ENOENT && err != -EINVAL)
 				rc = err;
 		}
 	}
 	if_freenameindex(all);
+	err = table_clean(pin_dir ? pin_dir : PIN_DIR);
+	rc = err < 0 ? err : rc;
 	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
-		int err = unpin(pin_dir ? pin_dir : PIN_DIR, pins[i]);
+		err = unpin(pin_dir ? pin_dir : PIN_DIR, pins[i]);
 
 		rc = err < 0 ? err : rc;
 	}

@@ -29,6 +29,7 @@
 #include "handoff.skel.h"
 #include "private.h"
 #include "source.h"
+#include "stack.h"
 #include "tc.skel.h"
 
 #define FLOWS_MAX	65536
@@ -206,6 +207,8 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 		rc = load_failed(ladon, "packet programs", rc);
 	} else {
 		rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
+		fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
+		fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
 		map_take(&ladon->ports_fd, skel->maps.ladon_ports, &rc);
 		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
@@ -236,8 +239,23 @@ static int handoff_load(struct ladon *ladon, uint32_t entries)
 		map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
 		map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
 		map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
+		map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
 	}
 	handoff_bpf__destroy(skel);
+	return rc;
+}
+
+/* Those that are attached jump to those that are not. */
+static int programs_join(const struct ladon *ladon)
+{
+	const int fds[LADON_JUMPS] = {
+		[LADON_JUMP_ENTER] = ladon->enter_fd,
+		[LADON_JUMP_LEAVE] = ladon->leave_fd,
+	};
+	int rc = 0;
+
+	for (uint32_t i = 0; i < LADON_JUMPS && rc == 0; i++)
+		rc = bpf_map_update_elem(ladon->jumps_fd, &i, &fds[i], BPF_ANY);
 	return rc;
 }
 
@@ -269,6 +287,8 @@ static int programs_load(struct ladon *ladon)
 		rc = tc_load(ladon, entries);
 	if (rc == 0)
 		rc = handoff_load(ladon, entries);
+	if (rc == 0)
+		rc = programs_join(ladon);
 	loading = NULL;
 	libbpf_set_print(printer);
 	if (rc == -EACCES)
@@ -395,8 +415,45 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		return rc;
 	}
 	raw_open(ladon);
+	if (ladon->adopted_stack)
+		ladon_stack(ladon);
 	*out = ladon;
 	return 0;
+}
+
+static void forwarding_check(const struct ladon *ladon)
+{
+	if (!stack_forwards(ladon->stack, AF_INET))
+		ladon_say(ladon, LADON_LEVEL_WARN,
+			  "mode stack: net.ipv4.ip_forward is 0: IPv4 is relayed until it is 1");
+	if (!stack_forwards(ladon->stack, AF_INET6))
+		ladon_say(ladon, LADON_LEVEL_WARN,
+			  "mode stack: net.ipv6.conf.all.forwarding is 0: IPv6 is relayed until it "
+			  "is 1");
+}
+
+int ladon_stack(struct ladon *ladon)
+{
+	struct stack *stack;
+	int rc;
+
+	if (ladon->stack)
+		return 0;
+	rc = stack_open(ladon, &stack);
+	if (rc == 0) {
+		rc = watch(ladon, stack_fd(stack));
+		if (rc < 0)
+			stack_close(stack);
+	}
+	if (rc < 0) {
+		ladon_say(ladon, LADON_LEVEL_ERR,
+			  "mode stack: %s (needs nf_tables, NAT and ctnetlink)", strerror(-rc));
+		return rc;
+	}
+	ladon->stack = stack;
+	forwarding_check(ladon);
+	rc = flows_check_tracked(ladon);
+	return rc < 0 ? rc : flows_finish(ladon);
 }
 
 void ladon_close(struct ladon *ladon)
@@ -405,6 +462,7 @@ void ladon_close(struct ladon *ladon)
 		return;
 	links_close(ladon->links);
 	flows_close(ladon);
+	stack_close(ladon->stack);
 	conntrack_close(ladon->conntrack);
 	sources_free(ladon->sources);
 	for (size_t i = 0; i < FDS; i++)
@@ -431,6 +489,8 @@ int ladon_dispatch(struct ladon *ladon)
 	for (int i = 0; i < n; i++) {
 		if (ready[i].data.fd == links_fd(ladon->links))
 			links_dispatch(ladon->links);
+		if (ladon->stack && ready[i].data.fd == stack_fd(ladon->stack))
+			stack_dispatch(ladon->stack);
 	}
 	ring_buffer__consume(ladon->events);
 	if (read(ladon->timer_fd, &ticks, sizeof(ticks)) == sizeof(ticks))

@@ -17,6 +17,7 @@
 
 struct conntrack;
 struct links;
+struct stack;
 struct sources;
 struct ring_buffer;
 
@@ -46,22 +47,24 @@ struct ladon {
 		struct {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
 			int activate_fd, edit_fd, look_fd, reap_fd;
-			int ingress_fd, egress_fd;
+			int ingress_fd, egress_fd, enter_fd, leave_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
-			int ports_fd, guards_fd, interfaces_fd;
+			int ports_fd, guards_fd, interfaces_fd, jumps_fd;
 			/* to send crafted acknowledgements; -1: not allowed */
 			int raw4_fd, raw6_fd;
 			/* what ladon_fd() returns: links, events and the timer */
 			int epoll_fd, timer_fd;
 		};
-		int fds[17]; /* all of them; -1: not open */
+		int fds[20]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 
 	struct links *links;
 	struct sources *sources;
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
+	struct stack *stack;	     /* NULL: before ladon_stack() */
+	bool adopted_stack;	     /* there are flows that need it */
 
 	atomic_uint next_id;
 	atomic_uint_fast64_t handoffs;
@@ -107,5 +110,18 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 int flows_open(struct ladon *ladon);
 void flows_close(struct ladon *ladon);
 void flows_tick(struct ladon *ladon);
+
+/** flows_kill_one() - as ladon_flow_kill(), by the key of the client's direction */
+int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front);
+
+/** flows_untracked() - conntrack's entry with these two directions is gone: kill its flow, if any */
+void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
+		     const struct ladon_flow_key *back);
+
+/** flows_finish() - give flows to the stack that a former process meant to, and did not */
+int flows_finish(struct ladon *ladon);
+
+/** flows_check_tracked() - the same for every flow whose entry is gone */
+int flows_check_tracked(struct ladon *ladon);
 
 #endif

@@ -105,8 +105,8 @@ enum ladon_level {
  * @idle_ms: a flow without packets for this long is deleted; 0: 2 hours
  * @half_closed_ms: the same for a flow that one end has closed; 0: 1 hour
  * @message: told what happens, from the thread that called in; NULL: nobody
- * @ended: told of each flow that ended, once, from ladon_dispatch() or
- *	ladon_flow_kill(); NULL: nobody
+ * @ended: told of each flow that ended, once, from ladon_dispatch(),
+ *	ladon_flow_kill() or ladon_handoff(); NULL: nobody
  * @arg: passed to both
  */
 struct ladon_options {
@@ -209,11 +209,27 @@ LADON_API void ladon_source_free(struct ladon *ladon, uint64_t source);
 LADON_API int ladon_acknowledge(struct ladon *ladon, int fd);
 
 /**
+ * ladon_stack() - prepare for handoffs with ladon_handoff.stack
+ *
+ * The packets of such flows pass netfilter: an entry of conntrack, which lives as
+ * long as the flow, does their NAT. For NAT to happen, a chain of type nat must
+ * be there: this makes one, in the nft table "inet ladon", makes it again when
+ * it is deleted, and ladon_cleanup() deletes it. IP forwarding must be on in
+ * the moment of each handoff. Before the first such handoff; again, it does nothing.
+ *
+ * Return: 0, or -EPERM: CAP_NET_ADMIN is missing; -EPROTONOSUPPORT or another
+ * negative errno: the kernel lacks nf_tables, NAT or ctnetlink. A message says more.
+ */
+LADON_API int ladon_stack(struct ladon *ladon);
+
+/**
  * struct ladon_handoff - the state of a connection that is handed off
  * @size: sizeof(struct ladon_handoff)
  * @front_data: bytes that were read from the front and not yet sent to the back
  * @back_data: bytes that were read from the back and not yet sent to the front
  * @source: from ladon_connect(); 0: the back socket's port is the caller's own
+ * @stack: not 0: the kernel's stack forwards the flow, with all rules of FORWARD,
+ *	see ladon_stack()
  * @client, @listener, @source_address, @backend: the addresses of the two
  *	sockets if the caller knows them: it saves four system calls; NULL: unknown
  * @reason: written always: 0, or why the handoff was refused, for
@@ -230,6 +246,7 @@ struct ladon_handoff {
 	const struct sockaddr *client, *listener, *source_address, *backend;
 	unsigned int reason;
 	uint32_t id;
+	int stack;
 };
 #define LADON_HANDOFF_INIT { .size = sizeof(struct ladon_handoff) }
 

@@ -67,9 +67,11 @@ static struct {
 
 /* ---- running it ---- */
 
+static bool leaving; /* what is run: what ladon_egress jumps to */
+
 static int program_fd(void)
 {
-	return bpf_program__fd(skel->progs.ladon_ingress);
+	return bpf_program__fd(leaving ? skel->progs.ladon_leave : skel->progs.ladon_ingress);
 }
 
 static int run_flags(const uint8_t *packet, size_t len, uint32_t flags)
@@ -363,6 +365,78 @@ static void test_hits(void **state)
 	(void)state;
 	for (int i = 0; i < 4; i++)
 		hit(i & 1, i & 2);
+}
+
+/* ---- flows that the stack forwards ---- */
+
+/* The numbers of @s translated, all else as it was */
+static struct segment numbered(const struct segment *s, const struct way *way, bool to_client)
+{
+	struct segment t = translated(s, way, to_client);
+
+	t.key = s->key;
+	t.ttl = s->ttl;
+	return t;
+}
+
+static void make_stack_flow(bool ip6)
+{
+	struct ladon_flow_key client = client_key(ip6), back = back_key(ip6);
+
+	make_flow(ip6);
+	edit(&client, LADON_STATE_STACK, 0);
+	edit(&back, LADON_STATE_STACK, 0);
+}
+
+static void test_the_stack_gets_the_backend_s_numbers(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way in = way_to_backend(ip6), out_way = way_to_client(ip6);
+		struct segment s = data_segment(ip6, &in.in), t = numbered(&s, &in, false);
+
+		make_stack_flow(ip6);
+		expect(&s, UNSPEC, LADON_REASON_NONE);
+		expect_out(&t);
+		assert_int_equal(entry(&in.in).packets, 1);
+
+		s = data_segment(ip6, &out_way.in);
+		expect(&s, UNSPEC, LADON_REASON_NONE);
+		expect_out(&s);
+		assert_int_equal(entry(&out_way.in).packets, 1);
+	}
+}
+
+/* Addresses are translated already when the numbers are. */
+static void test_what_leaves_the_stack_gets_the_client_s_numbers(void **state)
+{
+	(void)state;
+	leaving = true;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = way_to_client(ip6);
+		struct segment s = data_segment(ip6, &way.out), t = numbered(&s, &way, true);
+
+		make_stack_flow(ip6);
+		run(&s);
+		assert_int_equal(out.verdict, UNSPEC);
+		expect_out(&t);
+		assert_int_equal(entry(&way.in).packets, 0);
+		each_test(NULL);
+		expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	}
+	leaving = false;
+}
+
+static void test_the_stack_gets_nothing_that_makes_no_sense(void **state)
+{
+	struct way way = way_to_backend(false);
+	struct segment s = data_segment(false, &way.in);
+
+	(void)state;
+	make_stack_flow(false);
+	s.options[3] = 0;
+	expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	assert_int_equal(entry(&way.in).packets, 0);
 }
 
 /* The driver's sum over the whole packet still is its sum. */
@@ -976,6 +1050,14 @@ static void lo_up(void)
 	close(fd);
 }
 
+static int put_enter(void)
+{
+	int fd = bpf_program__fd(skel->progs.ladon_enter);
+	uint32_t index = LADON_JUMP_ENTER;
+
+	return bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_jumps), &index, &fd, BPF_ANY);
+}
+
 static int set_up(void **state)
 {
 	struct bpf_map *map;
@@ -997,6 +1079,8 @@ static int set_up(void **state)
 	if (tc_bpf__load(skel) < 0)
 		return -1;
 	put_hop(IFINDEX);
+	if (put_enter() < 0)
+		return -1;
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ladon_events), on_event, NULL, NULL);
 	return ring ? 0 : -1;
 }
@@ -1013,6 +1097,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_hits, each_test),
+		cmocka_unit_test_setup(test_the_stack_gets_the_backend_s_numbers, each_test),
+		cmocka_unit_test_setup(test_what_leaves_the_stack_gets_the_client_s_numbers,
+				       each_test),
+		cmocka_unit_test_setup(test_the_stack_gets_nothing_that_makes_no_sense, each_test),
 		cmocka_unit_test_setup(test_checksum_complete, each_test),
 		cmocka_unit_test_setup(test_options_that_make_no_sense_are_dropped, each_test),
 		cmocka_unit_test_setup(test_miss, each_test),

@@ -37,8 +37,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -47,7 +47,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -70,6 +70,7 @@ static const struct mistake setting_mistakes[] = {
 	{ "no time", LISTENERS POOLS "timeouts: { connect: 0 }\n", "f:3: timeouts.connect: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "too long a time", LISTENERS POOLS "timeouts: { connect: 31d }\n", "f:3: timeouts.connect: \"31d\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
+	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
 	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle" },
 	{ "backward range", LISTENERS POOLS "source-ports: 3-2\n", "f:3: source-ports: \"3-2\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
 	{ "half a range", LISTENERS POOLS "source-ports: 3000\n", "f:3: source-ports: \"3000\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
@@ -106,7 +107,7 @@ static const struct mistake pool_mistakes[] = {
 };
 
 static const struct mistake listener_mistakes[] = {
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, timeouts, mss" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -205,6 +206,7 @@ static void defaults_are_filled_in(void **state)
 	assert_int_equal(l->idle_ms, 7200000);
 	assert_int_equal(l->mss, 0);
 	assert_true(l->handoff);
+	assert_false(l->stack);
 	assert_false(l->peek);
 	assert_int_equal(config->pools[0].policy, POOL_ROUND_ROBIN);
 	config_free(config);
@@ -213,12 +215,12 @@ static void defaults_are_filled_in(void **state)
 static void every_setting_arrives(void **state)
 {
 	struct config *config =
-		parse("workers: 3\nhandoff: off\nflows: 77\nsource-ports: 1024-2047\n"
+		parse("workers: 3\nhandoff: off\nmode: stack\nflows: 77\nsource-ports: 1024-2047\n"
 		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n" POOLS "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
-		      "- { listen: '[::]:2', pool: web, handoff: yes, mss: 1200,\n"
+		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
 		      "    timeouts: { connect: 3m } }\n");
 	const struct config_listener *l = config->listeners;
 
@@ -238,6 +240,9 @@ static void every_setting_arrives(void **state)
 	assert_string_equal(config->pin, "/p");
 	assert_int_equal(config->idle_ms, 86400000);
 	assert_false(l[0].handoff);
+	assert_true(l[0].stack);
+	assert_false(l[1].stack);
+	assert_false(config->stack); /* the one that is of this mode relays */
 	assert_int_equal(l[0].first_bytes_ms, 1500);
 	assert_int_equal(l[0].connect_ms, 2000);
 	assert_true(l[1].handoff);

@@ -210,9 +210,13 @@ class Namespace:
 
     def named_counter(self, table, name):
         """Packets that a named counter of an inet table has seen."""
+        return self.named_count(table, name)[0]
+
+    def named_count(self, table, name):
+        """... and their bytes."""
         with self.enter():
             text = run("nft", "list", "counter", "inet", table, name)
-        return int(text.split("packets")[1].split()[0])
+        return tuple(int(text.split(unit)[1].split()[0]) for unit in ("packets", "bytes"))
 
     def sockets(self, but=(LISTEN, TIME_WAIT)):
         """TCP sockets in other states than these, as lines of /proc/net/tcp and tcp6."""
