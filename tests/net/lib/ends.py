@@ -30,8 +30,8 @@ Fetched = collections.namedtuple("Fetched", "status code headers bytes sha256 er
 # ---- bytes ----
 
 @functools.lru_cache(None)
-def _block():
-    """The pattern, as a file for sendfile(2) and as memory."""
+def block():
+    """The pattern, BLOCK bytes, as a file for sendfile(2) and as memory."""
     data = random.Random(2018).randbytes(BLOCK)
     fd = os.memfd_create("pattern")
     os.write(fd, data)
@@ -50,7 +50,7 @@ def _pieces(size, seed):
 
 def pattern(size, seed=0):
     """The first bytes of stream `seed`."""
-    data = _block()[1]
+    data = block()[1]
     return b"".join(data[o:o + n] for o, n in _pieces(size, seed))
 
 
@@ -58,7 +58,7 @@ def pattern(size, seed=0):
 def expected(size, seed=0):
     """What receive() must have seen of a stream."""
     sha = hashlib.sha256()
-    data = _block()[1]
+    data = block()[1]
     for offset, length in _pieces(size, seed):
         sha.update(data[offset:offset + length])
     return Received(size, sha.hexdigest())
@@ -66,7 +66,7 @@ def expected(size, seed=0):
 
 def send(sock, size, seed=0):
     """Say the whole stream; its end is the caller's."""
-    file, data = _block()
+    file, data = block()
     plain = type(sock) is socket.socket
     for offset, length in _pieces(size, seed):
         if plain and length > 64 * 1024:
