@@ -196,7 +196,7 @@ demo: deps-demo
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
-		  procps mandoc clang-format util-linux conntrack
+		  procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \

@@ -141,10 +141,15 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 		flow_release(flow, LADON_STATE_HOLD_SEQ);
 }
 
+/*
+ * A FIN may ride on first bytes: TCP merges the two when it repeats them for a
+ * socket whose process was killed before it vanished. The bytes are the sender's
+ * to repeat.
+ */
 static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pkt,
 					struct ladon_guard *guard)
 {
-	if (pkt->flags & (TCP_FIN | TCP_RST) && !pkt->payload_bytes)
+	if (pkt->flags & (TCP_FIN | TCP_RST))
 		return quiet_steal(LADON_REASON_QUIET_END);
 	if (!pkt->payload_bytes)
 		return quiet_steal(LADON_REASON_QUIET_ACK);

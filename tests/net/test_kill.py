@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kill -9 at every step: what was handed off lives on, what was not ends as with any proxy that died.
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
+      .1                   .9     .9                  .2
+
+A first connection shows which system calls a worker makes for one. Then strace
+kills the daemon at each of them in turn, before the kernel executes it.
+"""
+import collections
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from lib import ends, tls
+from lib.chaos import Chaos, Place
+from lib.gateway import FAMILIES
+from lib.net import BACKENDS, GATEWAY, until
+
+FIRST = ends.pattern(4000, 7)
+MORE = ends.pattern(20000, 8)
+ROUTES = """
+listeners:
+  - listen: "0.0.0.0:8080"
+    routes: [{tls: example.org, pool: only}]
+pools:
+  - {name: only, backends: ["10.0.2.2:8080"]}
+"""
+HELLO = tls.hello("example.org", size=1200)
+
+# Waits, and what only the C library wants: before them nothing is other than after the call before
+NO_STEPS = ("epoll_wait", "futex", "restart_syscall", "mmap", "munmap", "mprotect", "madvise", "brk")
+RESEND_SECONDS = 0.5  # more than TCP waits before it repeats something
+FLOWS, KILLS = 1000, 100
+TCP_CLOSE = 7  # include/net/tcp_states.h
+
+
+class Strace:
+    """On the workers of a daemon. step: (name, n): kill at the n-th call of that name."""
+
+    def __init__(self, ladon, step=None):
+        self.path = os.path.join(ladon.net.dir, "strace")
+        inject = ["-e", f"inject={step[0]}:signal=SIGKILL:when={step[1]}"] if step else []
+        tasks = [task for task in os.listdir(f"/proc/{ladon.pid}/task") if task != str(ladon.pid) and
+                 self._name(ladon.pid, task) == "ladond"]
+        self.process = subprocess.Popen(
+            ["strace", "-o", self.path, *inject, *(word for task in tasks for word in ("-p", task))],
+            stderr=subprocess.PIPE, text=True)
+        for _ in tasks:
+            line = self.process.stderr.readline()
+            assert "attached" in line, line
+
+    @staticmethod
+    def _name(pid, task):
+        with open(f"/proc/{pid}/task/{task}/comm") as file:
+            return file.read().strip()
+
+    def close(self):
+        """Return: the steps that were made."""
+        self.process.terminate()
+        self.process.wait(10)
+        self.process.stderr.close()
+        counts, steps = collections.Counter(), []
+        with open(self.path) as file:
+            for name in re.findall(r"^(?:\d+ +)?(\w+)\(", file.read(), re.M):
+                if name not in NO_STEPS:
+                    counts[name] += 1
+                    steps.append((name, counts[name]))
+        return steps
+
+
+class Visit:
+    """A client that has said something, and has its answer or not. Nobody's end is its own."""
+
+    def __init__(self, net, first, step=None):
+        self.first, self.step = first, step
+        self.killed_at = None
+        self.sock = ends.connect(net.client)
+        self.sock.setblocking(False)
+        self.sock.send(first)
+        self.address = "%s:%d" % self.sock.getsockname()[:2]
+        self.heard = b""
+        self.ended = None  # 0: a FIN; else the errno
+
+    def listen(self, seconds=0.0):
+        """Hear what comes. Return: whether the whole answer, or an end, has."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        while self.ended is None and poll.poll(seconds * 1000):
+            try:
+                data = self.sock.recv(1 << 16)
+                self.heard += data
+                if not data:
+                    self.ended = 0
+            except OSError as error:
+                self.ended = error.errno
+            if len(self.heard) >= len(self.first):
+                break
+        return self.ended is not None or len(self.heard) >= len(self.first)
+
+    def is_heard(self):
+        """What this end said was acknowledged, or is known to be lost."""
+        if ends.tcp_info(self.sock)[0] == TCP_CLOSE:
+            return True
+        return struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0] == 0
+
+    def judge(self, handed_off):
+        what = f"killed before {self.step[0]} number {self.step[1]}; handed off: {handed_off}"
+        if not handed_off:
+            until(lambda: self.listen(0.05) and self.ended is not None, f"{what}: an end", 10)
+            assert self.first.startswith(self.heard), what
+            assert self.ended in (0, errno.ECONNRESET), f"{what}: {self.ended}"
+            with contextlib.suppress(OSError):
+                self.sock.send(MORE[:1000])
+            until(self.is_heard, f"{what}: nobody acknowledges or resets", 10)
+            self.sock.close()
+            return
+        self.listen()
+        assert self.ended is None, f"{what}: an end that nobody made, {self.ended}, {len(self.heard)} bytes"
+        until(lambda: self.listen(0.05), f"{what}: the answer", 10)
+        assert self.heard == self.first, what
+        self.sock.settimeout(10)
+        try:
+            with self.sock:
+                self.sock.sendall(MORE)
+                assert ends.receive_exactly(self.sock, len(MORE)) == MORE, what
+                self.sock.shutdown(socket.SHUT_WR)
+                assert self.sock.recv(1) == b"", what
+        except OSError as error:
+            raise AssertionError(what) from error
+
+
+def steps_of_a_connection(net, ladon, first):
+    strace = Strace(ladon)
+    visit = Visit(net, first)
+    until(lambda: visit.listen(0.05), "the answer")
+    ladon.wait_handed_off()
+    visit.sock.close()
+    until(lambda: not net.gateway.sockets(), "the daemon has left")
+    return strace.close()
+
+
+def visit_and_kill(net, ladon, first, step):
+    """Return: the Visit, or None if this time the daemon did without that step."""
+    strace = Strace(ladon, step)
+    visit = Visit(net, first, step)
+    until(lambda: ladon.process.poll() is not None or visit.listen(0.005), "the kill, or an answer")
+    with contextlib.suppress(subprocess.TimeoutExpired):  # the answer may be faster than the last steps
+        ladon.process.wait(0.5)
+    strace.close()
+    if ladon.process.poll() is None:
+        ladon.kill9()
+        visit.sock.close()
+        return None
+    visit.killed_at = time.monotonic()
+    return visit
+
+
+def judge_old(visits, handed_off, all_of_them=False):
+    """Those that were given the time to hear what they should not hear."""
+    while visits and (all_of_them or time.monotonic() - visits[0].killed_at > RESEND_SECONDS):
+        visit = visits.pop(0)
+        visit.judge(visit.address in handed_off)
+
+
+@pytest.mark.parametrize("config, first", [(FAMILIES[0][2], FIRST), (ROUTES, HELLO)], ids=("pool", "peek"))
+def test_kill_at_every_step_of_a_connection(net, config, first):
+    ends.Server(net.backend, ends.echo)
+    ladon = net.ladond(config, "--log", "info")
+    steps = steps_of_a_connection(net, ladon, first)
+    ladon.kill9()
+    visits, handed_off, killed = [], set(), 0
+
+    for step in steps:
+        ladon = net.ladond(config, "--log", "info")
+        flows = ladon.flows()
+        handed_off |= {flow["client"] for flow in flows}
+        assert len({flow["source"] for flow in flows}) == len(flows)
+        assert not flows or "adopted " in ladon.log().split("start: ")[-2]
+        judge_old(visits, handed_off)
+        visit = visit_and_kill(net, ladon, first, step)
+        if visit:
+            visits.append(visit)
+            killed += 1
+    ladon = net.ladond(config)
+    handed_off |= {flow["client"] for flow in ladon.flows()}
+    judge_old(visits, handed_off, all_of_them=True)
+
+    print(f"killed at {killed} of {len(steps)} steps, {len(handed_off)} of them after the handoff")
+    assert killed > 20 and len(handed_off) > 5
+    until(lambda: ladon.flows() == [], f"no flow is left: {ladon.flows()}")
+    for end in (net.client, net.backend):
+        assert end.counter("TcpInCsumErrors") == 0
+
+
+def talk(_, is_client):
+    """A word each second, until .deeds is changed."""
+    first = [("hear", 8)] if is_client else []
+    return [*first, *[("say", 300), ("pause", 1.0)] * 300]
+
+
+def test_a_hundred_kills_under_a_thousand_flows(net):
+    """All of them talk all the time, and each says and hears all."""
+    ladon = net.ladond(FAMILIES[0][2])
+    chaos = Chaos(net, [Place(GATEWAY, 8080)], [(BACKENDS[0], 8080, False)], "kills",
+                  at_once=FLOWS, drawn=talk)
+
+    def kill():
+        nonlocal ladon
+        ladon.wait_handed_off(FLOWS, 30)
+        chaos.at_once = 0
+        chaos.handed_off = set(chaos.clients)
+        for _ in range(KILLS):
+            begin = time.monotonic()
+            ladon.kill9()
+            ladon = net.ladond(FAMILIES[0][2], "--log", "info")
+            chaos.kills.append((begin, time.monotonic()))
+            assert len(ladon.flows()) == FLOWS
+        for end in list(chaos.ends.values()):
+            end.deeds = collections.deque([("fin", 0)] if end.side == b"c" else [("hear all", 0), ("fin", 0)])
+
+    killing = ends.spawn(kill)
+    chaos.run(lambda: not killing.done())
+    killing.result()
+
+    chaos.judge_all()
+    assert not chaos.complaints, "\n".join(chaos.complaints[:10])
+    assert chaos.connections == FLOWS and chaos.outlived == 2 * FLOWS and chaos.outcomes == {"fin": 2 * FLOWS}
+    print(f"{KILLS} kills, {chaos.bytes} bytes compared")
+    until(lambda: ladon.flows() == [], "no flow is left")
+    assert net.trouble().keys() <= {"g"}
