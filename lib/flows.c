@@ -478,7 +478,7 @@ struct adopted {
 	uint32_t stack; /* not 0: the stack forwards some of them, or is to */
 };
 
-/* A flow of a former process: its port is taken, its id too. */
+/* A flow of a former process: its port is taken, its id too. A closed one's linger died with that. */
 static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
 	struct addr source, backend;
@@ -490,6 +490,8 @@ static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 		     addr_port(&source));
 	if ((int32_t)(p->c2b->id - atomic_load(&ladon->next_id)) >= 0)
 		atomic_store(&ladon->next_id, p->c2b->id + 1);
+	if (pair_state(p) == LADON_FLOW_CLOSED)
+		linger_push(ladon, p->key, p->c2b->id);
 	found->flows++;
 	found->stack |= p->c2b->what & LADON_FLOW_STACK;
 	return 0;

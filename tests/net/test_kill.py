@@ -199,6 +199,7 @@ def test_kill_at_every_step_of_a_connection(net, config, first):
     print(f"killed at {killed} of {len(steps)} steps, {len(handed_off)} of them after the handoff")
     assert killed > 20 and len(handed_off) > 5
     until(lambda: ladon.flows() == [], f"no flow is left: {ladon.flows()}")
+    until(lambda: ladon.ask("pool show")["pools"][0]["backends"][0]["flows"] == 0, "no flow is counted", 5)
     for end in (net.client, net.backend):
         assert end.counter("TcpInCsumErrors") == 0
 
@@ -238,4 +239,5 @@ def test_a_hundred_kills_under_a_thousand_flows(net):
     assert chaos.connections == FLOWS and chaos.outlived == 2 * FLOWS and chaos.outcomes == {"fin": 2 * FLOWS}
     print(f"{KILLS} kills, {chaos.bytes} bytes compared")
     until(lambda: ladon.flows() == [], "no flow is left")
+    until(lambda: ladon.ask("pool show")["pools"][0]["backends"][0]["flows"] == 0, "no flow is counted", 5)
     assert net.trouble().keys() <= {"g"}
