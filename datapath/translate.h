@@ -31,6 +31,8 @@ enum {
 	OPTION_TS_BYTES = 10,
 	OPTION_SACK_BYTES = 2, /* and 8 for each block */
 	OPTIONS_BYTES_MAX = 40,
+	/* An option that is overwritten takes a step more than it has bytes, two at least. */
+	OPTIONS_STEPS_MAX = OPTIONS_BYTES_MAX + OPTIONS_BYTES_MAX / 2,
 };
 
 #define OPTION_NOP_NOP_TS   0x0101080a
@@ -178,7 +180,7 @@ static __noinline bool translate_any_options(struct packet *pkt, const struct la
 		.has_ack = pkt->flags & TCP_ACK,
 	};
 
-	ctx_loop(OPTIONS_BYTES_MAX, option_step, &w);
+	ctx_loop(OPTIONS_STEPS_MAX, option_step, &w);
 	pkt->options_delta = w.delta; /* never compared: the verifier would follow every value */
 	return !w.malformed;
 }
