@@ -463,7 +463,7 @@ class Chaos:
 
     def _give_up(self, now):
         for end in [e for e in self.ends.values() if now - e.moved > LOST_SECONDS]:
-            if self.lossy and self._other_left(end):
+            if self.lossy and (self._other_left(end) or self._is_orphan(end, now)):
                 end.is_lost = True
                 end._close()
             elif now - end.moved > END_SECONDS:
@@ -478,6 +478,11 @@ class Chaos:
     def _other_left(self, end):
         other = self._other(end)
         return other is None or (other.done and (other.reset or other.closed or other.cut or other.is_lost))
+
+    def _is_orphan(self, end, now):
+        """A client whose daemon died: should the RST of that be lost, ladon drops what it says (STRAY)."""
+        return end.side == b"c" and end.number not in self.handed_off and \
+            any(end.began <= to and now >= at for at, to in self.kills)
 
     def pairs(self):
         """{(side, number): the other End}, from what either heard."""
