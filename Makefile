@@ -133,9 +133,12 @@ check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
 check: check-unit check-fuzz
 
 # As root: the loaded programs by BPF_PROG_TEST_RUN, packet in, packet out.
-progs := tc handoff
+progs := tc odd handoff
 
-$(BUILD)/prog/%: tests/prog/%.c $(BUILD)/%.skel.h
+$(BUILD)/prog/odd: $(BUILD)/tc.skel.h
+$(BUILD)/prog/tc: $(BUILD)/tc.skel.h
+$(BUILD)/prog/handoff: $(BUILD)/handoff.skel.h
+$(BUILD)/prog/%: tests/prog/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $< -lcmocka -lbpf -o $@
 

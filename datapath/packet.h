@@ -132,6 +132,7 @@ static __always_inline enum verdict packet_tcp(struct packet *pkt, struct tcphdr
 {
 	__u32 header_bytes;
 
+	packet_ports(pkt, tcp);
 	if ((void *)(tcp + 1) > pkt->end)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 	header_bytes = tcp->doff * 4;
@@ -139,10 +140,6 @@ static __always_inline enum verdict packet_tcp(struct packet *pkt, struct tcphdr
 	    (__u8 *)tcp + header_bytes > (__u8 *)pkt->end)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 
-	/* not packet_ports(): clang would read .seq through a pointer that was compared once too often */
-	pkt->key.sport = tcp->source;
-	pkt->key.dport = tcp->dest;
-	pkt->has_key = true;
 	pkt->tcp = tcp;
 	pkt->options_bytes = header_bytes - sizeof(*tcp);
 	pkt->payload_bytes = pkt->len_bytes - ip_header_bytes - header_bytes;
@@ -208,14 +205,14 @@ static __always_inline enum verdict packet_extensions(struct packet *pkt, const 
 	__u32 offset = 0;
 	int i;
 
-	for (i = 0; i < PACKET_EXTENSIONS_MAX; i++) {
+	for (i = 0; i <= PACKET_EXTENSIONS_MAX; i++) {
 		const __u8 *h = header + offset;
 
 		if (next == IPPROTO_TCP) {
 			packet_ports(pkt, h);
 			break;
 		}
-		if (h + 8 > (const __u8 *)pkt->end)
+		if (i == PACKET_EXTENSIONS_MAX || h + 8 > (const __u8 *)pkt->end)
 			break;
 		if (next == IPPROTO_FRAGMENT) {
 			why = LADON_REASON_FRAGMENT;

@@ -129,15 +129,14 @@ static void test_ip4_headers(void **state)
 		{ "options", IP, 0x46, VERDICT_STACK, LADON_REASON_IP_OPTIONS, true },
 		{ "options up to the end", IP, 0x4f, VERDICT_STACK, LADON_REASON_IP_OPTIONS, true },
 		{ "longer than it is", IP + 2, 1, VERDICT_STACK, LADON_REASON_SHORT, false },
-		{ "shorter than its headers", IP + 3, 51, VERDICT_STACK, LADON_REASON_SHORT,
-		  false },
+		{ "shorter than its headers", IP + 3, 51, VERDICT_STACK, LADON_REASON_SHORT, true },
 		{ "no payload", IP + 3, 52, VERDICT_CONTINUE, LADON_REASON_NONE, true },
-		{ "no length", IP + 3, 0, VERDICT_STACK, LADON_REASON_SHORT, false },
+		{ "no length", IP + 3, 0, VERDICT_STACK, LADON_REASON_SHORT, true },
 		{ "a first fragment", IP + 6, 0x20, VERDICT_STACK, LADON_REASON_FRAGMENT, true },
 		{ "a later fragment", IP + 7, 1, VERDICT_STACK, LADON_REASON_FRAGMENT, false },
 		{ "the reserved flag", IP + 6, 0x80, VERDICT_CONTINUE, LADON_REASON_NONE, true },
 		{ "UDP", IP + 9, 17, VERDICT_STACK, LADON_REASON_NOT_TCP, false },
-		{ "TCP header of 16", IP + 32, 0x40, VERDICT_STACK, LADON_REASON_SHORT, false },
+		{ "TCP header of 16", IP + 32, 0x40, VERDICT_STACK, LADON_REASON_SHORT, true },
 		{ "TCP header of 60", IP + 32, 0xf0, VERDICT_CONTINUE, LADON_REASON_NONE, true },
 	};
 
