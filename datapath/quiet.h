@@ -142,9 +142,25 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 }
 
 /*
+ * Did the socket outlive its flow? Only one whose process was killed before it
+ * vanished does: the kernel has closed it, and it waits for its FIN to be
+ * acknowledged. It must speak again then, or whoever gets its addresses and ports
+ * next would be answered by nobody. An open one has no flow for the moment
+ * between side_activate() and pair_insert(), and must not speak.
+ */
+static __always_inline bool quiet_is_left_over(const struct bpf_sock *sk, const struct packet *pkt)
+{
+	struct ladon_flow_key key;
+
+	if (sk->state == BPF_TCP_ESTABLISHED || sk->state == BPF_TCP_CLOSE_WAIT)
+		return false;
+	packet_reverse_key(pkt, &key);
+	return !flow_find(&key);
+}
+
+/*
  * A FIN may ride on first bytes: TCP merges the two when it repeats them for a
- * socket whose process was killed before it vanished. The bytes are the sender's
- * to repeat.
+ * socket whose process was killed. The bytes are the sender's to repeat.
  */
 static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pkt,
 					struct ladon_guard *guard)
@@ -190,7 +206,8 @@ static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 				      guard->mirror, 0);
 		return TC_ACT_UNSPEC;
 	}
-	if (guard->mode == LADON_GUARD_OFF)
+	if (guard->mode == LADON_GUARD_OFF ||
+	    (guard->mode == LADON_GUARD_ACTIVE && quiet_is_left_over(sk, &pkt)))
 		return TC_ACT_UNSPEC;
 	limit = quiet_limit(tp, guard);
 	if (pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0) {

@@ -25,7 +25,7 @@ import pytest
 from lib import ends, tls
 from lib.chaos import Chaos, Place
 from lib.gateway import FAMILIES
-from lib.net import BACKENDS, GATEWAY, until
+from lib.net import BACKENDS, CLIENT, GATEWAY, until
 
 FIRST = ends.pattern(4000, 7)
 MORE = ends.pattern(20000, 8)
@@ -202,6 +202,33 @@ def test_kill_at_every_step_of_a_connection(net, config, first):
     until(lambda: ladon.ask("pool show")["pools"][0]["backends"][0]["flows"] == 0, "no flow is counted", 5)
     for end in (net.client, net.backend):
         assert end.counter("TcpInCsumErrors") == 0
+
+
+def test_the_port_of_a_flow_that_a_killed_daemon_left_can_be_used_again(net):
+    """Its two sockets had not vanished yet, and wait for their FINs to be acknowledged."""
+    ladon = net.ladond(FAMILIES[0][2])
+    ends.Server(net.backend, lambda sock: sock.sendall(ends.receive_exactly(sock, len(FIRST))))
+    steps = steps_of_a_connection(net, ladon, FIRST)
+    ladon.kill9()
+    vanish = next(i for i, (name, _) in enumerate(steps) if name == "ioctl") + 1
+
+    ladon = net.ladond(FAMILIES[0][2])
+    visit = visit_and_kill(net, ladon, FIRST, steps[vanish])
+    until(lambda: visit.listen(0.05), "the answer")
+    visit.sock.settimeout(10)
+    assert visit.sock.recv(1) == b""
+    port = visit.sock.getsockname()[1]
+    visit.sock.close()
+    ladon = net.ladond(FAMILIES[0][2])
+    until(lambda: ladon.flows() == [], "the flow has closed")
+
+    def prepare(sock):
+        sock.settimeout(5)
+        sock.bind((CLIENT, port))
+
+    with ends.connect(net.client, prepare=prepare) as sock:
+        sock.sendall(FIRST)
+        assert ends.receive(sock) == ends.expected(len(FIRST), 7)
 
 
 def talk(_, is_client):
