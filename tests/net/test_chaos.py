@@ -134,3 +134,4 @@ def test_random_events(net, faults):
         return  # whose RST was lost is to be forgotten after hours only
     until(lambda: ladon.flows() == [], f"LADON_SEED={SEED}: no flow is left: {ladon.flows()[:3]}")
     ladon.wait_gone()
+    assert ladon.stop() == 0

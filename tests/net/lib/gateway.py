@@ -2,6 +2,7 @@
 """gateway.py - ladond in a namespace: its configuration, its life, and what ladon(8) says of it"""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 from .net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+SANITIZER = re.compile(r"(ERROR|WARNING|FATAL): \w+Sanitizer|: runtime error: ")
 BUILD = os.path.join(ROOT, os.environ.get("LADON_BUILD", "build"))
 
 
@@ -95,9 +97,11 @@ class Ladond:
         self.process.wait(10)
 
     def _end(self):
+        """What a sanitizer said (make check-sanitize) fails the test, whatever it is."""
         if self.process.poll() is None:
             self.kill9()
         self.notify.close()
+        assert not SANITIZER.search(self.log()), self.log()[SANITIZER.search(self.log()).start():][:4000]
 
     def fds(self):
         """How many descriptors it holds."""
