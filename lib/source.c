@@ -11,8 +11,8 @@
 /* Freed ports, oldest first. All of one queue rest equally long. */
 struct rest_queue {
 	struct resting {
-		uint16_t port;
-		uint32_t due_ms; /* truncated: compared signed */
+		uint64_t port : 16;
+		uint64_t due_ms : 48; /* a port may lie here for weeks: not to be truncated more */
 	} * ring;
 	uint32_t size, head, len; /* size is 0 or a power of two */
 };
@@ -85,17 +85,18 @@ static bool rest_grow(struct rest_queue *q)
 	return true;
 }
 
-static bool rest_push(struct rest_queue *q, uint16_t port, uint32_t due_ms)
+static bool rest_push(struct rest_queue *q, uint16_t port, uint64_t due_ms)
 {
 	if (q->len == q->size && !rest_grow(q))
 		return false;
-	q->ring[(q->head + q->len++) & (q->size - 1)] = (struct resting){ port, due_ms };
+	q->ring[(q->head + q->len++) & (q->size - 1)] =
+		(struct resting){ port, due_ms & (((uint64_t)1 << 48) - 1) };
 	return true;
 }
 
-static bool rest_pop(struct rest_queue *q, uint32_t now_ms, uint16_t *port)
+static bool rest_pop(struct rest_queue *q, uint64_t now_ms, uint16_t *port)
 {
-	if (q->len == 0 || (int32_t)(now_ms - q->ring[q->head].due_ms) < 0)
+	if (q->len == 0 || now_ms < q->ring[q->head].due_ms)
 		return false;
 	*port = q->ring[q->head].port;
 	q->head = (q->head + 1) & (q->size - 1);
@@ -198,7 +199,7 @@ static bool unused_take(const struct sources *s, struct pair *p, uint16_t *port)
 	return false;
 }
 
-static bool pair_take(const struct sources *s, struct pair *p, uint32_t now_ms, uint16_t *port)
+static bool pair_take(const struct sources *s, struct pair *p, uint64_t now_ms, uint16_t *port)
 {
 	/* Never-used ports first: the longest rest there is. */
 	if (!unused_take(s, p, port) && !rest_pop(&p->quarantine, now_ms, port) &&
@@ -218,7 +219,7 @@ int sources_take(struct sources *s, const struct addr *source, const struct addr
 	p = pair_find(s, source, backend, true);
 	if (!p)
 		rc = -ENOMEM;
-	else if (!pair_take(s, p, (uint32_t)now_ms, port))
+	else if (!pair_take(s, p, now_ms, port))
 		rc = -EADDRNOTAVAIL;
 	else
 		*token = (uint64_t)(p->index + 1) << 16 | *port;
@@ -235,7 +236,7 @@ static bool pair_give(const struct sources *s, struct pair *p, uint16_t port, bo
 
 	if (port < s->port_min || port > s->port_max || !port_is_taken(s, p, port))
 		return false;
-	if (rest_push(q, port, (uint32_t)now_ms + rest_ms))
+	if (rest_push(q, port, now_ms + rest_ms))
 		port_set_taken(s, p, port, false);
 	return true;
 }

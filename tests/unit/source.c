@@ -48,6 +48,28 @@ static void each_port_of_the_range_is_taken_once(void **state)
 	sources_free(s);
 }
 
+/* Weeks may pass until a port of the range is wanted again; 2^31 ms are 25 days. */
+static void a_port_that_rested_for_weeks_is_free(void **state)
+{
+	static const uint64_t rests_ms[] = { 1ull << 31, (1ull << 31) + 1, 3ull << 30,
+					     1ull << 32, (1ull << 32) + 1, 1ull << 40 };
+	static const uint64_t begins_ms[] = { 0, (1ull << 32) - 100, 1ull << 32, 7ull << 31 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rests_ms) / sizeof(rests_ms[0]) * 4; i++) {
+		struct sources *s = sources_new(1000, 1000, QUARANTINE_MS);
+		uint64_t begin_ms = begins_ms[i % 4], token;
+		uint16_t port;
+
+		assert_int_equal(take(s, &backend, begin_ms, &port, &token), 0);
+		assert_true(sources_end(s, NULL, &backend, port, begin_ms));
+		assert_int_equal(take(s, &backend, begin_ms + QUARANTINE_MS - 1, &port, &token),
+				 -EADDRNOTAVAIL);
+		assert_int_equal(take(s, &backend, begin_ms + rests_ms[i / 4], &port, &token), 0);
+		sources_free(s);
+	}
+}
+
 static void backends_and_sources_do_not_share_a_range(void **state)
 {
 	struct sources *s = sources_new(1000, 1000, QUARANTINE_MS);
@@ -185,9 +207,9 @@ static void random_use_never_hands_out_a_port_twice(void **state)
 			assert_true(now_ms >= freed_at[port - 2000]);
 			taken[port - 2000] = true;
 		} else {
-			assert_int_equal(sources_end(s, NULL, &backend, (uint16_t)(2000 + pick),
-						     now_ms),
-					 taken[pick]);
+			assert_int_equal(
+				sources_end(s, NULL, &backend, (uint16_t)(2000 + pick), now_ms),
+				taken[pick]);
 			if (taken[pick])
 				freed_at[pick] = now_ms + QUARANTINE_MS;
 			taken[pick] = false;
@@ -200,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_port_of_the_range_is_taken_once),
+		cmocka_unit_test(a_port_that_rested_for_weeks_is_free),
 		cmocka_unit_test(backends_and_sources_do_not_share_a_range),
 		cmocka_unit_test(a_freed_port_rests_first),
 		cmocka_unit_test(the_rest_survives_the_clock_wrapping),
