@@ -24,6 +24,8 @@
 #define SWEEP_PERIOD_MS 1000
 #define KILLED_MS	300000 /* that a killed flow waits for its ends to speak */
 #define MISSED_MS	10000  /* that an event of a closed flow may be late */
+#define AHEAD_MS	3600000
+#define LATE_MS		100 /* more than the datapath's clock is behind: a jiffy */
 
 struct slice {
 	struct ladon_flow_key keys[SLICE];
@@ -47,11 +49,15 @@ static void address_from(const __be32 from[4], __be16 port, union ladon_address 
 	memcpy(out, &a, addr_len(&a));
 }
 
+/*
+ * Truncated times: 49.7 days behind are told apart, less an hour for clocks that are
+ * said to be one and are not quite.
+ */
 static uint64_t since(uint32_t now_ms, uint32_t then_ms)
 {
-	int32_t ms = (int32_t)(now_ms - then_ms);
+	uint32_t ms = now_ms - then_ms;
 
-	return ms > 0 ? (uint64_t)ms : 0; /* the datapath's clock is a coarser one */
+	return ms > UINT32_MAX - AHEAD_MS ? 0 : ms;
 }
 
 static enum ladon_flow_state pair_state(const struct pair *p)
@@ -86,7 +92,7 @@ static void pair_describe(const struct pair *p, struct ladon_flow *out)
 	out->bytes_out = p->b2c.bytes;
 	out->age_ms = since(now_ms, p->c2b->made_ms);
 	out->idle_ms = in_idle < out_idle ? in_idle : out_idle;
-	if (out->idle_ms > out->age_ms)
+	if (out->idle_ms > out->age_ms && out->idle_ms - out->age_ms < LATE_MS)
 		out->idle_ms = out->age_ms; /* .made_ms is precise, .seen_ms may be late */
 }
 
