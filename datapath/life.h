@@ -55,6 +55,9 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_events SEC(".maps");
 
+/* How far the clock that .made_ms was read from may be ahead of flow_now_ms() */
+#define LIFE_AHEAD_MS 1000
+
 #define LIFE_HOLDS (LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ)
 
 /* Sequence numbers are compared on a circle: RFC 9293 section 3.4. */
@@ -206,7 +209,8 @@ static __always_inline enum ladon_reason life_held(const struct packet *pkt,
 {
 	__u32 state = flow->state;
 
-	if ((__s32)(now_ms - flow->made_ms) > LADON_HOLD_MS) {
+	/* .made_ms may be ahead by a jiffy, and weeks behind: no signed comparison */
+	if (now_ms - flow->made_ms + LIFE_AHEAD_MS > LADON_HOLD_MS + LIFE_AHEAD_MS) {
 		__sync_fetch_and_and(&flow->state, ~LIFE_HOLDS);
 		return LADON_REASON_NONE;
 	}

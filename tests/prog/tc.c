@@ -641,21 +641,32 @@ static void test_hold_of_data(void **state)
 	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
 }
 
-static void test_a_hold_ends_by_itself(void **state)
+/* @age_ms after it was made, or before: the clocks differ by a jiffy */
+static void expect_hold(uint32_t age_ms, bool held)
 {
 	struct way way = way_to_client(false);
 	struct segment s = bare_segment(false, &way.in, SEGMENT_ACK, 1000, 4999);
 	struct ladon_entry flow;
 
-	(void)state;
 	make_flow(false);
 	flow = entry(&way.in);
 	flow.state = LADON_STATE_HOLD_ACK | LADON_STATE_HOLD_SEQ;
 	flow.edge = 5000;
-	flow.made_ms -= LADON_HOLD_MS + 50;
+	flow.made_ms -= age_ms;
 	put(&way.in, &flow);
-	expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
-	assert_int_equal(entry(&way.in).state, 0);
+	expect(&s, held ? TC_ACT_SHOT : TC_ACT_REDIRECT,
+	       held ? LADON_REASON_HELD_ACK : LADON_REASON_NONE);
+	assert_int_equal(!entry(&way.in).state, !held);
+}
+
+static void test_a_hold_ends_by_itself(void **state)
+{
+	(void)state;
+	expect_hold(-500u, true);
+	expect_hold(0, true);
+	expect_hold(LADON_HOLD_MS + 50, false);
+	expect_hold((1u << 31) + 1000, false); /* 24.9 days */
+	expect_hold(3u << 30, false);
 }
 
 /* The twin of a FIN's direction is held: .edge is wanted for both. */
