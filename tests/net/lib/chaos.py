@@ -339,6 +339,13 @@ class Chaos:
         self.listeners[sock.fileno()] = sock, first
         self.epoll.register(sock.fileno(), select.EPOLLIN)
 
+    def close(self):
+        """Nobody listens any more."""
+        for listener, _ in self.listeners.values():
+            self.epoll.unregister(listener.fileno())
+            listener.close()
+        self.listeners = {}
+
     def dice(self, *what):
         return random.Random(":".join(map(str, (self.seed, *what))))
 
