@@ -120,7 +120,8 @@ class End:
         self.mask = None
 
     def __repr__(self):
-        return (f"{self.side.decode()}{self.number} port {self.port}: said {self.said}, heard {self.heard}"
+        where = f" at {self.place.address} {self.place.port}" if self.place else ""
+        return (f"{self.side.decode()}{self.number} port {self.port}{where}: said {self.said}, heard {self.heard}"
                 f"{f' of {self.peer.head[-8:]}' if self.peer else ''}, did "
                 f"{'fin ' * self.fin}{'close ' * self.closed}{'reset ' * self.reset}, saw {self.saw}"
                 f"{' cut' if self.cut else ''}{' lost' if self.is_lost else ''}"
@@ -470,7 +471,7 @@ class Chaos:
 
     def _give_up(self, now):
         for end in [e for e in self.ends.values() if now - e.moved > LOST_SECONDS]:
-            if self.lossy and (self._other_left(end) or self._is_orphan(end, now)):
+            if (self.lossy and self._other_left(end)) or self._is_orphan(end, now):
                 end.is_lost = True
                 end._close()
             elif now - end.moved > END_SECONDS:
@@ -487,8 +488,13 @@ class Chaos:
         return other is None or (other.done and (other.reset or other.closed or other.cut or other.is_lost))
 
     def _is_orphan(self, end, now):
-        """A client whose daemon died: should the RST of that be lost, ladon drops what it says (STRAY)."""
+        """A client whose daemon died and that may never hear of it, since ladon drops what it says (STRAY).
+
+        The RST may have been lost; or there was none, because the kernel kept the client back from the
+        daemon until it speaks (TCP_DEFER_ACCEPT of listeners that peek).
+        """
         return end.side == b"c" and end.number not in self.handed_off and \
+            (self.lossy or (end.place.hello and not end.heard)) and \
             any(end.began <= to and now >= at for at, to in self.kills)
 
     def pairs(self):
