@@ -23,13 +23,14 @@ endif
 base    := base/log.c base/addr.c
 lib     := lib/open.c lib/links.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/conntrack.c lib/stack.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
+	   gateway/reload.c gateway/setup.c gateway/tally.c \
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   paths/pool.c paths/resolve.c
-cli     := cli/main.c cli/request.c cli/flow.c cli/show.c cli/stats.c cli/top.c cli/out.c
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
@@ -42,7 +43,7 @@ unit_timer     := gateway/timer.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
-unit_control   := gateway/control.c gateway/report.c lib/reason.c base/addr.c base/log.c
+unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=

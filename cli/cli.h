@@ -36,6 +36,7 @@ int listener_show(struct cli *cli);
 int pool_show(struct cli *cli);
 int flow_show(struct cli *cli);
 int flow_kill(struct cli *cli);
+int reload_run(struct cli *cli);
 int stats_show(struct cli *cli);
 int top_show(struct cli *cli);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * main.c - ladon(8): look at a running gateway, and end flows
+ * main.c - ladon(8): look at a running gateway, end flows, and let it reload
  *
  * Noun, verb, then key value pairs, as in ip(8). Every command is a row in one
  * table; usage, completion and the checks of the command line come from it.
@@ -39,7 +39,7 @@ static const char *const value_names[] = {
 
 static const struct command {
 	const char *noun;
-	const char *verb;
+	const char *verb; /* NULL: the noun says all */
 	int (*run)(struct cli *cli);
 	struct argument arguments[ARGUMENTS_MAX];
 	const char *help;
@@ -58,6 +58,8 @@ static const struct command {
 	  "where clients come in, and what became of them" },
 	{ "pool", "show", pool_show, {},
 	  "backends, and how often each was chosen" },
+	{ "reload", NULL, reload_run, {},
+	  "let ladond read its configuration again: all of it, or nothing" },
 	{ "stats", "show", stats_show,
 	  { { "all", ARGUMENT_FLAG } },
 	  "all counters, and the reasons that occurred (all: every reason)" },
@@ -73,7 +75,8 @@ static const struct command {
 
 static void command_print(const struct command *command, FILE *f)
 {
-	fprintf(f, "  ladon %s %s", command->noun, command->verb);
+	fprintf(f, "  ladon %s%s%s", command->noun, command->verb ? " " : "",
+		command->verb ? command->verb : "");
 	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
 		const struct argument *argument = &command->arguments[i];
 		const char *value = value_names[argument->kind];
@@ -99,10 +102,23 @@ static void usage_print(FILE *f)
 static const struct command *command_find(const char *noun, const char *verb)
 {
 	for (size_t i = 0; i < COMMANDS_LEN; i++) {
-		if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0)
-			return &commands[i];
+		const struct command *command = &commands[i];
+
+		if (strcmp(command->noun, noun) == 0 && command->verb &&
+		    strcmp(command->verb, verb) == 0)
+			return command;
 	}
 	return NULL;
+}
+
+/* That which a noun stands for by itself */
+static const struct command *command_default(const char *noun)
+{
+	for (size_t i = 0; i < COMMANDS_LEN; i++) {
+		if (strcmp(commands[i].noun, noun) == 0 && !commands[i].verb)
+			return &commands[i];
+	}
+	return command_find(noun, VERB_DEFAULT);
 }
 
 static const struct argument *argument_find(const struct command *command, const char *key)
@@ -125,7 +141,7 @@ static const struct command *command_take(char *const *words, size_t len, size_t
 	if (len >= 2)
 		command = command_find(words[0], words[1]);
 	*used = command ? 2 : 1;
-	return command ? command : command_find(words[0], VERB_DEFAULT);
+	return command ? command : command_default(words[0]);
 }
 
 /* ---- completion ---- */
@@ -141,7 +157,7 @@ static void nouns_complete(void)
 static void verbs_complete(const char *noun)
 {
 	for (size_t i = 0; i < COMMANDS_LEN; i++) {
-		if (strcmp(commands[i].noun, noun) == 0)
+		if (strcmp(commands[i].noun, noun) == 0 && commands[i].verb)
 			puts(commands[i].verb);
 	}
 }

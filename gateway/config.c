@@ -603,6 +603,7 @@ static int settings_read(struct reading *r, const struct node *at)
 		rc = identity_read(at, config);
 	if (rc == 0 && at[TOP_PIN].yaml)
 		rc = value_file(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
+	config->workers_given = at[TOP_WORKERS].yaml;
 	config->idle_ms = r->defaults.idle_ms;
 	return rc;
 }

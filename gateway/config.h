@@ -3,8 +3,8 @@
  * config.h - what ladon.yaml says, checked
  *
  * A struct config is complete and consistent: every reference is resolved,
- * every default filled in. It never changes after config_load(); its owner
- * frees it when no connection uses it any more.
+ * every default filled in. It never changes after config_load(); its owner,
+ * a setup (setup.h), frees it when no connection uses it any more.
  */
 #ifndef LADON_CONFIG_H
 #define LADON_CONFIG_H
@@ -66,6 +66,7 @@ struct config_listener {
 struct config {
 	char *path;
 	unsigned int workers; /* at least 1 */
+	bool workers_given;   /* by the file; else one per CPU */
 	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
 	bool stack;	      /* one listener at least is of mode stack */
 	uint32_t flows_max;

@@ -184,10 +184,12 @@ static void conn_task(struct task *task)
 {
 	struct conn *c = container_of(task, struct conn, later);
 
-	if (c->state == CONN_DONE)
+	if (c->state == CONN_DONE) {
+		share_drop(c->listener->share);
 		free(c);
-	else
+	} else {
 		conn_run(c);
+	}
 }
 
 static void conn_front(struct watch *watch, uint32_t ready)
@@ -220,6 +222,7 @@ void conn_new(struct listener *listener, int fd, const struct addr *client)
 	}
 	c->worker = worker;
 	c->listener = listener;
+	listener->share->users++;
 	c->id = worker_conn_id(worker);
 	c->later.run = conn_task;
 	c->timer.run = conn_timer;

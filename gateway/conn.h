@@ -19,6 +19,7 @@
 #include "kept.h"
 #include "refuse.h"
 #include "relay.h"
+#include "setup.h"
 #include "worker.h"
 
 /* What a socket is watched for before and while bytes are relayed. Errors always come. */
@@ -122,6 +123,12 @@ void conn_acknowledge(struct conn *c, enum ladon_reason why);
 
 /** conn_close_back() - the backend and its port are given up, or have served */
 void conn_close_back(struct conn *c);
+
+/** conn_setup() - the setup under which it began, and with which it goes on */
+static inline const struct setup *conn_setup(const struct conn *c)
+{
+	return c->listener->share->setup;
+}
 
 static inline uint64_t conn_now(const struct conn *c)
 {

@@ -36,14 +36,13 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 
 int conn_route(struct conn *c)
 {
-	struct gateway *gateway = c->worker->gateway;
 	struct pool *pool;
 
 	if (!c->route)
 		c->route = route_find(c->listener->routes, &c->worker->hello);
 	if (!c->route)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
-	pool = gateway->pools[c->route->pool];
+	pool = conn_setup(c)->pools[c->route->pool];
 	c->backend = pool_pick(pool, &c->tries, &c->to);
 	if (!c->backend)
 		return route_exhausted(c, pool);
@@ -59,7 +58,7 @@ static enum ladon_reason connect_obstacle(const struct conn *c)
 {
 	const struct gateway *gateway = c->worker->gateway;
 
-	if (!gateway->config->handoff || !c->listener->config->handoff)
+	if (!c->listener->config->handoff)
 		return LADON_REASON_HANDOFF_OFF;
 	if (!gateway->ladon)
 		return gateway->no_handoff;
@@ -71,7 +70,7 @@ static enum ladon_reason connect_obstacle(const struct conn *c)
 /* A source address of the configured ones, in turn; the port is the kernel's choice. */
 static int connect_bind(struct conn *c, int fd)
 {
-	const struct config *config = c->worker->gateway->config;
+	const struct config *config = conn_setup(c)->config;
 	int on = 1;
 
 	for (unsigned int i = 0; i < config->sources_len; i++) {

@@ -27,7 +27,9 @@
 
 #include "../base/log.h"
 #include "../base/own.h"
+#include "reload.h"
 #include "report.h"
+#include "setup.h"
 
 #define CLIENTS_MAX   4
 #define BACKLOG	      128
@@ -53,6 +55,7 @@ struct control {
 /* One client, on the stack of the thread that serves it. */
 struct client {
 	struct control *control;
+	struct setup *setup; /* in force when the request came; held while it is answered */
 	int fd;
 	int error; /* of the connection; nothing more is sent after it */
 	size_t request_len;
@@ -198,7 +201,7 @@ static void run_flow_show(struct client *client, const json_t *request)
 
 	if (!filter_get(client, request, &filter))
 		return;
-	rc = report_flows(client->control->gateway, &filter, client_write, client);
+	rc = report_flows(client->setup, &filter, client_write, client);
 	if (rc < 0 && !client->error)
 		client->error = rc; /* cut short: the client misses the end */
 }
@@ -256,6 +259,23 @@ static void run_flow_kill(struct client *client, const json_t *request)
 	}
 }
 
+static void run_reload(struct client *client, const json_t *request)
+{
+	struct reloaded reloaded;
+	char *error;
+
+	(void)request;
+	if (reload(client->control->gateway, &reloaded, &error) < 0) {
+		client_refuse(client, "%s", error ? error : strerror(ENOMEM));
+		free(error);
+		return;
+	}
+	client_answer(client, json_pack("{s:s, s:I, s:I, s:I}", "file", client->setup->config->path,
+					"listeners", (json_int_t)reloaded.listeners, "added",
+					(json_int_t)reloaded.added, "removed",
+					(json_int_t)reloaded.removed));
+}
+
 /*
  * A key that is not listed is refused: what is not understood could be the one
  * that narrows down what is to be killed.
@@ -263,7 +283,7 @@ static void run_flow_kill(struct client *client, const json_t *request)
 static const struct command {
 	const char *name;
 	const char *keys[4];					   /* besides "command" */
-	int (*report)(struct gateway *gateway, json_t **out);	   /* either a document, */
+	int (*report)(const struct setup *setup, json_t **out);	   /* either a document, */
 	void (*run)(struct client *client, const json_t *request); /* ... or an action */
 } commands[] = {
 	/* clang-format off */
@@ -272,6 +292,7 @@ static const struct command {
 	{ .name = "listener show", .report = report_listeners },
 	{ .name = "pool show",	   .report = report_pools },
 	{ .name = "flow show",	   .run = run_flow_show, .keys = { "id", "client", "backend" } },
+	{ .name = "reload",	   .run = run_reload },
 	{ .name = "flow kill",	   .run = run_flow_kill, .keys = { "id", "client", "backend", "all" } },
 	/* clang-format on */
 };
@@ -294,11 +315,22 @@ static bool command_takes(const struct command *command, const char *key)
 	return strcmp(key, "command") == 0;
 }
 
+static void command_report(const struct command *command, struct client *client)
+{
+	json_t *document;
+	int rc;
+
+	rc = command->report(client->setup, &document);
+	if (rc < 0)
+		client_refuse(client, "%s: %s", command->name, strerror(-rc));
+	else
+		client_answer(client, document);
+}
+
 static void command_run(const struct command *command, struct client *client, json_t *request)
 {
-	json_t *document, *value;
 	const char *key;
-	int rc;
+	json_t *value;
 
 	json_object_foreach(request, key, value)
 	{
@@ -308,15 +340,12 @@ static void command_run(const struct command *command, struct client *client, js
 		}
 	}
 	log_debug("control: %s", command->name);
-	if (command->run) {
+	client->setup = setup_current(client->control->gateway);
+	if (command->run)
 		command->run(client, request);
-		return;
-	}
-	rc = command->report(client->control->gateway, &document);
-	if (rc < 0)
-		client_refuse(client, "%s: %s", command->name, strerror(-rc));
 	else
-		client_answer(client, document);
+		command_report(command, client);
+	setup_drop(client->setup);
 }
 
 /* ---- requests ---- */
@@ -604,9 +633,9 @@ int control_start(struct control *control)
 	return -rc;
 }
 
-int control_open(struct gateway *gateway, const struct privilege *who, struct control **out)
+int control_open(struct gateway *gateway, const char *path, const struct privilege *who,
+		 struct control **out)
 {
-	const char *path = gateway->config->control;
 	struct control *control;
 	struct stat st;
 	int rc;

@@ -21,13 +21,15 @@
 struct control;
 
 /**
- * control_open() - make the socket config->control, for @who
+ * control_open() - make the socket @path, for @who
+ * @gateway: has a setup when control_start() is called
  *
  * A socket file that nobody listens on is replaced; one that answers means
  * that another ladond runs: -EADDRINUSE. To be called with the rights to give
  * the file away; free with control_stop().
  */
-int control_open(struct gateway *gateway, const struct privilege *who, struct control **out);
+int control_open(struct gateway *gateway, const char *path, const struct privilege *who,
+		 struct control **out);
 
 /** control_start() - answer. Return: 0 or a negative errno; then control_stop() is left to do */
 int control_start(struct control *control);

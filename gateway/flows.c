@@ -8,14 +8,20 @@
 #include <string.h>
 
 #include "../base/log.h"
+#include "setup.h"
 
-struct flows {
-	struct gateway *gateway;
-	pthread_mutex_t lock;	/* ends are told by two threads, and each takes from a count */
+/* All are held. */
+struct index {
 	struct backend **fixed; /* backends by number, sorted by address */
 	unsigned int fixed_len;
 	struct backend **named; /* backends by name: their addresses change */
 	unsigned int named_len;
+};
+
+struct flows {
+	struct gateway *gateway;
+	pthread_mutex_t lock; /* ends are told by two threads, and each takes from a count */
+	struct index index;   /* under the lock */
 };
 
 /* ---- the index ---- */
@@ -38,38 +44,83 @@ static int fixed_compare(const void *a, const void *b)
 	return address_compare(&(*x)->config->addr, &(*y)->config->addr);
 }
 
-static void index_add(struct flows *flows, struct pool *pool)
+static void index_fini(struct index *index)
 {
-	for (unsigned int i = 0; i < pool_backends(pool); i++) {
-		struct backend *backend = pool_backend(pool, i);
+	for (unsigned int i = 0; i < index->fixed_len; i++)
+		backend_drop(index->fixed[i]);
+	for (unsigned int i = 0; i < index->named_len; i++)
+		backend_drop(index->named[i]);
+	free(index->fixed);
+	free(index->named);
+}
 
-		if (backend->config->host)
-			flows->named[flows->named_len++] = backend;
-		else
-			flows->fixed[flows->fixed_len++] = backend;
+static void index_add(struct index *index, struct backend *backend)
+{
+	backend_hold(backend);
+	backend->indexed = true;
+	if (backend->config->host)
+		index->named[index->named_len++] = backend;
+	else
+		index->fixed[index->fixed_len++] = backend;
+}
+
+/* What was added from the setup already is left out, and what nobody can have a flow to. */
+static void index_add_former(struct index *index, struct backend *const *former, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++) {
+		struct backend *backend = former[i];
+
+		if (!backend->indexed &&
+		    (atomic_load(&backend->flows) || atomic_load(&backend->holders) > 1))
+			index_add(index, backend);
 	}
+}
+
+static void index_unmark(struct backend *const *backends, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++)
+		backends[i]->indexed = false;
+}
+
+static unsigned int setup_backends(const struct setup *setup)
+{
+	unsigned int len = 0;
+
+	for (unsigned int i = 0; i < setup->config->pools_len; i++)
+		len += pool_backends(setup->pools[i]);
+	return len;
+}
+
+/* Those of the setup, and removed ones whose flows or connections may still come to an end. */
+static int index_init(struct index *index, const struct setup *setup, const struct index *former)
+{
+	unsigned int len = setup_backends(setup) + former->fixed_len + former->named_len;
+
+	*index = (struct index){ .fixed = calloc(len, sizeof(struct backend *)),
+				 .named = calloc(len, sizeof(struct backend *)) };
+	if (!index->fixed || !index->named) {
+		index_fini(index);
+		return -ENOMEM;
+	}
+	index_unmark(former->fixed, former->fixed_len);
+	index_unmark(former->named, former->named_len);
+	for (unsigned int i = 0; i < setup->config->pools_len; i++)
+		for (unsigned int j = 0; j < pool_backends(setup->pools[i]); j++)
+			index_add(index, pool_backend(setup->pools[i], j));
+	index_add_former(index, former->fixed, former->fixed_len);
+	index_add_former(index, former->named, former->named_len);
+	qsort(index->fixed, index->fixed_len, sizeof(struct backend *), fixed_compare);
+	return 0;
 }
 
 struct flows *flows_new(struct gateway *gateway)
 {
 	struct flows *flows = calloc(1, sizeof(*flows));
-	unsigned int len = 0;
 
 	if (!flows)
 		return NULL;
 	flows->gateway = gateway;
 	pthread_mutex_init(&flows->lock, NULL);
-	for (unsigned int i = 0; i < gateway->config->pools_len; i++)
-		len += pool_backends(gateway->pools[i]);
-	flows->fixed = calloc(len, sizeof(struct backend *));
-	flows->named = calloc(len, sizeof(struct backend *));
-	if (!flows->fixed || !flows->named) {
-		flows_free(flows);
-		return NULL;
-	}
-	for (unsigned int i = 0; i < gateway->config->pools_len; i++)
-		index_add(flows, gateway->pools[i]);
-	qsort(flows->fixed, flows->fixed_len, sizeof(struct backend *), fixed_compare);
 	return flows;
 }
 
@@ -78,9 +129,24 @@ void flows_free(struct flows *flows)
 	if (!flows)
 		return;
 	pthread_mutex_destroy(&flows->lock);
-	free(flows->fixed);
-	free(flows->named);
+	index_fini(&flows->index);
 	free(flows);
+}
+
+int flows_follow(struct flows *flows, const struct setup *setup)
+{
+	struct index next, former;
+	int rc;
+
+	pthread_mutex_lock(&flows->lock);
+	former = flows->index;
+	rc = index_init(&next, setup, &former);
+	if (rc == 0)
+		flows->index = next;
+	pthread_mutex_unlock(&flows->lock);
+	if (rc == 0)
+		index_fini(&former);
+	return rc;
 }
 
 /* ---- look-up ---- */
@@ -95,20 +161,20 @@ static struct backend *busier(struct backend *a, struct backend *b)
 static struct backend *find_fixed(const struct flows *flows, const struct addr *addr)
 {
 	struct backend *found = NULL;
-	unsigned int low = 0, high = flows->fixed_len;
+	unsigned int low = 0, high = flows->index.fixed_len;
 
 	while (low < high) { /* the first that is not smaller */
 		unsigned int middle = low + (high - low) / 2;
 
-		if (address_compare(&flows->fixed[middle]->config->addr, addr) < 0)
+		if (address_compare(&flows->index.fixed[middle]->config->addr, addr) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; low < flows->fixed_len; low++) {
-		if (address_compare(&flows->fixed[low]->config->addr, addr) != 0)
+	for (; low < flows->index.fixed_len; low++) {
+		if (address_compare(&flows->index.fixed[low]->config->addr, addr) != 0)
 			break;
-		found = busier(found, flows->fixed[low]);
+		found = busier(found, flows->index.fixed[low]);
 	}
 	return found;
 }
@@ -128,9 +194,9 @@ static struct backend *find_named(const struct flows *flows, const struct addr *
 {
 	struct backend *found = NULL;
 
-	for (unsigned int i = 0; i < flows->named_len; i++)
-		if (backend_has_now(flows->named[i], addr))
-			found = busier(found, flows->named[i]);
+	for (unsigned int i = 0; i < flows->index.named_len; i++)
+		if (backend_has_now(flows->index.named[i], addr))
+			found = busier(found, flows->index.named[i]);
 	return found;
 }
 
@@ -148,8 +214,8 @@ static struct backend *busiest_named(const struct flows *flows)
 {
 	struct backend *found = NULL;
 
-	for (unsigned int i = 0; i < flows->named_len; i++)
-		found = busier(found, flows->named[i]);
+	for (unsigned int i = 0; i < flows->index.named_len; i++)
+		found = busier(found, flows->index.named[i]);
 	return found;
 }
 
@@ -157,15 +223,18 @@ static struct backend *busiest_named(const struct flows *flows)
 
 static int adopt_one(void *arg, const struct ladon_flow *flow)
 {
+	struct flows *flows = arg;
 	struct backend *backend;
 
 	if (flow->state == LADON_FLOW_KILLED)
 		return 0; /* its end was told to who killed it */
-	backend = flow_backend(arg, flow);
+	pthread_mutex_lock(&flows->lock);
+	backend = flow_backend(flows, flow);
 	if (backend) {
 		atomic_fetch_add(&backend->flows, 1);
 		atomic_fetch_add(&backend->flows_handed_off, 1);
 	}
+	pthread_mutex_unlock(&flows->lock);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
  * nothing but its addresses when it ends, and flows may be older than the
  * daemon. The backend is found by address. If several pools have the same
  * address, the backend that has most flows there loses one: the sum is right.
+ * A backend that a reload has removed is remembered while it has flows.
  */
 #ifndef LADON_FLOWS_H
 #define LADON_FLOWS_H
@@ -14,9 +15,12 @@
 
 struct flows;
 
-/** flows_new() - @gateway's pools must exist, and outlive it. NULL: no memory */
+/** flows_new() - knows no backend yet. NULL: no memory */
 struct flows *flows_new(struct gateway *gateway);
 void flows_free(struct flows *flows);
+
+/** flows_follow() - find the backends of this setup from now on. Return: 0 or -ENOMEM: no change */
+int flows_follow(struct flows *flows, const struct setup *setup);
 
 /** flows_adopt() - count the flows that a former daemon left */
 void flows_adopt(struct flows *flows);

@@ -2,52 +2,51 @@
 /*
  * gateway.h - the daemon as a whole: what main.c makes, and all others find
  *
- * Made before the workers start and constant from then on, but for the
- * counters, which are atomic: each worker has a set of its own, and whoever
- * reads adds them up.
+ * Made before the workers start and constant from then on, but for the setup in
+ * force, which a reload exchanges (setup.h), and for the counters, which are
+ * atomic: each worker has a set of its own, and whoever reads adds them up.
  */
 #ifndef LADON_GATEWAY_H
 #define LADON_GATEWAY_H
 
 #include <ladon/ladon.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "../datapath/reasons.h"
-#include "../paths/pool.h"
-#include "config.h"
-#include "route.h"
+#include "tally.h"
 
+struct flows;
+struct resolver;
+struct setup;
 struct worker;
-
-/* Counters of one listener in one worker; written by that worker alone. */
-struct listener_counts {
-	atomic_uint_fast64_t accepted;
-	atomic_uint_fast64_t handed_off;
-	atomic_uint_fast64_t relayed;  /* ever, also those handed off later */
-	atomic_uint_fast64_t closed;   /* by ladon, before there was a backend */
-	atomic_uint_fast64_t open;     /* held by ladond now, in any state */
-	atomic_uint_fast64_t relaying; /* ... of which relayed */
-};
 
 struct worker_counts {
 	atomic_uint_fast64_t reasons[LADON_REASON_COUNT]; /* RELAY and CLOSED ones */
 	atomic_uint_fast64_t relay_bytes_in;  /* client to backend */
 	atomic_uint_fast64_t relay_bytes_out;
-	struct listener_counts *listeners; /* [config->listeners_len] */
 };
 
 struct gateway {
-	const struct config *config;
 	struct ladon *ladon;		 /* NULL: everything is relayed, */
 	enum ladon_reason no_handoff;	 /* ... for this reason */
-	struct pool **pools;		 /* [config->pools_len] */
-	struct route_table **routes;	 /* [config->listeners_len] */
-	struct worker **workers;	 /* [config->workers] */
-	struct worker_counts *counts;	 /* [config->workers] */
+	struct worker **workers;	 /* [workers_len] */
+	struct worker_counts *counts;	 /* [workers_len] */
+	unsigned int workers_len;
+	struct flows *flows;
+	struct resolver *resolver;
+	struct tallies tallies;
 	uint64_t started_ms;		 /* CLOCK_MONOTONIC */
-	atomic_bool stopping;
+
+	pthread_mutex_t changing; /* one reload at a time, and none while it stops */
+	atomic_bool stopping;	  /* set with .changing held */
+	sem_t switched;		  /* posted by each worker that serves the next setup */
+
+	pthread_mutex_t lock; /* over what follows */
+	struct setup *setup;  /* in force, and held: setup_current(); NULL: not yet */
 };
 
 #endif

@@ -9,13 +9,21 @@
 #ifndef LADON_LISTEN_H
 #define LADON_LISTEN_H
 
+#include "config.h"
 #include "gateway.h"
 #include "loop.h"
+#include "route.h"
 
+struct share;
+struct worker;
+
+/* Of one setup; only its socket is younger or older than that. */
 struct listener {
 	struct watch watch;
 	struct timer pause; /* set while there are no descriptors to accept with */
 	struct worker *worker;
+	struct share *share;
+	struct listener *former; /* of the setup before: whose socket it takes; NULL: it has its own */
 	const struct config_listener *config;
 	const struct route_table *routes;
 	struct listener_counts *counts;
@@ -23,23 +31,25 @@ struct listener {
 	bool guarded;  /* accepted sockets do not acknowledge: ladon_listen() */
 };
 
+/** listener_init() - the listener with number @index of the share's setup; it has no socket yet */
+void listener_init(struct listener *listener, struct share *share, unsigned int index);
+
 /**
- * listener_bind() - make and bind the socket, without listening yet
- * @listener: with @config set
- * @first: of all workers: fails with -EADDRINUSE if anybody else listens there,
- *	another ladond included
+ * listener_bind() - make and bind a socket, without listening yet
+ * @alone: fails with -EADDRINUSE if anybody else listens there, another ladond included
  *
  * Return: 0, or a negative errno; then there is nothing to close.
  */
-int listener_bind(struct listener *listener, bool first);
+int listener_bind(struct listener *listener, bool alone);
 
-/**
- * listener_start() - listen, and let the worker's loop accept
- * @ladon: to guard accepted sockets with; NULL: no handoff
- *
- * Return: 0 or a negative errno.
- */
-int listener_start(struct listener *listener, struct ladon *ladon);
+/** listener_listen() - ... and listen, with accepted sockets guarded. Return: 0 or a negative errno */
+int listener_listen(struct listener *listener);
+
+/** listener_serve() - in the worker's thread: take the former one's socket, if any, and accept */
+void listener_serve(struct listener *listener);
+
+/** listener_retire() - accept who waits already, then close; nothing if its socket was taken */
+void listener_retire(struct listener *listener);
 
 /** listener_close() - nobody is accepted any more; closing twice is fine */
 void listener_close(struct listener *listener);

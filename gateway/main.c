@@ -3,8 +3,7 @@
  * main.c - ladond: start everything in order, wait for signals, stop in order
  *
  * Addresses are bound before the kernel side is touched: a second ladond with
- * the same configuration fails there, and changes nothing for the first. The
- * control socket comes next, and only then anybody is accepted.
+ * the same configuration fails there, and changes nothing for the first.
  *
  * The main thread serves libladon (ends of flows, interfaces) and signals;
  * workers, the resolver and the control socket have threads of their own.
@@ -30,6 +29,8 @@
 #include "gateway.h"
 #include "loop.h"
 #include "privilege.h"
+#include "reload.h"
+#include "setup.h"
 #include "worker.h"
 
 #define CONFIG_PATH	  "/etc/ladon/ladon.yaml"
@@ -55,10 +56,7 @@ struct options {
 
 struct daemon {
 	const struct options *options;
-	struct config *config;
 	struct gateway gateway;
-	struct flows *flows;
-	struct resolver *resolver;
 	struct control *control; /* NULL: it could not be made */
 	struct privilege privilege;
 	int signal_fd;
@@ -163,58 +161,31 @@ static void options_parse(struct options *o, int argc, char **argv)
 		o->path = CONFIG_PATH;
 }
 
-/* ---- the gateway's tables ---- */
+/* ---- the gateway ---- */
 
-static int tables_alloc(struct gateway *g)
+static int gateway_init(struct gateway *g, unsigned int workers)
 {
-	const struct config *config = g->config;
-
-	g->pools = calloc(config->pools_len, sizeof(struct pool *));
-	g->routes = calloc(config->listeners_len, sizeof(struct route_table *));
-	g->workers = calloc(config->workers, sizeof(struct worker *));
-	g->counts = calloc(config->workers, sizeof(struct worker_counts));
-	return g->pools && g->routes && g->workers && g->counts ? 0 : -ENOMEM;
-}
-
-static int gateway_init(struct gateway *g, const struct config *config)
-{
-	g->config = config;
 	g->started_ms = clock_ms();
-	if (tables_alloc(g) < 0)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < config->pools_len; i++) {
-		g->pools[i] = pool_new(&config->pools[i]);
-		if (!g->pools[i])
-			return -ENOMEM;
-	}
-	for (unsigned int i = 0; i < config->listeners_len; i++) {
-		g->routes[i] = route_table_new(&config->listeners[i]);
-		if (!g->routes[i])
-			return -ENOMEM;
-	}
-	for (unsigned int i = 0; i < config->workers; i++) {
-		g->counts[i].listeners =
-			calloc(config->listeners_len, sizeof(struct listener_counts));
-		if (!g->counts[i].listeners)
-			return -ENOMEM;
-	}
-	return 0;
+	g->workers_len = workers;
+	tallies_init(&g->tallies);
+	pthread_mutex_init(&g->changing, NULL);
+	pthread_mutex_init(&g->lock, NULL);
+	sem_init(&g->switched, 0, 0);
+	g->workers = calloc(workers, sizeof(struct worker *));
+	g->counts = calloc(workers, sizeof(struct worker_counts));
+	g->flows = flows_new(g);
+	return g->workers && g->counts && g->flows ? 0 : -ENOMEM;
 }
 
 static void gateway_fini(struct gateway *g)
 {
-	const struct config *config = g->config;
-
-	for (unsigned int i = 0; g->counts && i < config->workers; i++)
-		free(g->counts[i].listeners);
-	for (unsigned int i = 0; g->routes && i < config->listeners_len; i++)
-		route_table_free(g->routes[i]);
-	for (unsigned int i = 0; g->pools && i < config->pools_len; i++)
-		pool_free(g->pools[i]);
+	flows_free(g->flows);
 	free(g->counts);
 	free(g->workers);
-	free(g->routes);
-	free(g->pools);
+	sem_destroy(&g->switched);
+	pthread_mutex_destroy(&g->lock);
+	pthread_mutex_destroy(&g->changing);
+	tallies_fini(&g->tallies);
 }
 
 /* ---- libladon ---- */
@@ -238,18 +209,18 @@ static void ladon_ended(void *arg, const struct ladon_flow *flow, enum ladon_end
 {
 	struct daemon *d = arg;
 
-	flows_ended(d->flows, flow, why);
+	flows_ended(d->gateway.flows, flow, why);
 }
 
 _Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array serves both");
 
 /* A mistake in the file is to be mended; a lack of rights or of a kernel may be meant. */
-static int handoff_failed(struct daemon *d, int rc)
+static int handoff_failed(struct daemon *d, const struct config *config, int rc)
 {
 	const char *why = d->complaint[0] ? d->complaint : strerror(-rc);
 
 	if (rc == -ENODEV || rc == -EINVAL) {
-		log_err("%s: %s", d->config->path, why);
+		log_err("%s: %s", config->path, why);
 		return rc;
 	}
 	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
@@ -257,9 +228,8 @@ static int handoff_failed(struct daemon *d, int rc)
 	return 0;
 }
 
-static int handoff_open(struct daemon *d)
+static int handoff_open(struct daemon *d, const struct config *config)
 {
-	const struct config *config = d->config;
 	struct ladon_options options = LADON_OPTIONS_INIT;
 	int rc;
 
@@ -279,7 +249,7 @@ static int handoff_open(struct daemon *d)
 	options.arg = d;
 	rc = ladon_open(&d->gateway.ladon, &options);
 	if (rc < 0)
-		return handoff_failed(d, rc);
+		return handoff_failed(d, config, rc);
 	if (config->stack)
 		ladon_stack(d->gateway.ladon); /* on failure said so, and relayed */
 	return 0;
@@ -320,51 +290,46 @@ static int complain(const struct config_listener *failed, int rc)
 	return rc;
 }
 
-static int workers_bind(struct daemon *d)
+static int workers_make(struct daemon *d)
 {
-	const struct config_listener *failed;
-
-	for (unsigned int i = 0; i < d->config->workers; i++) {
-		int rc = worker_new(&d->gateway, i, &d->gateway.workers[i], &failed);
+	for (unsigned int i = 0; i < d->gateway.workers_len; i++) {
+		int rc = worker_new(&d->gateway, i, &d->gateway.workers[i]);
 
 		if (rc < 0)
-			return complain(failed, rc);
+			return complain(NULL, rc);
 	}
 	return 0;
 }
 
 static int workers_start(struct daemon *d)
 {
-	const struct config_listener *failed;
-
-	for (unsigned int i = 0; i < d->config->workers; i++) {
-		int rc = worker_start(d->gateway.workers[i], d->done_fd, &failed);
+	for (unsigned int i = 0; i < d->gateway.workers_len; i++) {
+		int rc = worker_start(d->gateway.workers[i], d->done_fd);
 
 		if (rc < 0)
-			return complain(failed, rc);
+			return complain(NULL, rc);
 	}
 	return 0;
 }
 
 /* Two daemons must not share a control socket; a socket that cannot be made is no reason to stop. */
-static int control_listen(struct daemon *d)
+static int control_listen(struct daemon *d, const char *path)
 {
-	int rc = control_open(&d->gateway, &d->privilege, &d->control);
+	int rc = control_open(&d->gateway, path, &d->privilege, &d->control);
 
 	if (rc == -EADDRINUSE) {
-		log_err("control %s: in use: another ladond answers there", d->config->control);
+		log_err("control %s: in use: another ladond answers there", path);
 		return rc;
 	}
 	if (rc < 0)
-		log_warn("control %s: %s; ladon(8) will find nobody", d->config->control,
-			 strerror(-rc));
+		log_warn("control %s: %s; ladon(8) will find nobody", path, strerror(-rc));
 	return 0;
 }
 
 /* The socket is made with all rights, and served by threads that never had them. */
-static int rights_drop(struct daemon *d)
+static int rights_drop(struct daemon *d, const char *control)
 {
-	int rc = control_listen(d);
+	int rc = control_listen(d, control);
 
 	if (rc < 0)
 		return rc;
@@ -379,43 +344,82 @@ static int rights_drop(struct daemon *d)
 	return rc;
 }
 
-static int daemon_start(struct daemon *d)
+/* Names are looked up from now on, and flows of a former daemon find their backends. */
+static int paths_open(struct daemon *d, const struct setup *setup)
 {
-	int rc;
+	struct names *names = names_new(setup->pools, setup->config->pools_len);
+	int rc = names ? flows_follow(d->gateway.flows, setup) : -ENOMEM;
 
-	rc = privilege_find(d->config, &d->privilege);
-	if (rc < 0)
-		return rc;
-	rc = gateway_init(&d->gateway, d->config);
 	if (rc == 0)
-		d->flows = flows_new(&d->gateway);
-	if (rc < 0 || !d->flows) {
-		log_err("start: %s", strerror(ENOMEM));
-		return -ENOMEM;
-	}
-	rc = workers_bind(d);
-	if (rc < 0)
-		return rc;
-	rc = handoff_open(d);
-	if (rc == 0)
-		rc = rights_drop(d);
-	if (rc < 0)
-		return rc;
-	rc = resolver_start(d->gateway.pools, d->config->pools_len, &d->resolver);
+		rc = resolver_start(&d->gateway.resolver);
 	if (rc < 0) {
+		names_free(names);
 		log_err("look-ups of names: %s", strerror(-rc));
 		return rc;
 	}
+	resolver_use(d->gateway.resolver, names);
 	if (d->gateway.ladon)
-		flows_adopt(d->flows);
-	return workers_start(d);
+		flows_adopt(d->gateway.flows);
+	return 0;
+}
+
+/* Nobody is accepted before the last thing that can fail has not. */
+static int setup_begin(struct daemon *d, struct setup *setup)
+{
+	const struct config_listener *failed;
+	int rc = rights_drop(d, setup->config->control);
+
+	if (rc == 0)
+		rc = paths_open(d, setup);
+	if (rc < 0)
+		return rc;
+	rc = setup_listen(setup, &failed);
+	if (rc < 0)
+		return complain(failed, rc);
+	rc = workers_start(d);
+	if (rc < 0)
+		return rc;
+	setup_hold(setup);
+	setup_use(setup);
+	return 0;
+}
+
+/* @config: taken over */
+static int daemon_start(struct daemon *d, struct config *config)
+{
+	const struct config_listener *failed = NULL;
+	struct setup *setup;
+	int rc = gateway_init(&d->gateway, config->workers);
+
+	if (rc < 0)
+		log_err("start: %s", strerror(-rc));
+	if (rc == 0)
+		rc = privilege_find(config, &d->privilege);
+	if (rc == 0)
+		rc = workers_make(d);
+	if (rc == 0) {
+		rc = setup_new(&d->gateway, config, NULL, &setup, &failed);
+		if (rc < 0)
+			complain(failed, rc);
+	}
+	if (rc < 0) {
+		config_free(config);
+		return rc;
+	}
+	d->gateway.setup = setup; /* for who asks; setup_use() puts it in force */
+	rc = handoff_open(d, config);
+	pthread_mutex_lock(&d->gateway.changing); /* ladon reload has to wait */
+	if (rc == 0)
+		rc = setup_begin(d, setup);
+	pthread_mutex_unlock(&d->gateway.changing);
+	return rc;
 }
 
 /* ---- run ---- */
 
 static void workers_tell(struct daemon *d, enum worker_order order)
 {
-	for (unsigned int i = 0; i < d->config->workers; i++)
+	for (unsigned int i = 0; i < d->gateway.workers_len; i++)
 		worker_tell(d->gateway.workers[i], order);
 }
 
@@ -430,14 +434,25 @@ static uint64_t flows_live(const struct daemon *d)
 
 static bool daemon_is_done(const struct daemon *d)
 {
-	if (!atomic_load(&d->gateway.stopping) || d->workers_done < d->config->workers)
+	if (!atomic_load(&d->gateway.stopping) || d->workers_done < d->gateway.workers_len)
 		return false;
 	return d->at_once || d->options->at_stop != STOP_DRAIN || flows_live(d) == 0;
 }
 
+/* A reload that is under way comes to its end first. Return: was it set before? */
+static bool stopping_set(struct gateway *gateway)
+{
+	bool before;
+
+	pthread_mutex_lock(&gateway->changing);
+	before = atomic_exchange(&gateway->stopping, true);
+	pthread_mutex_unlock(&gateway->changing);
+	return before;
+}
+
 static void signal_take(struct daemon *d, int signo)
 {
-	bool again = atomic_exchange(&d->gateway.stopping, true);
+	bool again = stopping_set(&d->gateway);
 	bool drain = d->options->at_stop == STOP_DRAIN && !again;
 
 	log_info("stop: %s%s", strsignal(signo), drain ? ", waiting for the last flow to end" : "");
@@ -446,14 +461,22 @@ static void signal_take(struct daemon *d, int signo)
 	workers_tell(d, drain ? WORKER_DRAIN : WORKER_STOP);
 }
 
+static void signal_reload(struct daemon *d)
+{
+	struct reloaded reloaded;
+	char *error;
+
+	reload(&d->gateway, &reloaded, &error); /* it says what became of it */
+	free(error);
+}
+
 static void signals_read(struct daemon *d)
 {
 	struct signalfd_siginfo info;
 
 	while (read(d->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
-			log_warn("SIGHUP: the configuration is read at start only; restart: "
-				 "handed-off flows survive it");
+			signal_reload(d);
 		else
 			signal_take(d, (int)info.ssi_signo);
 	}
@@ -493,7 +516,7 @@ static uint64_t count_reason(const struct daemon *d, enum ladon_reason reason)
 {
 	uint64_t sum = 0;
 
-	for (unsigned int i = 0; i < d->config->workers; i++)
+	for (unsigned int i = 0; i < d->gateway.workers_len; i++)
 		sum += atomic_load(&d->gateway.counts[i].reasons[reason]);
 	return sum;
 }
@@ -512,31 +535,38 @@ static void say_goodbye(struct daemon *d)
 		 flows_live(d));
 }
 
+/* Also after a start that failed half-way. */
 static void daemon_stop(struct daemon *d)
 {
-	if (d->gateway.workers)
-		for (unsigned int i = 0; i < d->config->workers; i++)
-			worker_free(d->gateway.workers[i]);
+	struct gateway *g = &d->gateway;
+
 	control_stop(d->control);
-	resolver_stop(d->resolver);
-	if (d->gateway.ladon)
-		ladon_close(d->gateway.ladon);
-	flows_free(d->flows);
-	gateway_fini(&d->gateway);
+	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
+		worker_tell(g->workers[i], WORKER_STOP);
+		worker_free(g->workers[i]);
+	}
+	if (g->setup)
+		setup_drop(g->setup);
+	resolver_stop(g->resolver);
+	if (g->ladon)
+		ladon_close(g->ladon);
+	gateway_fini(g);
 }
 
-static int daemon_main(struct daemon *d)
+/* @config: taken over */
+static int daemon_main(struct daemon *d, struct config *config)
 {
+	unsigned int listeners = config->listeners_len;
 	int rc;
 
 	d->signal_fd = signals_open();
 	d->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	descriptors_raise();
-	rc = d->signal_fd < 0 || d->done_fd < 0 ? -errno : daemon_start(d);
+	rc = daemon_start(d, config);
 	if (rc == 0) {
-		log_info("start: %u listeners, %u workers, handoff %s", d->config->listeners_len,
-			 d->config->workers, d->gateway.ladon ? "on" : "off");
-		sd_notifyf(0, "READY=1\nSTATUS=%u listeners, handoff %s", d->config->listeners_len,
+		log_info("start: %u listeners, %u workers, handoff %s", listeners,
+			 d->gateway.workers_len, d->gateway.ladon ? "on" : "off");
+		sd_notifyf(0, "READY=1\nSTATUS=%u listeners, handoff %s", listeners,
 			   d->gateway.ladon ? "on" : "off");
 		daemon_run(d);
 		say_goodbye(d);
@@ -551,21 +581,23 @@ int main(int argc, char **argv)
 {
 	struct options options = { .level = LOG_LEVEL_INFO };
 	struct daemon d = { .options = &options };
+	struct config *config;
 	char *error;
 	int rc = 0;
 
 	options_parse(&options, argc, argv);
 	log_init(options.level);
-	d.config = config_load(options.path, &error);
-	if (!d.config) {
+	config = config_load(options.path, &error);
+	if (!config) {
 		fprintf(stderr, "%s\n", error ? error : strerror(ENOMEM));
 		free(error);
 		return EXIT_FAILURE;
 	}
-	if (options.check)
+	if (options.check) {
 		printf("%s: fine\n", options.path);
-	else
-		rc = daemon_main(&d);
-	config_free(d.config);
+		config_free(config);
+	} else {
+		rc = daemon_main(&d, config);
+	}
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -35,11 +35,6 @@ static const char *const policies[] = {
 	[POOL_LEAST_FLOWS] = "least_flows",
 };
 
-/* Counters of struct listener_counts, added up. */
-struct connections {
-	uint64_t accepted, handed_off, relayed, closed, open, relaying;
-};
-
 static uint64_t uptime_ms(const struct gateway *gateway)
 {
 	struct timespec now;
@@ -50,31 +45,7 @@ static uint64_t uptime_ms(const struct gateway *gateway)
 
 /* ---- connections ---- */
 
-static void connections_add(const struct gateway *gateway, unsigned int listener,
-			    struct connections *sum)
-{
-	for (unsigned int w = 0; w < gateway->config->workers; w++) {
-		const struct listener_counts *counts = &gateway->counts[w].listeners[listener];
-
-		sum->accepted += counts->accepted;
-		sum->handed_off += counts->handed_off;
-		sum->relayed += counts->relayed;
-		sum->closed += counts->closed;
-		sum->open += counts->open;
-		sum->relaying += counts->relaying;
-	}
-}
-
-static struct connections connections_all(const struct gateway *gateway)
-{
-	struct connections sum = { 0 };
-
-	for (unsigned int l = 0; l < gateway->config->listeners_len; l++)
-		connections_add(gateway, l, &sum);
-	return sum;
-}
-
-static json_t *connections_json(const struct connections *sum)
+static json_t *connections_json(const struct listener_sum *sum)
 {
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "accepted", COUNT(sum->accepted),
 			 "handed_off", COUNT(sum->handed_off), "relayed", COUNT(sum->relayed),
@@ -85,7 +56,7 @@ static json_t *relay_json(const struct gateway *gateway, uint64_t now)
 {
 	uint64_t in = 0, out = 0;
 
-	for (unsigned int w = 0; w < gateway->config->workers; w++) {
+	for (unsigned int w = 0; w < gateway->workers_len; w++) {
 		in += gateway->counts[w].relay_bytes_in;
 		out += gateway->counts[w].relay_bytes_out;
 	}
@@ -153,7 +124,7 @@ static uint64_t reason_count(const struct gateway *gateway, unsigned int reason)
 			return 0;
 		return count;
 	}
-	for (unsigned int w = 0; w < gateway->config->workers; w++)
+	for (unsigned int w = 0; w < gateway->workers_len; w++)
 		count += gateway->counts[w].reasons[reason];
 	return count;
 }
@@ -178,7 +149,7 @@ static json_t *reasons_json(const struct gateway *gateway)
 /* What stats and the summary have in common. */
 static int counters_json(struct gateway *gateway, json_t **out)
 {
-	struct connections sum = connections_all(gateway);
+	struct listener_sum sum = tallies_sum(&gateway->tallies);
 	struct ladon_stats stats = LADON_STATS_INIT;
 	int rc;
 
@@ -207,8 +178,9 @@ static int document_add(json_t *document, const char *key, json_t *value, json_t
 	return 0;
 }
 
-int report_stats(struct gateway *gateway, json_t **out)
+int report_stats(const struct setup *setup, json_t **out)
 {
+	struct gateway *gateway = setup->gateway;
 	json_t *document;
 	int rc;
 
@@ -236,16 +208,15 @@ static json_t *interfaces_json(struct gateway *gateway)
 
 /* ---- listeners and pools ---- */
 
-static json_t *listener_json(const struct gateway *gateway, unsigned int index)
+static json_t *listener_json(const struct setup *setup, unsigned int index)
 {
-	const struct config_listener *listener = &gateway->config->listeners[index];
-	struct connections sum = { 0 };
+	const struct config_listener *listener = &setup->config->listeners[index];
+	const struct listener_sum sum = tally_sum(setup->tallies[index]);
 	char address[ADDR_TEXT_MAX];
 
-	connections_add(gateway, index, &sum);
 	return json_pack("{s:s, s:s, s:b, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 			 listener->name, "address", addr_format(&listener->addr, address),
-			 "handoff", gateway->ladon && listener->handoff, "mode",
+			 "handoff", setup->gateway->ladon && listener->handoff, "mode",
 			 listener->stack ? "stack" : "direct", "peek", listener->peek, "routes",
 			 COUNT(listener->routes_len), "accepted", COUNT(sum.accepted), "handed_off",
 			 COUNT(sum.handed_off), "relayed", COUNT(sum.relayed), "closed",
@@ -253,12 +224,12 @@ static json_t *listener_json(const struct gateway *gateway, unsigned int index)
 			 COUNT(sum.relaying));
 }
 
-static json_t *listeners_json(const struct gateway *gateway)
+static json_t *listeners_json(const struct setup *setup)
 {
 	json_t *listeners = json_array();
 
-	for (unsigned int l = 0; l < gateway->config->listeners_len; l++) {
-		if (json_array_append_new(listeners, listener_json(gateway, l)) < 0) {
+	for (unsigned int l = 0; l < setup->config->listeners_len; l++) {
+		if (json_array_append_new(listeners, listener_json(setup, l)) < 0) {
 			json_decref(listeners);
 			return NULL;
 		}
@@ -266,13 +237,14 @@ static json_t *listeners_json(const struct gateway *gateway)
 	return listeners;
 }
 
-int report_listeners(struct gateway *gateway, json_t **out)
+int report_listeners(const struct setup *setup, json_t **out)
 {
-	return document_add(json_object(), "listeners", listeners_json(gateway), out);
+	return document_add(json_object(), "listeners", listeners_json(setup), out);
 }
 
-int report_summary(struct gateway *gateway, json_t **out)
+int report_summary(const struct setup *setup, json_t **out)
 {
+	struct gateway *gateway = setup->gateway;
 	json_t *document;
 	int rc;
 
@@ -282,7 +254,7 @@ int report_summary(struct gateway *gateway, json_t **out)
 	rc = document_add(document, "interfaces", interfaces_json(gateway), out);
 	if (rc < 0)
 		return rc;
-	return document_add(*out, "listeners", listeners_json(gateway), out);
+	return document_add(*out, "listeners", listeners_json(setup), out);
 }
 
 static json_t *backend_json(struct backend *backend)
@@ -314,12 +286,12 @@ static json_t *pool_json(const struct config_pool *config, struct pool *pool)
 			 policies[config->policy], "backends", backends);
 }
 
-int report_pools(struct gateway *gateway, json_t **out)
+int report_pools(const struct setup *setup, json_t **out)
 {
 	json_t *pools = json_array();
 
-	for (unsigned int p = 0; p < gateway->config->pools_len; p++) {
-		json_t *pool = pool_json(&gateway->config->pools[p], gateway->pools[p]);
+	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
+		json_t *pool = pool_json(&setup->config->pools[p], setup->pools[p]);
 
 		if (json_array_append_new(pools, pool) < 0) {
 			json_decref(pools);
@@ -380,11 +352,11 @@ static const char *listener_name(const struct config *config, const struct addr 
 }
 
 /* NULL for a backend that no pool has, or no longer has. */
-static const char *backend_pool_name(const struct gateway *gateway, const struct addr *addr)
+static const char *backend_pool_name(const struct setup *setup, const struct addr *addr)
 {
-	for (unsigned int p = 0; p < gateway->config->pools_len; p++) {
-		if (pool_find(gateway->pools[p], addr))
-			return pool_name(gateway->pools[p]);
+	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
+		if (pool_find(setup->pools[p], addr))
+			return pool_name(setup->pools[p]);
 	}
 	return NULL;
 }
@@ -397,7 +369,7 @@ static char *address_text(const union ladon_address *address, struct addr *parse
 	return addr_format(parsed, out);
 }
 
-static json_t *flow_json(const struct gateway *gateway, const struct ladon_flow *flow)
+static json_t *flow_json(const struct setup *setup, const struct ladon_flow *flow)
 {
 	char client_text[ADDR_TEXT_MAX], listener_text[ADDR_TEXT_MAX];
 	char source_text[ADDR_TEXT_MAX], backend_text[ADDR_TEXT_MAX];
@@ -410,8 +382,8 @@ static json_t *flow_json(const struct gateway *gateway, const struct ladon_flow 
 	return json_pack("{s:I, s:s, s:s, s:s, s:s*, s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "id", COUNT(flow->id), "state", flow_states[flow->state], "client",
 			 client_text, "listener", listener_text, "listener_name",
-			 listener_name(gateway->config, &listener), "source", source_text,
-			 "backend", backend_text, "pool", backend_pool_name(gateway, &backend),
+			 listener_name(setup->config, &listener), "source", source_text,
+			 "backend", backend_text, "pool", backend_pool_name(setup, &backend),
 			 "packets_in", COUNT(flow->packets_in), "bytes_in", COUNT(flow->bytes_in),
 			 "packets_out", COUNT(flow->packets_out), "bytes_out",
 			 COUNT(flow->bytes_out), "age_ms", COUNT(flow->age_ms), "idle_ms",
@@ -419,7 +391,7 @@ static json_t *flow_json(const struct gateway *gateway, const struct ladon_flow 
 }
 
 struct flow_walk {
-	const struct gateway *gateway;
+	const struct setup *setup;
 	const struct flow_filter *filter;
 	json_dump_callback_t write;
 	void *arg;
@@ -439,7 +411,7 @@ static int walk_flow(void *arg, const struct ladon_flow *flow)
 
 	if (!flow_filter_match(walk->filter, flow))
 		return 0;
-	row = flow_json(walk->gateway, flow);
+	row = flow_json(walk->setup, flow);
 	if (!row)
 		return -ENOMEM;
 	rc = walk_text(walk, walk->any ? ",\n" : "\n");
@@ -453,7 +425,7 @@ static int walk_flow(void *arg, const struct ladon_flow *flow)
 /* {"note": "..."} without its end, to be followed by the list. */
 static int walk_note(struct flow_walk *walk)
 {
-	json_t *note = json_string(ladon_reason_text(walk->gateway->no_handoff));
+	json_t *note = json_string(ladon_reason_text(walk->setup->gateway->no_handoff));
 	int rc = walk_text(walk, "{\"note\": ");
 
 	if (rc == 0 && json_dump_callback(note, walk->write, walk->arg, JSON_ENCODE_ANY) < 0)
@@ -462,18 +434,19 @@ static int walk_note(struct flow_walk *walk)
 	return rc ? rc : walk_text(walk, ", \"flows\": [");
 }
 
-int report_flows(struct gateway *gateway, const struct flow_filter *filter,
+int report_flows(const struct setup *setup, const struct flow_filter *filter,
 		 json_dump_callback_t write, void *arg)
 {
 	struct flow_walk walk = {
-		.gateway = gateway, .filter = filter, .write = write, .arg = arg
+		.setup = setup, .filter = filter, .write = write, .arg = arg
 	};
+	struct ladon *ladon = setup->gateway->ladon;
 	int rc;
 
-	if (gateway->ladon) {
+	if (ladon) {
 		rc = walk_text(&walk, "{\"flows\": [");
 		if (rc == 0)
-			rc = ladon_flow_each(gateway->ladon, walk_flow, &walk);
+			rc = ladon_flow_each(ladon, walk_flow, &walk);
 	} else {
 		rc = walk_note(&walk);
 	}

@@ -7,6 +7,7 @@
  * ladon(8) documents them. A counter is read while others write it: two
  * counters of one document need not belong to the same instant.
  *
+ * What is configured is that of the setup which is given, held by the caller.
  * Functions return 0 or a negative errno. A document is the caller's.
  */
 #ifndef LADON_REPORT_H
@@ -14,7 +15,7 @@
 
 #include <jansson.h>
 
-#include "gateway.h"
+#include "setup.h"
 
 /* Which flows are meant. Port 0 in an address stands for every port. */
 struct flow_filter {
@@ -27,13 +28,13 @@ struct flow_filter {
 bool flow_filter_match(const struct flow_filter *filter, const struct ladon_flow *flow);
 
 /** report_stats() - all counters, and every reason with its word, group and sentence */
-int report_stats(struct gateway *gateway, json_t **out);
+int report_stats(const struct setup *setup, json_t **out);
 
 /** report_summary() - the same with listeners and interfaces, and without reasons */
-int report_summary(struct gateway *gateway, json_t **out);
+int report_summary(const struct setup *setup, json_t **out);
 
-int report_listeners(struct gateway *gateway, json_t **out);
-int report_pools(struct gateway *gateway, json_t **out);
+int report_listeners(const struct setup *setup, json_t **out);
+int report_pools(const struct setup *setup, json_t **out);
 
 /**
  * report_flows() - stream {"flows": [...]}, one flow per line
@@ -48,7 +49,7 @@ int report_pools(struct gateway *gateway, json_t **out);
  *
  * Return: -EPIPE when @write ended it.
  */
-int report_flows(struct gateway *gateway, const struct flow_filter *filter,
+int report_flows(const struct setup *setup, const struct flow_filter *filter,
 		 json_dump_callback_t write, void *arg);
 
 #endif

@@ -9,10 +9,11 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "setup.h"
 
 uint64_t worker_conn_id(struct worker *worker)
 {
-	return worker->conns_made++ * worker->gateway->config->workers + worker->index + 1;
+	return worker->conns_made++ * worker->gateway->workers_len + worker->index + 1;
 }
 
 void worker_conn_ended(struct worker *worker)
@@ -35,18 +36,52 @@ void worker_tell(struct worker *worker, enum worker_order order)
 	eventfd_write(worker->orders.fd, 1);
 }
 
+void worker_switch(struct worker *worker, struct share *next)
+{
+	atomic_store(&worker->next, next);
+	eventfd_write(worker->orders.fd, 1);
+}
+
+/* New sockets first: no client finds nobody. The former share may be referred to by
+ * events of this round, and is left at its end.
+ */
+static void worker_serve(struct worker *worker, struct share *share)
+{
+	struct share *former = worker->share;
+
+	worker->share = share;
+	for (unsigned int i = 0; i < share->setup->config->listeners_len; i++)
+		listener_serve(&share->listeners[i]);
+	for (unsigned int i = 0; former && i < former->setup->config->listeners_len; i++)
+		listener_retire(&former->listeners[i]);
+	if (former)
+		loop_later(&worker->loop, &former->leaving);
+	sem_post(&worker->gateway->switched);
+}
+
+static void worker_close(struct worker *worker)
+{
+	const struct share *share = worker->share;
+
+	for (unsigned int i = 0; share && i < share->setup->config->listeners_len; i++)
+		listener_close(&share->listeners[i]);
+}
+
 static void worker_obey(struct watch *watch, uint32_t ready)
 {
 	struct worker *worker = container_of(watch, struct worker, orders);
 	enum worker_order order = (enum worker_order)atomic_load(&worker->order);
+	struct share *next;
 	eventfd_t n;
 
 	(void)ready;
 	eventfd_read(watch->fd, &n);
+	next = atomic_exchange(&worker->next, NULL);
+	if (next)
+		worker_serve(worker, next);
 	if (order == WORKER_RUN)
 		return;
-	for (unsigned int i = 0; i < worker->gateway->config->listeners_len; i++)
-		listener_close(&worker->listeners[i]);
+	worker_close(worker);
 	while (order == WORKER_STOP && worker->conns)
 		conn_cut(worker->conns);
 	if (!worker->conns)
@@ -55,54 +90,24 @@ static void worker_obey(struct watch *watch, uint32_t ready)
 
 /* ---- life ---- */
 
-static int worker_bind(struct worker *worker, const struct config_listener **failed)
-{
-	const struct gateway *gateway = worker->gateway;
-
-	for (unsigned int i = 0; i < gateway->config->listeners_len; i++) {
-		struct listener *listener = &worker->listeners[i];
-		int rc;
-
-		listener->config = &gateway->config->listeners[i];
-		listener->routes = gateway->routes[i];
-		listener->counts = &worker->counts->listeners[i];
-		rc = listener_bind(listener, worker->index == 0);
-		if (rc < 0) {
-			*failed = listener->config;
-			return rc;
-		}
-	}
-	return 0;
-}
-
 static int worker_init(struct worker *worker)
 {
-	unsigned int len = worker->gateway->config->listeners_len;
 	int rc = loop_open(&worker->loop);
 
 	if (rc < 0)
 		return rc;
 	worker->orders.run = worker_obey;
 	worker->orders.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	worker->listeners = calloc(len, sizeof(*worker->listeners));
 	if (worker->orders.fd < 0)
 		return -errno;
-	if (!worker->listeners)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < len; i++) {
-		worker->listeners[i].worker = worker;
-		worker->listeners[i].watch.fd = -1;
-	}
 	return loop_watch(&worker->loop, &worker->orders, EPOLLIN);
 }
 
-int worker_new(struct gateway *gateway, unsigned int index, struct worker **out,
-	       const struct config_listener **failed)
+int worker_new(struct gateway *gateway, unsigned int index, struct worker **out)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int rc;
 
-	*failed = NULL;
 	if (!worker)
 		return -ENOMEM;
 	worker->gateway = gateway;
@@ -111,8 +116,6 @@ int worker_new(struct gateway *gateway, unsigned int index, struct worker **out,
 	worker->loop.epoll = -1;
 	worker->orders.fd = -1;
 	rc = worker_init(worker);
-	if (rc == 0)
-		rc = worker_bind(worker, failed);
 	if (rc < 0) {
 		worker_free(worker);
 		return rc;
@@ -144,19 +147,11 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-int worker_start(struct worker *worker, int done_fd, const struct config_listener **failed)
+int worker_start(struct worker *worker, int done_fd)
 {
 	int rc;
 
-	*failed = NULL;
 	worker->done_fd = done_fd;
-	for (unsigned int i = 0; i < worker->gateway->config->listeners_len; i++) {
-		rc = listener_start(&worker->listeners[i], worker->gateway->ladon);
-		if (rc < 0) {
-			*failed = worker->listeners[i].config;
-			return rc;
-		}
-	}
 	rc = pthread_create(&worker->thread, NULL, worker_main, worker);
 	worker->started = rc == 0;
 	return -rc;
@@ -168,10 +163,9 @@ void worker_free(struct worker *worker)
 		return;
 	if (worker->started)
 		pthread_join(worker->thread, NULL);
-	for (unsigned int i = 0; worker->listeners && i < worker->gateway->config->listeners_len;
-	     i++)
-		listener_close(&worker->listeners[i]);
-	free(worker->listeners);
+	worker_close(worker);
+	if (worker->share)
+		share_drop(worker->share);
 	pipes_fini(&worker->pipes);
 	if (worker->orders.fd >= 0)
 		close(worker->orders.fd);

@@ -27,17 +27,18 @@ struct worker {
 	struct gateway *gateway;
 	unsigned int index;
 	struct worker_counts *counts;
-	struct listener *listeners; /* [config->listeners_len] */
+	struct share *share;	    /* of the setup that it serves; NULL: of none yet */
 	struct conn *conns;	    /* all that live */
 	uint64_t conns_made;
-	unsigned int next_source; /* of config->sources, for connects without libladon */
+	unsigned int next_source; /* of the config's sources, for connects without libladon */
 	struct pipes pipes;
 
 	/* between threads */
 	pthread_t thread;
 	bool started;
-	struct watch orders; /* an eventfd: @order has changed */
+	struct watch orders; /* an eventfd: @order or @next has changed */
 	atomic_int order;
+	struct share *_Atomic next; /* to serve from now on; NULL: no change */
 	int done_fd; /* main's eventfd: one more thread has ended */
 
 	/* What a step leaves here is gone when it has returned -EAGAIN. */
@@ -46,23 +47,27 @@ struct worker {
 };
 
 /**
- * worker_new() - with all listeners bound, but nothing running
+ * worker_new() - a loop, nothing to serve, and nothing running
  * @index: of gateway->workers
- * @failed: on failure: the listener that could not be bound, or NULL
  *
  * Return: 0 or a negative errno.
  */
-int worker_new(struct gateway *gateway, unsigned int index, struct worker **out,
-	       const struct config_listener **failed);
+int worker_new(struct gateway *gateway, unsigned int index, struct worker **out);
 
 /**
- * worker_start() - listen, and run the loop in a thread
+ * worker_start() - run the loop in a thread
  * @done_fd: an eventfd; 1 is added when the thread ends
- * @failed: on failure: the listener that could not be started, or NULL
  *
  * Return: 0 or a negative errno.
  */
-int worker_start(struct worker *worker, int done_fd, const struct config_listener **failed);
+int worker_start(struct worker *worker, int done_fd);
+
+/**
+ * worker_switch() - accept for this share from now on, instead of another
+ *
+ * From any thread; gateway->switched is posted when it has happened.
+ */
+void worker_switch(struct worker *worker, struct share *next);
 
 /** worker_tell() - from any thread; an order that is not a greater one changes nothing */
 void worker_tell(struct worker *worker, enum worker_order order);

@@ -2,13 +2,13 @@
 /*
  * pool.c - backends that serve the same thing, and which of them is next
  *
- * A lock per pool guards the turn and the addresses; it is held for one walk
- * over the backends and never across a call that could wait.
+ * A lock per pool guards the turn, one per backend its addresses; they are held
+ * for one walk over the backends, or for one copy, and never across a call that
+ * could wait.
  */
 #include "pool.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,32 +17,130 @@ struct pool {
 	pthread_mutex_t lock;
 	unsigned int turn; /* where the next walk begins */
 	unsigned int len;
-	struct backend backends[];
+	struct backend *backends[]; /* held */
 };
 
-static void backend_init(struct backend *backend, struct pool *pool,
-			 const struct config_backend *config)
+/* ---- backends ---- */
+
+/* A backend that is to outlive its configuration, and all its texts, in one piece. */
+struct own {
+	struct backend backend;
+	struct config_backend config;
+	char texts[];
+};
+
+static char *text_copy(char **at, const char *text)
 {
-	backend->config = config;
-	backend->pool = pool;
-	if (config->host)
-		return; /* resolve.c says where it is */
-	backend->addrs[0] = config->addr;
-	backend->addrs_len = 1;
+	char *copy = *at;
+
+	*at = stpcpy(copy, text) + 1;
+	return copy;
 }
 
-struct pool *pool_new(const struct config_pool *config)
+static struct backend *backend_new(const struct config_backend *config, const char *pool)
+{
+	size_t host_len = config->host ? strlen(config->host) + 1 : 0;
+	struct own *own =
+		calloc(1, sizeof(*own) + strlen(config->text) + 1 + strlen(pool) + 1 + host_len);
+	struct backend *backend;
+	char *at;
+
+	if (!own)
+		return NULL;
+	backend = &own->backend;
+	at = own->texts;
+	own->config = *config;
+	own->config.text = text_copy(&at, config->text);
+	if (config->host)
+		own->config.host = text_copy(&at, config->host);
+	backend->pool = text_copy(&at, pool);
+	backend->config = &own->config;
+	backend->holders = 1;
+	pthread_mutex_init(&backend->lock, NULL);
+	if (config->host)
+		return backend; /* resolve.c says where it is */
+	backend->addrs[0] = config->addr;
+	backend->addrs_len = 1;
+	return backend;
+}
+
+void backend_hold(struct backend *backend)
+{
+	atomic_fetch_add(&backend->holders, 1);
+}
+
+void backend_drop(struct backend *backend)
+{
+	if (atomic_fetch_sub(&backend->holders, 1) > 1)
+		return;
+	pthread_mutex_destroy(&backend->lock);
+	free(backend); /* the first member of its struct own */
+}
+
+/* ---- pools ---- */
+
+static bool pool_has(const struct pool *pool, const struct backend *backend)
+{
+	for (unsigned int i = 0; i < pool->len; i++)
+		if (pool->backends[i] == backend)
+			return true;
+	return false;
+}
+
+/*
+ * The backend of the same text that @pool does not have yet: a text may be
+ * written twice. @at: where the last one was found; most lists keep their order.
+ */
+static struct backend *backend_inherit(const struct pool *pool, const struct pool *former,
+				       const char *text, unsigned int *at)
+{
+	for (unsigned int i = 0; former && i < former->len; i++) {
+		unsigned int next = (*at + i) % former->len;
+		struct backend *backend = former->backends[next];
+
+		if (strcmp(backend->config->text, text) != 0 || pool_has(pool, backend))
+			continue;
+		*at = next + 1;
+		backend_hold(backend);
+		return backend;
+	}
+	return NULL;
+}
+
+static unsigned int pool_turn(struct pool *pool)
+{
+	unsigned int turn;
+
+	pthread_mutex_lock(&pool->lock);
+	turn = pool->turn;
+	pthread_mutex_unlock(&pool->lock);
+	return turn;
+}
+
+struct pool *pool_new(const struct config_pool *config, struct pool *former)
 {
 	struct pool *pool =
 		calloc(1, sizeof(*pool) + config->backends_len * sizeof(*pool->backends));
+	unsigned int at = 0;
 
 	if (!pool)
 		return NULL;
 	pool->config = config;
-	pool->len = config->backends_len;
 	pthread_mutex_init(&pool->lock, NULL);
-	for (unsigned int i = 0; i < pool->len; i++)
-		backend_init(&pool->backends[i], pool, &config->backends[i]);
+	if (former)
+		pool->turn = pool_turn(former) % config->backends_len;
+	for (unsigned int i = 0; i < config->backends_len; i++) {
+		const struct config_backend *wanted = &config->backends[i];
+		struct backend *backend = backend_inherit(pool, former, wanted->text, &at);
+
+		if (!backend)
+			backend = backend_new(wanted, config->name);
+		if (!backend) {
+			pool_free(pool);
+			return NULL;
+		}
+		pool->backends[pool->len++] = backend;
+	}
 	return pool;
 }
 
@@ -50,6 +148,8 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
+	for (unsigned int i = 0; i < pool->len; i++)
+		backend_drop(pool->backends[i]);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
@@ -67,8 +167,10 @@ unsigned int pool_backends(const struct pool *pool)
 struct backend *pool_backend(struct pool *pool, unsigned int index)
 {
 	assert(index < pool->len);
-	return &pool->backends[index];
+	return pool->backends[index];
 }
+
+/* ---- picking ---- */
 
 static unsigned int times_tried(const struct pool_tries *tries, const struct backend *backend)
 {
@@ -87,10 +189,12 @@ static unsigned int times_tried(const struct pool_tries *tries, const struct bac
 static struct backend *pick(struct pool *pool, const struct pool_tries *tries, unsigned int times)
 {
 	struct backend *best = NULL;
+	unsigned int turn = pool->turn;
 	uint64_t best_flows = 0;
 
 	for (unsigned int i = 0; i < pool->len; i++) {
-		struct backend *backend = &pool->backends[(pool->turn + i) % pool->len];
+		unsigned int at = (turn + i) % pool->len;
+		struct backend *backend = pool->backends[at];
 		uint64_t flows = atomic_load(&backend->flows);
 
 		if (backend->addrs_len <= times || times_tried(tries, backend) != times)
@@ -99,12 +203,21 @@ static struct backend *pick(struct pool *pool, const struct pool_tries *tries, u
 			continue;
 		best = backend;
 		best_flows = flows;
+		pool->turn = (at + 1) % pool->len;
 		if (pool->config->policy == POOL_ROUND_ROBIN)
 			break;
 	}
-	if (best)
-		pool->turn = (unsigned int)(best - pool->backends + 1) % pool->len;
 	return best;
+}
+
+static struct addr backend_next_addr(struct backend *backend)
+{
+	struct addr addr;
+
+	pthread_mutex_lock(&backend->lock);
+	addr = backend->addrs[backend->next_addr++ % backend->addrs_len];
+	pthread_mutex_unlock(&backend->lock);
+	return addr;
 }
 
 struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct addr *out)
@@ -117,7 +230,7 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct ad
 	for (unsigned int times = 0; !backend && times <= tries->len; times++)
 		backend = pick(pool, tries, times);
 	if (backend) {
-		*out = backend->addrs[backend->next_addr++ % backend->addrs_len];
+		*out = backend_next_addr(backend);
 		atomic_fetch_add(&backend->chosen, 1);
 		atomic_fetch_add(&backend->flows, 1);
 	}
@@ -141,39 +254,38 @@ void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsign
 		return;
 	if (len > POOL_ADDRS_MAX)
 		len = POOL_ADDRS_MAX;
-	pthread_mutex_lock(&backend->pool->lock);
+	pthread_mutex_lock(&backend->lock);
 	memcpy(backend->addrs, addrs, len * sizeof(*addrs));
 	backend->addrs_len = len;
-	pthread_mutex_unlock(&backend->pool->lock);
+	pthread_mutex_unlock(&backend->lock);
 }
 
 unsigned int backend_addrs(struct backend *backend, struct addr *out)
 {
 	unsigned int len;
 
-	pthread_mutex_lock(&backend->pool->lock);
+	pthread_mutex_lock(&backend->lock);
 	len = backend->addrs_len;
 	memcpy(out, backend->addrs, len * sizeof(*out));
-	pthread_mutex_unlock(&backend->pool->lock);
+	pthread_mutex_unlock(&backend->lock);
 	return len;
 }
 
-static bool backend_has(const struct backend *backend, const struct addr *addr)
+bool backend_has(struct backend *backend, const struct addr *addr)
 {
-	for (unsigned int i = 0; i < backend->addrs_len; i++)
-		if (addr_equal(&backend->addrs[i], addr))
-			return true;
-	return false;
+	bool found = false;
+
+	pthread_mutex_lock(&backend->lock);
+	for (unsigned int i = 0; !found && i < backend->addrs_len; i++)
+		found = addr_equal(&backend->addrs[i], addr);
+	pthread_mutex_unlock(&backend->lock);
+	return found;
 }
 
 struct backend *pool_find(struct pool *pool, const struct addr *addr)
 {
-	struct backend *found = NULL;
-
-	pthread_mutex_lock(&pool->lock);
-	for (unsigned int i = 0; !found && i < pool->len; i++)
-		if (backend_has(&pool->backends[i], addr))
-			found = &pool->backends[i];
-	pthread_mutex_unlock(&pool->lock);
-	return found;
+	for (unsigned int i = 0; i < pool->len; i++)
+		if (backend_has(pool->backends[i], addr))
+			return pool->backends[i];
+	return NULL;
 }

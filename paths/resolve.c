@@ -3,7 +3,9 @@
  * resolve.c - backends by name: looked up on a thread of its own, again and again
  *
  * One thread asks for one name after the other, always the one that is due
- * first, and sleeps on a condition until then: resolver_stop() wakes it.
+ * first, and sleeps on a condition until then: resolver_use() and
+ * resolver_stop() wake it. While it asks, the list may be exchanged: it works
+ * on a copy, and holds the backend.
  */
 #include "resolve.h"
 
@@ -17,20 +19,23 @@
 
 #include "../base/log.h"
 
-/* What the thread knows of one backend; nobody else looks at it. */
 struct name {
-	struct backend *backend;
-	struct timespec due; /* CLOCK_MONOTONIC */
-	bool failed;	     /* last time */
+	struct backend *backend; /* held */
+	struct timespec due;	 /* CLOCK_MONOTONIC; zero: never asked for */
+	bool failed;		 /* last time */
+};
+
+struct names {
+	unsigned int len;
+	struct name list[];
 };
 
 struct resolver {
 	pthread_t thread;
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* over what follows */
 	pthread_cond_t wake;
-	bool stopping; /* under the lock */
-	unsigned int len;
-	struct name names[];
+	bool stopping;
+	struct names *names;
 };
 
 /* ---- one look-up ---- */
@@ -58,7 +63,7 @@ static void say_failed(const struct name *name, const char *why)
 	struct addr known[POOL_ADDRS_MAX];
 
 	log_warn("resolve: %s: pool %s: %s; keeping %u known addresses, asking every %d s",
-		 name->backend->config->host, pool_name(name->backend->pool), why,
+		 name->backend->config->host, name->backend->pool, why,
 		 backend_addrs(name->backend, known), RESOLVE_RETRY_S);
 }
 
@@ -70,10 +75,10 @@ static void say_found(const struct name *name, const struct addr *first, unsigne
 	addr_format(first, text);
 	if (name->failed)
 		log_info("resolve: %s: pool %s: found again: %s, %u addresses",
-			 backend->config->host, pool_name(backend->pool), text, len);
+			 backend->config->host, backend->pool, text, len);
 	else
 		log_debug("resolve: %s: pool %s: %s, %u addresses", backend->config->host,
-			  pool_name(backend->pool), text, len);
+			  backend->pool, text, len);
 }
 
 /* No AI_ADDRCONFIG: it hides IPv6 on a host whose only IPv6 address is loopback's. */
@@ -105,43 +110,66 @@ static bool is_before(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-static struct name *name_next(struct resolver *resolver)
+/* NULL: there are none */
+static struct name *name_next(struct names *names)
 {
-	struct name *next = &resolver->names[0];
+	struct name *next = NULL;
 
-	for (unsigned int i = 1; i < resolver->len; i++)
-		if (is_before(&resolver->names[i].due, &next->due))
-			next = &resolver->names[i];
+	for (unsigned int i = 0; names && i < names->len; i++)
+		if (!next || is_before(&names->list[i].due, &next->due))
+			next = &names->list[i];
 	return next;
 }
 
-/* Return: false when the resolver is to stop */
-static bool wait_until(struct resolver *resolver, const struct timespec *due)
+/* @at: where to begin to look; afterwards the place behind. NULL: it is not there */
+static struct name *name_find(struct names *names, const struct backend *backend, unsigned int *at)
 {
-	bool stopping;
-	int rc = 0;
+	for (unsigned int i = 0; names && i < names->len; i++) {
+		unsigned int next = (*at + i) % names->len;
 
-	pthread_mutex_lock(&resolver->lock);
-	while (!resolver->stopping && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&resolver->wake, &resolver->lock, due);
-	stopping = resolver->stopping;
+		if (names->list[next].backend != backend)
+			continue;
+		*at = next + 1;
+		return &names->list[next];
+	}
+	return NULL;
+}
+
+/* With the lock held, but for the look-up itself */
+static void resolver_ask(struct resolver *resolver, struct name name)
+{
+	unsigned int at = 0;
+	struct name *known;
+
+	backend_hold(name.backend);
 	pthread_mutex_unlock(&resolver->lock);
-	return !stopping;
+	name_look_up(&name);
+	pthread_mutex_lock(&resolver->lock);
+	known = name_find(resolver->names, name.backend, &at);
+	if (known)
+		*known = name;
+	backend_drop(name.backend);
 }
 
 static void *resolver_run(void *arg)
 {
 	struct resolver *resolver = arg;
-	struct name *name = name_next(resolver);
 
-	while (wait_until(resolver, &name->due)) {
-		name_look_up(name);
-		name = name_next(resolver);
+	pthread_mutex_lock(&resolver->lock);
+	while (!resolver->stopping) {
+		const struct name *name = name_next(resolver->names);
+
+		if (!name)
+			pthread_cond_wait(&resolver->wake, &resolver->lock);
+		else if (pthread_cond_timedwait(&resolver->wake, &resolver->lock, &name->due) ==
+			 ETIMEDOUT)
+			resolver_ask(resolver, *name);
 	}
+	pthread_mutex_unlock(&resolver->lock);
 	return NULL;
 }
 
-/* ---- start and stop ---- */
+/* ---- names ---- */
 
 /* Collect the backends that have a name. Return: how many; @names may be NULL, to count */
 static unsigned int names_collect(struct pool *const *pools, unsigned int len, struct name *names)
@@ -154,24 +182,42 @@ static unsigned int names_collect(struct pool *const *pools, unsigned int len, s
 
 			if (!backend->config->host)
 				continue;
-			if (names)
+			if (names) {
+				backend_hold(backend);
 				names[found].backend = backend;
+			}
 			found++;
 		}
 	}
 	return found;
 }
 
-static struct resolver *resolver_new(struct pool *const *pools, unsigned int pools_len,
-				     unsigned int names_len)
+struct names *names_new(struct pool *const *pools, unsigned int len)
 {
-	struct resolver *resolver =
-		calloc(1, sizeof(*resolver) + names_len * sizeof(*resolver->names));
+	unsigned int count = names_collect(pools, len, NULL);
+	struct names *names = calloc(1, sizeof(*names) + count * sizeof(*names->list));
+
+	if (names)
+		names->len = names_collect(pools, len, names->list);
+	return names;
+}
+
+void names_free(struct names *names)
+{
+	for (unsigned int i = 0; names && i < names->len; i++)
+		backend_drop(names->list[i].backend);
+	free(names);
+}
+
+/* ---- start and stop ---- */
+
+static struct resolver *resolver_new(void)
+{
+	struct resolver *resolver = calloc(1, sizeof(*resolver));
 	pthread_condattr_t attr;
 
 	if (!resolver)
 		return NULL;
-	resolver->len = names_collect(pools, pools_len, resolver->names);
 	pthread_mutex_init(&resolver->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -184,20 +230,15 @@ static void resolver_free(struct resolver *resolver)
 {
 	pthread_cond_destroy(&resolver->wake);
 	pthread_mutex_destroy(&resolver->lock);
+	names_free(resolver->names);
 	free(resolver);
 }
 
-int resolver_start(struct pool *const *pools, unsigned int len, struct resolver **out)
+int resolver_start(struct resolver **out)
 {
-	unsigned int names = names_collect(pools, len, NULL);
-	struct resolver *resolver;
+	struct resolver *resolver = resolver_new();
 	int rc;
 
-	if (names == 0) {
-		*out = NULL;
-		return 0;
-	}
-	resolver = resolver_new(pools, len, names);
 	if (!resolver)
 		return -ENOMEM;
 	rc = pthread_create(&resolver->thread, NULL, resolver_run, resolver);
@@ -207,6 +248,25 @@ int resolver_start(struct pool *const *pools, unsigned int len, struct resolver 
 	}
 	*out = resolver;
 	return 0;
+}
+
+void resolver_use(struct resolver *resolver, struct names *names)
+{
+	struct names *former;
+	unsigned int at = 0;
+
+	pthread_mutex_lock(&resolver->lock);
+	former = resolver->names;
+	for (unsigned int i = 0; i < names->len; i++) {
+		const struct name *known = name_find(former, names->list[i].backend, &at);
+
+		if (known)
+			names->list[i] = *known;
+	}
+	resolver->names = names;
+	pthread_cond_signal(&resolver->wake);
+	pthread_mutex_unlock(&resolver->lock);
+	names_free(former);
 }
 
 void resolver_stop(struct resolver *resolver)

@@ -15,13 +15,26 @@
 #define RESOLVE_PERIOD_S 30
 #define RESOLVE_RETRY_S 2
 
+struct names;
 struct resolver;
 
+/** names_new() - the backends of these pools that have a name. NULL: out of memory */
+struct names *names_new(struct pool *const *pools, unsigned int len);
+
+/** names_free() - of names that no resolver took; NULL is fine */
+void names_free(struct names *names);
+
+/** resolver_start() - with nothing to look up. Return: 0 or a negative errno */
+int resolver_start(struct resolver **out);
+
 /**
- * resolver_start() - first look-ups begin at once, in the background
- * Return: 0 or a negative errno; 0 and *out == NULL when no backend has a name.
+ * resolver_use() - look these up from now on, and no others
+ * @names: taken over
+ *
+ * New ones are looked up at once, in the background; those that were known
+ * are when it is their turn.
  */
-int resolver_start(struct pool *const *pools, unsigned int len, struct resolver **out);
+void resolver_use(struct resolver *resolver, struct names *names);
 
 /** resolver_stop() - NULL is fine; waits for a look-up that is under way */
 void resolver_stop(struct resolver *resolver);

@@ -23,7 +23,9 @@
 #include <cmocka.h>
 
 #include "../../gateway/control.h"
+#include "../../gateway/reload.h"
 #include "../../gateway/report.h"
+#include "../../gateway/setup.h"
 
 /* ---- the fakes ---- */
 
@@ -141,6 +143,26 @@ struct backend *pool_find(struct pool *pool, const struct addr *addr)
 	return addr_equal(&pool->backend.config->addr, addr) ? &pool->backend : NULL;
 }
 
+struct setup *setup_current(struct gateway *gateway)
+{
+	return gateway->setup;
+}
+
+void setup_drop(struct setup *setup)
+{
+	(void)setup;
+}
+
+static const char *reload_complaint; /* NULL: it succeeds */
+
+int reload(struct gateway *gateway, struct reloaded *out, char **error)
+{
+	(void)gateway;
+	*error = reload_complaint ? strdup(reload_complaint) : NULL;
+	*out = (struct reloaded){ .listeners = 2, .added = 1 };
+	return reload_complaint ? -EINVAL : 0;
+}
+
 /* ---- the made-up gateway ---- */
 
 struct fixture {
@@ -152,8 +174,9 @@ struct fixture {
 	struct config config;
 	struct pool pool;
 	struct pool *pools[1];
-	struct listener_counts listener_counts[2][2];
+	struct tally *tallies[2];
 	struct worker_counts counts[2];
+	struct setup setup;
 	struct gateway gateway;
 	struct privilege who;
 	struct control *control;
@@ -176,26 +199,34 @@ static void fixture_fill(struct fixture *f)
 				     .pools_len = 1,
 				     .listeners = f->listeners,
 				     .listeners_len = 2 };
+	f->config.path = (char *)"ladon.yaml";
 	f->pool.backend.config = &f->backend;
 	f->pools[0] = &f->pool;
+	tallies_init(&f->gateway.tallies);
+	for (int l = 0; l < 2; l++)
+		f->tallies[l] = tally_hold(&f->gateway.tallies, &f->listeners[l].addr, 2);
 	for (int w = 0; w < 2; w++) {
-		f->counts[w].listeners = f->listener_counts[w];
 		f->counts[w].relay_bytes_in = 100;
 		f->counts[w].reasons[LADON_REASON_TABLE_FULL] = 5;
-		f->listener_counts[w][1].accepted = 10;
-		f->listener_counts[w][1].handed_off = 9;
-		f->listener_counts[w][0].relaying = 1;
+		f->tallies[1]->counts[w].accepted = 10;
+		f->tallies[1]->counts[w].handed_off = 9;
+		f->tallies[0]->counts[w].relaying = 1;
 	}
 	fake_ladon = (struct ladon){ .flows = 3 };
 	f->who = (struct privilege){ .uid = geteuid(), .gid = getegid(), .control_gid = NO_GROUP };
-	f->gateway = (struct gateway){
-		.config = &f->config, .ladon = &fake_ladon, .pools = f->pools, .counts = f->counts
-	};
+	f->gateway.ladon = &fake_ladon;
+	f->gateway.counts = f->counts;
+	f->gateway.workers_len = 2;
+	f->gateway.setup = &f->setup;
+	f->setup = (struct setup){ .gateway = &f->gateway,
+				   .config = &f->config,
+				   .pools = f->pools,
+				   .tallies = f->tallies };
 }
 
 static int open_and_start(struct fixture *f, struct control **out)
 {
-	int rc = control_open(&f->gateway, &f->who, out);
+	int rc = control_open(&f->gateway, f->path, &f->who, out);
 
 	return rc < 0 ? rc : control_start(*out);
 }
@@ -223,6 +254,10 @@ static int teardown(void **state)
 	*slash = '\0';
 	assert_int_equal(rmdir(f->path), 0);
 	assert_int_equal(rmdir(f->directory), 0);
+	for (int l = 0; l < 2; l++)
+		tally_drop(&f->gateway.tallies, f->tallies[l]);
+	assert_null(f->gateway.tallies.list);
+	tallies_fini(&f->gateway.tallies);
 	free(f);
 	return 0;
 }
@@ -324,6 +359,34 @@ static void summary_says_why_nothing_is_handed_off(void **state)
 	assert_true(json_is_false(json_object_get(handoff, "on")));
 	assert_string_equal(json_string_value(json_object_get(handoff, "reason")), "no_bpf");
 	assert_int_equal(json_array_size(json_object_get(document, "listeners")), 2);
+	json_decref(document);
+}
+
+static void what_a_removed_listener_counted_stays_in_the_sum(void **state)
+{
+	struct fixture *f = *state;
+	struct listener_sum sum;
+
+	tally_drop(&f->gateway.tallies, f->tallies[1]);
+	f->tallies[1] = tally_hold(&f->gateway.tallies, &f->listeners[1].addr, 2);
+	assert_int_equal(tally_sum(f->tallies[1]).accepted, 0);
+	sum = tallies_sum(&f->gateway.tallies);
+	assert_int_equal(sum.accepted, 20);
+	assert_int_equal(sum.handed_off, 18);
+}
+
+static void a_reload_says_what_came_of_it(void **state)
+{
+	json_t *document = ask(*state, "{\"command\": \"reload\"}\n");
+
+	assert_int_equal(json_integer_value(json_object_get(document, "listeners")), 2);
+	assert_int_equal(json_integer_value(json_object_get(document, "added")), 1);
+	json_decref(document);
+	reload_complaint = "f:7: pool: wrong";
+	document = ask(*state, "{\"command\": \"reload\"}\n");
+	reload_complaint = NULL;
+	assert_string_equal(json_string_value(json_object_get(document, "error")),
+			    "f:7: pool: wrong");
 	json_decref(document);
 }
 
@@ -664,7 +727,7 @@ static void a_live_socket_is_not_taken(void **state)
 	struct control *second;
 	json_t *document;
 
-	assert_int_equal(control_open(&f->gateway, &f->who, &second), -EADDRINUSE);
+	assert_int_equal(control_open(&f->gateway, f->path, &f->who, &second), -EADDRINUSE);
 	document = ask(f, "{\"command\": \"pool show\"}\n");
 	assert_non_null(document);
 	json_decref(document);
@@ -699,23 +762,19 @@ static void a_file_of_another_kind_is_left_alone(void **state)
 	fd = open(f->path, O_CREAT | O_EXCL | O_WRONLY, 0600);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(control_open(&f->gateway, &f->who, &control), -ENOTSOCK);
+	assert_int_equal(control_open(&f->gateway, f->path, &f->who, &control), -ENOTSOCK);
 	assert_int_equal(unlink(f->path), 0);
 }
 
 static void a_path_that_fits_no_socket_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct config config = f->config;
-	struct gateway gateway = f->gateway;
 	struct control *control;
 	char path[200];
 
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	config.control = path;
-	gateway.config = &config;
-	assert_int_equal(control_open(&gateway, &f->who, &control), -ENAMETOOLONG);
+	assert_int_equal(control_open(&f->gateway, path, &f->who, &control), -ENAMETOOLONG);
 }
 
 /* Somebody removed our file and another daemon made its own: that one stays. */
@@ -755,6 +814,8 @@ int main(void)
 		TEST(stats_list_every_reason),
 		TEST(median_lies_in_its_bucket),
 		TEST(summary_says_why_nothing_is_handed_off),
+		TEST(what_a_removed_listener_counted_stays_in_the_sum),
+		TEST(a_reload_says_what_came_of_it),
 		TEST(pools_and_listeners_are_listed),
 		TEST(flow_has_the_names_of_listener_and_pool),
 		TEST(filters_choose_flows),

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../../gateway/flows.h"
+#include "../../gateway/setup.h"
 
 #define FLOWS 3
 
@@ -49,7 +50,8 @@ static struct config_pool config_pools[] = {
 };
 static struct config config = { .pools = config_pools, .pools_len = 3 };
 static struct pool *pools[3];
-static struct gateway gateway = { .config = &config, .pools = pools };
+static struct gateway gateway;
+static struct setup setup_now = { .config = &config, .pools = pools };
 static struct flows *flows;
 
 static struct addr address(const char *text)
@@ -76,14 +78,18 @@ static int setup(void **state)
 
 	(void)state;
 	a_backends[0].addr = address("10.0.0.2:80");
+	a_backends[0].text = (char *)"10.0.0.2:80";
 	a_backends[1].addr = address("10.0.0.1:80");
+	a_backends[1].text = (char *)"10.0.0.1:80";
 	b_backends[0].addr = address("10.0.0.2:80");
+	b_backends[0].text = (char *)"10.0.0.2:80";
 	c_backends[0].host = "name";
+	c_backends[0].text = (char *)"name:80";
 	for (unsigned int i = 0; i < config.pools_len; i++)
-		pools[i] = pool_new(&config_pools[i]);
+		pools[i] = pool_new(&config_pools[i], NULL);
 	backend_set_addrs(pool_backend(pools[2], 0), &named, 1);
 	flows = flows_new(&gateway);
-	return flows ? 0 : -1;
+	return flows ? flows_follow(flows, &setup_now) : -1;
 }
 
 static int teardown(void **state)
@@ -188,6 +194,46 @@ static void test_kill_says_how_many(void **state)
 	assert_int_equal(killed, 3);
 }
 
+static void test_a_removed_backend_is_known_until_its_last_flow_ends(void **state)
+{
+	struct backend *removed = backend_with(1, 0, 0, 1), *named = backend_with(2, 0, 0, 3);
+	struct config fewer = config;
+	struct setup next = { .config = &fewer, .pools = pools };
+
+	(void)state;
+	backend_hold(removed);
+	fewer.pools_len = 1;
+	assert_int_equal(flows_follow(flows, &next), 0);
+	end("10.0.0.2:80");
+	assert_counts(removed, 0, 0);
+	assert_counts(named, 0, 3); /* kept, and not taken for it */
+	backend_drop(removed);
+}
+
+static void test_a_removed_backend_is_forgotten_afterwards(void **state)
+{
+	static struct config_backend gone_backends[1];
+	static const struct config_pool gone = { .name = "gone",
+						 .backends = gone_backends,
+						 .backends_len = 1 };
+	struct config one = { .pools = (struct config_pool *)&gone, .pools_len = 1 };
+	struct pool *pool;
+	struct setup with = { .config = &one, .pools = &pool };
+	struct backend *backend;
+
+	(void)state;
+	gone_backends[0] = a_backends[0];
+	pool = pool_new(&gone, NULL);
+	backend = pool_backend(pool, 0);
+	backend_hold(backend);
+	assert_int_equal(flows_follow(flows, &with), 0);
+	pool_free(pool);
+	assert_int_equal(flows_follow(flows, &setup_now), 0);
+	assert_int_equal(backend->holders, 2); /* the test holds it: it may get flows */
+	backend_drop(backend);
+	assert_int_equal(flows_follow(flows, &setup_now), 0); /* else ASan tells of a leak */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -198,6 +244,8 @@ int main(void)
 		TEST(test_an_address_that_nobody_has_is_an_older_one_of_a_name),
 		TEST(test_flows_of_a_former_daemon_are_counted),
 		TEST(test_kill_says_how_many),
+		TEST(test_a_removed_backend_is_known_until_its_last_flow_ends),
+		TEST(test_a_removed_backend_is_forgotten_afterwards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,7 +46,7 @@ static struct pool *pool_of(struct config_pool *config, enum pool_policy policy,
 		.backends = backend_configs,
 		.backends_len = len,
 	};
-	pool = pool_new(config);
+	pool = pool_new(config, NULL);
 	assert_non_null(pool);
 	return pool;
 }
@@ -58,7 +58,10 @@ static int pick_one(struct pool *pool)
 	struct addr addr;
 	struct backend *backend = pool_pick(pool, &tries, &addr);
 
-	return backend ? (int)(backend - pool_backend(pool, 0)) : -1;
+	for (unsigned int i = 0; i < pool_backends(pool); i++)
+		if (backend == pool_backend(pool, i))
+			return (int)i;
+	return -1;
 }
 
 static void turns_go_round(void **state)
@@ -114,7 +117,7 @@ static void only_names_and_no_address_is_no_backend(void **state)
 	struct config_pool config = { .name = "p",
 				      .backends = &backend_configs[3],
 				      .backends_len = 1 };
-	struct pool *pool = pool_new(&config);
+	struct pool *pool = pool_new(&config, NULL);
 
 	(void)state;
 	assert_int_equal(pick_one(pool), -1);
@@ -126,7 +129,7 @@ static void addresses_of_a_name_take_turns_and_are_all_tried(void **state)
 	struct config_pool config = { .name = "p",
 				      .backends = &backend_configs[3],
 				      .backends_len = 1 };
-	struct pool *pool = pool_new(&config);
+	struct pool *pool = pool_new(&config, NULL);
 	const struct addr addrs[] = { address("10.0.0.7:1"), address("[2001:db8::7]:1") };
 	struct pool_tries tries = { 0 };
 	struct addr first, second, third;
@@ -153,7 +156,7 @@ static void other_backends_are_tried_before_other_addresses(void **state)
 
 	(void)state;
 	backend_configs[2].addr = address(backend_configs[2].text);
-	pool = pool_new(&config);
+	pool = pool_new(&config, NULL);
 	backend_set_addrs(pool_backend(pool, 1), addrs, 2);
 	assert_ptr_equal(pool_pick(pool, &tries, &addr), pool_backend(pool, 0));
 	assert_ptr_equal(pool_pick(pool, &tries, &addr), pool_backend(pool, 1));
@@ -177,7 +180,7 @@ static void tries_have_an_end(void **state)
 	for (int i = 0; i <= POOL_TRIES_MAX; i++)
 		many[i] = (struct config_backend){ .text = "10.0.0.1:1",
 						   .addr = address("10.0.0.1:1") };
-	pool = pool_new(&config);
+	pool = pool_new(&config, NULL);
 	for (int i = 0; i < POOL_TRIES_MAX; i++)
 		assert_non_null(pool_pick(pool, &tries, &addr));
 	assert_null(pool_pick(pool, &tries, &addr));
@@ -233,6 +236,65 @@ static void a_backend_is_found_by_its_address(void **state)
 	assert_ptr_equal(pool_find(pool, &backend_configs[1].addr), pool_backend(pool, 1));
 	assert_ptr_equal(pool_find(pool, &addrs[1]), pool_backend(pool, 3));
 	assert_null(pool_find(pool, &other_port));
+	pool_free(pool);
+}
+
+/* ---- a pool that takes another's place ---- */
+
+static void what_is_known_of_a_backend_outlives_its_pool(void **state)
+{
+	struct config_backend reordered[] = { backend_configs[3], backend_configs[1],
+					      { .text = "10.0.0.9:1" } };
+	struct config_pool config, later = { .name = "p", .backends = reordered, .backends_len = 3 };
+	struct pool *former = pool_of(&config, POOL_ROUND_ROBIN, BACKENDS), *pool;
+	struct addr addr = address("10.0.0.77:1");
+
+	(void)state;
+	reordered[1] = backend_configs[1];
+	backend_set_addrs(pool_backend(former, 3), &addr, 1);
+	pool_backend(former, 1)->flows = 5;
+	pool = pool_new(&later, former);
+	assert_ptr_equal(pool_backend(pool, 0), pool_backend(former, 3));
+	assert_ptr_equal(pool_backend(pool, 1), pool_backend(former, 1));
+	pool_free(former);
+	memset(reordered, 0, sizeof(reordered)); /* the texts are the backends' own */
+	assert_true(backend_has(pool_backend(pool, 0), &addr));
+	assert_string_equal(pool_backend(pool, 0)->config->host, "name");
+	assert_int_equal(pool_backend(pool, 1)->flows, 5);
+	assert_int_equal(pool_backend(pool, 2)->flows, 0);
+	pool_free(pool);
+}
+
+static void a_text_that_is_written_twice_is_two_backends(void **state)
+{
+	struct config_backend twice[] = { { .text = "10.0.0.1:1" }, { .text = "10.0.0.1:1" } };
+	struct config_pool config = { .name = "p", .backends = twice, .backends_len = 1 };
+	struct pool *former = pool_new(&config, NULL), *pool, *last;
+
+	(void)state;
+	config.backends_len = 2;
+	pool = pool_new(&config, former);
+	assert_ptr_equal(pool_backend(pool, 0), pool_backend(former, 0));
+	assert_ptr_not_equal(pool_backend(pool, 1), pool_backend(former, 0));
+	last = pool_new(&config, pool);
+	assert_ptr_equal(pool_backend(last, 0), pool_backend(pool, 0));
+	assert_ptr_equal(pool_backend(last, 1), pool_backend(pool, 1));
+	pool_free(former);
+	pool_free(pool);
+	pool_free(last);
+}
+
+static void the_turn_goes_on_in_the_next_pool(void **state)
+{
+	struct config_pool config;
+	struct pool *former = pool_of(&config, POOL_ROUND_ROBIN, 3), *pool;
+
+	(void)state;
+	assert_int_equal(pick_one(former), 0);
+	pool = pool_new(&config, former);
+	assert_int_equal(pick_one(pool), 1);
+	pool_free(former);
+	assert_int_equal(pick_one(pool), 2);
 	pool_free(pool);
 }
 
@@ -318,6 +380,9 @@ int main(void)
 		cmocka_unit_test(the_fewest_flows_win_and_equals_take_turns),
 		cmocka_unit_test(an_empty_answer_keeps_the_addresses),
 		cmocka_unit_test(a_backend_is_found_by_its_address),
+		cmocka_unit_test(what_is_known_of_a_backend_outlives_its_pool),
+		cmocka_unit_test(a_text_that_is_written_twice_is_two_backends),
+		cmocka_unit_test(the_turn_goes_on_in_the_next_pool),
 		cmocka_unit_test(threads_share_out_turns_evenly),
 		cmocka_unit_test(threads_lose_no_flow),
 	};

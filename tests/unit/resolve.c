@@ -100,7 +100,7 @@ static int set_up(void **state)
 	addr_parse("10.0.0.1:1", &backends[0].addr);
 	backends[0].port = 1;
 	dns.count = 0;
-	*state = pool_new(&config);
+	*state = pool_new(&config, NULL);
 	return *state ? 0 : -1;
 }
 
@@ -108,6 +108,17 @@ static int tear_down(void **state)
 {
 	pool_free(*state);
 	return 0;
+}
+
+static struct resolver *resolver_for(struct pool *pool)
+{
+	struct names *names = names_new(&pool, 1);
+	struct resolver *resolver;
+
+	assert_non_null(names);
+	assert_int_equal(resolver_start(&resolver), 0);
+	resolver_use(resolver, names);
+	return resolver;
 }
 
 static void an_answer_reaches_the_pool_once_per_address(void **state)
@@ -118,7 +129,7 @@ static void an_answer_reaches_the_pool_once_per_address(void **state)
 	char text[ADDR_TEXT_MAX];
 
 	dns_answer("10.0.0.5:0", "[2001:db8::5]:0", "10.0.0.5:0");
-	assert_int_equal(resolver_start(&pool, 1, &resolver), 0);
+	resolver = resolver_for(pool);
 	dns_wait(1);
 	resolver_stop(resolver);
 	assert_int_equal(backend_addrs(pool_backend(pool, 1), got), 2);
@@ -137,7 +148,7 @@ static void a_failure_is_asked_again_soon_and_keeps_what_was_known(void **state)
 
 	backend_set_addrs(pool_backend(pool, 1), &known, 1);
 	dns_answer(NULL, NULL, NULL);
-	assert_int_equal(resolver_start(&pool, 1, &resolver), 0);
+	resolver = resolver_for(pool);
 	dns_wait(1);
 	assert_int_equal(backend_addrs(pool_backend(pool, 1), got), 1);
 	dns_answer("10.0.0.6:0", "10.0.0.7:0", NULL);
@@ -153,7 +164,7 @@ static void stopping_does_not_wait_for_the_next_look_up(void **state)
 	struct timespec began, ended;
 
 	dns_answer("10.0.0.5:0", NULL, NULL);
-	assert_int_equal(resolver_start(&pool, 1, &resolver), 0);
+	resolver = resolver_for(pool);
 	dns_wait(1);
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	resolver_stop(resolver);
@@ -162,17 +173,42 @@ static void stopping_does_not_wait_for_the_next_look_up(void **state)
 	assert_int_equal(dns.count, 1);
 }
 
-static void without_names_there_is_no_thread(void **state)
+static void a_name_that_was_known_is_not_asked_for_again(void **state)
+{
+	struct config_backend two[] = {
+		{ .text = "name:77", .host = "name", .port = 77 },
+		{ .text = "other:77", .host = "other", .port = 77 },
+	};
+	const struct config_pool more = { .name = "p", .backends = two, .backends_len = 2 };
+	struct pool *former = *state, *pool;
+	struct addr got[POOL_ADDRS_MAX];
+	struct resolver *resolver;
+
+	dns_answer("10.0.0.5:0", NULL, NULL);
+	resolver = resolver_for(former);
+	dns_wait(1);
+	pool = pool_new(&more, former);
+	assert_non_null(pool);
+	resolver_use(resolver, names_new(&pool, 1));
+	dns_wait(2);
+	resolver_stop(resolver);
+	assert_int_equal(dns.count, 2);
+	assert_int_equal(backend_addrs(pool_backend(pool, 1), got), 1);
+	pool_free(pool);
+}
+
+static void names_may_go_while_they_are_asked_for(void **state)
 {
 	const struct config_pool numeric = { .name = "n", .backends = backends, .backends_len = 1 };
-	struct pool *pool = pool_new(&numeric);
-	struct resolver *resolver = (void *)1;
+	struct pool *pool = pool_new(&numeric, NULL);
+	struct resolver *resolver;
 
-	(void)state;
-	assert_int_equal(resolver_start(&pool, 1, &resolver), 0);
-	assert_null(resolver);
+	dns_answer("10.0.0.5:0", NULL, NULL);
+	resolver = resolver_for(*state);
+	resolver_use(resolver, names_new(&pool, 1));
+	pool_free(*state);
 	resolver_stop(resolver);
-	pool_free(pool);
+	*state = pool;
 }
 
 int main(void)
@@ -184,7 +220,10 @@ int main(void)
 			a_failure_is_asked_again_soon_and_keeps_what_was_known, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stopping_does_not_wait_for_the_next_look_up, set_up,
 						tear_down),
-		cmocka_unit_test(without_names_there_is_no_thread),
+		cmocka_unit_test_setup_teardown(a_name_that_was_known_is_not_asked_for_again,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(names_may_go_while_they_are_asked_for, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

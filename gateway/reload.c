@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "../base/log.h"
+#include "../paths/resolve.h"
+#include "flows.h"
+#include "setup.h"
+
+static int refuse(char **error, int rc, const char *what, const char *why)
+{
+	if (asprintf(error, "%s: %s", what, why) < 0)
+		*error = NULL;
+	return rc;
+}
+
+/* ---- what needs a restart ---- */
+
+static bool text_is_same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool interfaces_are_same(char *const *a, char *const *b)
+{
+	if (!a || !b)
+		return a == b;
+	for (; *a && *b; a++, b++)
+		if (strcmp(*a, *b) != 0)
+			return false;
+	return !*a && !*b;
+}
+
+static bool sources_are_same(const struct config *a, const struct config *b)
+{
+	if (a->sources_len != b->sources_len)
+		return false;
+	for (unsigned int i = 0; i < a->sources_len; i++)
+		if (!addr_equal(&a->sources[i], &b->sources[i]))
+			return false;
+	return true;
+}
+
+static bool workers_are_same(const struct config *a, const struct config *b)
+{
+	return a->workers_given == b->workers_given &&
+	       (!a->workers_given || a->workers == b->workers);
+}
+
+/* Nobody asked for it at the start, so the kernel side was not opened. */
+static bool handoff_is_missing(const struct gateway *gateway, const struct config *next)
+{
+	return next->handoff && !gateway->ladon && gateway->no_handoff == LADON_REASON_HANDOFF_OFF;
+}
+
+/* Return: the first key that a running daemon cannot change, or NULL */
+static const char *key_fixed(const struct gateway *gateway, const struct config *now,
+			     const struct config *next)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} keys[] = {
+		{ "workers", workers_are_same(now, next) },
+		{ "flows", now->flows_max == next->flows_max },
+		{ "timeouts.idle", now->idle_ms == next->idle_ms },
+		{ "source-ports",
+		  now->port_min == next->port_min && now->port_max == next->port_max },
+		{ "sources", sources_are_same(now, next) },
+		{ "interfaces", interfaces_are_same(now->interfaces, next->interfaces) },
+		{ "control", text_is_same(now->control, next->control) },
+		{ "pin", text_is_same(now->pin, next->pin) },
+		{ "user", text_is_same(now->user, next->user) },
+		{ "control-group", text_is_same(now->control_group, next->control_group) },
+		{ "mode", now->stack || !next->stack },
+		{ "handoff", !handoff_is_missing(gateway, next) },
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!keys[i].same)
+			return keys[i].key;
+	return NULL;
+}
+
+/* ---- the steps ---- */
+
+/* Return: 0, with the configuration in @out, which is the caller's */
+static int config_read(const struct gateway *gateway, struct config **out, char **error)
+{
+	const struct config *now = gateway->setup->config;
+	struct config *next = config_load(now->path, error);
+	const char *key;
+
+	if (!next)
+		return -EINVAL;
+	key = key_fixed(gateway, now, next);
+	if (key) {
+		if (asprintf(error, "%s: %s: changing it needs a restart", now->path, key) < 0)
+			*error = NULL;
+		config_free(next);
+		return -EOPNOTSUPP;
+	}
+	*out = next;
+	return 0;
+}
+
+static int setup_refuse(char **error, int rc, const struct config_listener *failed)
+{
+	char what[ADDR_TEXT_MAX + sizeof("listen ")] = "reload";
+
+	if (failed)
+		snprintf(what, sizeof(what), "listen %s", failed->name);
+	return refuse(error, rc, what, strerror(-rc));
+}
+
+/* Return: 0, with the setup in @out, which is held for the caller */
+static int setup_make(struct gateway *gateway, struct config *config, struct setup **out,
+		      char **error)
+{
+	const struct config_listener *failed;
+	struct setup *setup = NULL;
+	int rc = setup_new(gateway, config, gateway->setup, &setup, &failed);
+
+	if (rc < 0) {
+		setup_refuse(error, rc, failed);
+		config_free(config);
+		return rc;
+	}
+	rc = setup_listen(setup, &failed);
+	if (rc < 0) {
+		setup_refuse(error, rc, failed);
+		setup_drop(setup);
+		return rc;
+	}
+	*out = setup;
+	return 0;
+}
+
+static void count(const struct setup *former, const struct setup *next, struct reloaded *out)
+{
+	const struct share *share = &next->shares[0];
+
+	out->listeners = next->config->listeners_len;
+	out->added = 0;
+	for (unsigned int l = 0; l < out->listeners; l++)
+		out->added += !share->listeners[l].former;
+	out->removed = former->config->listeners_len - (out->listeners - out->added);
+}
+
+static int reload_try(struct gateway *gateway, struct reloaded *out, char **error)
+{
+	struct names *names;
+	struct config *config = NULL;
+	struct setup *setup = NULL;
+	int rc;
+
+	if (atomic_load(&gateway->stopping))
+		return refuse(error, -ECANCELED, "reload", "ladond is stopping");
+	rc = config_read(gateway, &config, error);
+	if (rc == 0)
+		rc = setup_make(gateway, config, &setup, error);
+	if (rc < 0)
+		return rc;
+	names = names_new(setup->pools, setup->config->pools_len);
+	if (!names || flows_follow(gateway->flows, setup) < 0) {
+		names_free(names);
+		setup_drop(setup);
+		return refuse(error, -ENOMEM, "reload", strerror(ENOMEM));
+	}
+	/* From here on nothing can fail. */
+	count(gateway->setup, setup, out);
+	resolver_use(gateway->resolver, names);
+	setup_use(setup);
+	return 0;
+}
+
+/* ---- and who is told ---- */
+
+static void notify_begin(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reading the configuration",
+		   (unsigned long long)now.tv_sec * 1000000 +
+			   (unsigned long long)now.tv_nsec / 1000);
+}
+
+static void notify_end(const struct gateway *gateway, const char *error)
+{
+	sd_notifyf(0, "READY=1\nSTATUS=%u listeners, handoff %s%s%s",
+		   gateway->setup->config->listeners_len, gateway->ladon ? "on" : "off",
+		   error ? "; reload refused: " : "", error ? error : "");
+}
+
+int reload(struct gateway *gateway, struct reloaded *out, char **error)
+{
+	const char *why;
+	int rc;
+
+	*error = NULL;
+	pthread_mutex_lock(&gateway->changing);
+	notify_begin();
+	rc = reload_try(gateway, out, error);
+	why = rc == 0 ? NULL : *error ? *error : strerror(-rc);
+	if (rc == 0)
+		log_info("reload: %s: %u listeners, %u of them new, %u removed",
+			 gateway->setup->config->path, out->listeners, out->added, out->removed);
+	else
+		log_err("reload: refused, the configuration is the former one: %s", why);
+	notify_end(gateway, why);
+	pthread_mutex_unlock(&gateway->changing);
+	return rc;
+}
