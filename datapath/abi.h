@@ -150,6 +150,12 @@ struct ladon_port_key {
 	__u16 pad;
 };
 
+/* Value of ladon_interfaces, by ifindex: who made the clsact qdisc that ladon is attached to */
+enum {
+	LADON_QDISC_FOUND = 1,
+	LADON_QDISC_MADE = 2, /* ladon: it goes when ladon does, unless others use it */
+};
+
 /* Why an event was sent on the ring buffer ladon_events */
 enum ladon_event_type {
 	LADON_EVENT_CLOSED = 1, /* both entries are CLOSED: reap after a linger */

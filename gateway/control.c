@@ -633,6 +633,17 @@ int control_start(struct control *control)
 	return -rc;
 }
 
+bool control_is_answered(const char *path)
+{
+	_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+
+	if (fd < 0 || strlen(path) >= sizeof(name.sun_path))
+		return false;
+	strcpy(name.sun_path, path);
+	return connect(fd, (const struct sockaddr *)&name, sizeof(name)) == 0 || errno == EAGAIN;
+}
+
 int control_open(struct gateway *gateway, const char *path, const struct privilege *who,
 		 struct control **out)
 {

@@ -34,6 +34,9 @@ int control_open(struct gateway *gateway, const char *path, const struct privile
 /** control_start() - answer. Return: 0 or a negative errno; then control_stop() is left to do */
 int control_start(struct control *control);
 
+/** control_is_answered() - does somebody listen on @path? */
+bool control_is_answered(const char *path);
+
 /** control_stop() - also removes the socket file; NULL is fine */
 void control_stop(struct control *control);
 

@@ -52,6 +52,7 @@ struct options {
 	enum at_stop at_stop;
 	enum log_level level;
 	bool check;
+	bool cleanup;
 };
 
 struct daemon {
@@ -69,10 +70,11 @@ struct daemon {
 /* ---- command line ---- */
 
 static const char usage[] =
-	"usage: ladond [--check] [--drain | --cut] [--log LEVEL] [[-c] FILE]\n"
+	"usage: ladond [--check | --cleanup] [--drain | --cut] [--log LEVEL] [[-c] FILE]\n"
 	"\n"
 	"  -c, --config FILE  instead of " CONFIG_PATH "\n"
 	"      --check        say what is wrong with the file, and exit\n"
+	"      --cleanup      take off what ladon left in the kernel: all flows end; and exit\n"
 	"      --drain        at SIGTERM: wait until the last flow has ended\n"
 	"      --cut          at SIGTERM: end all flows; without either, handed-off ones live on\n"
 	"      --log LEVEL    err, warn, info (default) or debug\n"
@@ -81,6 +83,7 @@ static const char usage[] =
 
 enum {
 	OPT_CHECK = 256,
+	OPT_CLEANUP,
 	OPT_DRAIN,
 	OPT_CUT,
 	OPT_LOG
@@ -90,7 +93,8 @@ static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },  { "check", no_argument, NULL, OPT_CHECK },
 	{ "drain", no_argument, NULL, OPT_DRAIN },   { "cut", no_argument, NULL, OPT_CUT },
 	{ "log", required_argument, NULL, OPT_LOG }, { "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },	     { NULL, 0, NULL, 0 },
+	{ "help", no_argument, NULL, 'h' },	     { "cleanup", no_argument, NULL, OPT_CLEANUP },
+	{ NULL, 0, NULL, 0 },
 };
 
 _Noreturn static void misused(const char *what)
@@ -129,6 +133,9 @@ static void option_take(struct options *o, int opt)
 		break;
 	case OPT_CHECK:
 		o->check = true;
+		break;
+	case OPT_CLEANUP:
+		o->cleanup = true;
 		break;
 	case OPT_DRAIN:
 		option_at_stop(o, STOP_DRAIN);
@@ -577,6 +584,24 @@ static int daemon_main(struct daemon *d, struct config *config)
 	return rc;
 }
 
+/* ---- cleanup ---- */
+
+static int cleanup(const struct config *config)
+{
+	int rc;
+
+	if (control_is_answered(config->control)) {
+		log_err("cleanup: a ladond answers on %s; stop it first", config->control);
+		return -EBUSY;
+	}
+	rc = ladon_cleanup(config->pin);
+	if (rc < 0)
+		log_err("cleanup: not everything could be taken off: %s", strerror(-rc));
+	else
+		log_info("cleanup: ladon's programs, maps and qdiscs are off; all flows have ended");
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .level = LOG_LEVEL_INFO };
@@ -595,6 +620,9 @@ int main(int argc, char **argv)
 	}
 	if (options.check) {
 		printf("%s: fine\n", options.path);
+		config_free(config);
+	} else if (options.cleanup) {
+		rc = cleanup(config);
 		config_free(config);
 	} else {
 		rc = daemon_main(&d, config);

@@ -24,8 +24,6 @@
 #include "private.h"
 #include "stack.h"
 
-#define TC_PRIORITY 2768
-#define TC_HANDLE   2768
 
 struct link {
 	struct link *next;
@@ -40,8 +38,6 @@ struct links {
 	struct link *list;
 };
 
-static const enum bpf_tc_attach_point points[] = { BPF_TC_INGRESS, BPF_TC_EGRESS };
-
 static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
@@ -52,28 +48,19 @@ static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd
 }
 
 /* Egress first: from the first packet that is translated, our sockets keep quiet. */
-static int programs_attach(const struct ladon *ladon, int ifindex)
+static int programs_attach(const struct ladon *ladon, int ifindex, uint8_t *qdisc)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	libbpf_print_fn_t printer = libbpf_set_print(NULL); /* it would print EEXIST */
 	int rc = bpf_tc_hook_create(&hook);
 
+	if (rc == 0)
+		*qdisc = LADON_QDISC_MADE;
 	if (rc == 0 || rc == -EEXIST)
 		rc = point_attach(ifindex, BPF_TC_EGRESS, ladon->egress_fd);
 	if (rc == 0)
 		rc = point_attach(ifindex, BPF_TC_INGRESS, ladon->ingress_fd);
-	libbpf_set_print(printer);
-	return rc;
-}
-
-static int point_detach(int ifindex, enum bpf_tc_attach_point point)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .priority = TC_PRIORITY, .handle = TC_HANDLE);
-	libbpf_print_fn_t printer = libbpf_set_print(NULL);
-	int rc = bpf_tc_detach(&hook, &opts);
-
 	libbpf_set_print(printer);
 	return rc;
 }
@@ -90,12 +77,13 @@ static int link_attach(struct links *links, int ifindex, const char *name)
 {
 	struct ladon *ladon = links->ladon;
 	struct link *link;
-	uint8_t one = 1;
+	uint8_t qdisc = LADON_QDISC_FOUND;
 	int rc;
 
-	rc = programs_attach(ladon, ifindex);
+	bpf_map_lookup_elem(ladon->interfaces_fd, &ifindex, &qdisc); /* a former process knows */
+	rc = programs_attach(ladon, ifindex, &qdisc);
 	if (rc == 0)
-		rc = bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &one, BPF_ANY);
+		rc = bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &qdisc, BPF_ANY);
 	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
 	if (!link) {
 		ladon_say(ladon, LADON_LEVEL_WARN, "interface %s: cannot attach: %s", name,
@@ -263,60 +251,5 @@ int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *n
 	for (const struct link *l = links->list; l && rc == 0; l = l->next)
 		rc = fn(arg, l->name);
 	pthread_mutex_unlock(&links->lock);
-	return rc;
-}
-
-static int unpin(const char *dir, const char *name)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* A table of another layout has no such flows, as far as this version knows. */
-static int table_clean(const char *dir)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
-	_close_ int fd = -1;
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/ladon_flows", dir);
-	fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
-	    info.value_size != sizeof(struct ladon_entry))
-		return stack_cleanup(-1);
-	return stack_cleanup(fd);
-}
-
-int ladon_cleanup(const char *pin_dir)
-{
-	static const char *const pins[] = {
-		"ladon_flows",	 "ladon_counters", "ladon_ports", "ladon_events",
-		"ladon_guards",	 "ladon_live",	   "ladon_hops",  "ladon_interfaces",
-		"ladon_ingress", "ladon_egress",   "ladon_jumps",
-	};
-	struct if_nameindex *all = if_nameindex();
-	int rc = 0, err;
-
-	if (!all)
-		return -errno;
-	for (const struct if_nameindex *i = all; i->if_index; i++) {
-		for (size_t p = 0; p < sizeof(points) / sizeof(points[0]); p++) {
-			err = point_detach((int)i->if_index, points[p]);
-
-			if (err < 0 && err != -ENOENT && err != -EINVAL)
-				rc = err;
-		}
-	}
-	if_freenameindex(all);
-	err = table_clean(pin_dir ? pin_dir : PIN_DIR);
-	rc = err < 0 ? err : rc;
-	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
-		err = unpin(pin_dir ? pin_dir : PIN_DIR, pins[i]);
-
-		rc = err < 0 ? err : rc;
-	}
 	return rc;
 }

@@ -24,6 +24,10 @@ struct ring_buffer;
 /* Where everything is pinned, unless told otherwise */
 #define PIN_DIR "/sys/fs/bpf/ladon"
 
+/* ladon's own place among the filters of an interface */
+#define TC_PRIORITY 2768
+#define TC_HANDLE   2768
+
 /* A closed flow that waits for its last packets. */
 struct lingering {
 	struct ladon_flow_key key;

@@ -147,7 +147,16 @@ LADON_API int ladon_open(struct ladon **out, const struct ladon_options *options
  */
 LADON_API void ladon_close(struct ladon *ladon);
 
-/** ladon_cleanup() - detach and unpin everything in @pin_dir (NULL: the default): all flows end */
+/**
+ * ladon_cleanup() - take off everything that is ladon's: all flows end
+ * @pin_dir: as in struct ladon_options; NULL: the default
+ *
+ * Detaches the programs, removes qdiscs that ladon made and nobody else uses,
+ * and unpins and unmounts. Filters, programs and qdiscs of others stay. No
+ * handle may be open, in no process.
+ *
+ * Return: 0, also if there was nothing; or a negative errno: something is left.
+ */
 LADON_API int ladon_cleanup(const char *pin_dir);
 
 /**

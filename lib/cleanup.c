@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * cleanup.c - take everything off that ladon left in the kernel, and nothing else
+ *
+ * A filter is ladon's if it is at ladon's priority and handle and its program
+ * has ladon's name; a qdisc, if ladon_interfaces says that ladon made it, and
+ * goes only when no filter of anybody is left in it.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/magic.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "../base/own.h"
+#include "private.h"
+#include "stack.h"
+
+/* ---- filters ---- */
+
+static bool program_is_ours(uint32_t id)
+{
+	_close_ int fd = bpf_prog_get_fd_by_id(id);
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	       (strcmp(info.name, "ladon_ingress") == 0 || strcmp(info.name, "ladon_egress") == 0);
+}
+
+/* Return: 0, also if nothing of ladon's is there; or a negative errno */
+static int point_detach(int ifindex, enum bpf_tc_attach_point point)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, found, .priority = TC_PRIORITY, .handle = TC_HANDLE);
+	LIBBPF_OPTS(bpf_tc_opts, gone, .priority = TC_PRIORITY, .handle = TC_HANDLE);
+
+	if (bpf_tc_query(&hook, &found) < 0 || !program_is_ours(found.prog_id))
+		return 0;
+	return bpf_tc_detach(&hook, &gone);
+}
+
+/* ---- qdiscs ---- */
+
+static int filter_seen(const struct nlmsghdr *nlh, void *arg)
+{
+	bool *any = arg;
+
+	*any |= nlh->nlmsg_type == RTM_NEWTFILTER;
+	return MNL_CB_OK;
+}
+
+/* Return: 0, with @any set if there is one; or a negative errno */
+static int filters_look(struct mnl_socket *netlink, int ifindex, uint32_t parent, bool *any)
+{
+	char buf[16384]; /* NLMSG_GOODSIZE */
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct tcmsg *tc;
+	ssize_t n;
+
+	nlh->nlmsg_type = RTM_GETTFILTER;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+	tc->tcm_family = AF_UNSPEC;
+	tc->tcm_ifindex = ifindex;
+	tc->tcm_parent = parent;
+	if (mnl_socket_sendto(netlink, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		n = mnl_socket_recvfrom(netlink, buf, sizeof(buf));
+		if (n < 0)
+			return -errno;
+	} while (mnl_cb_run(buf, (size_t)n, 0, 0, filter_seen, any) > MNL_CB_STOP);
+	return 0;
+}
+
+/* With both points the whole qdisc goes. */
+static int qdisc_remove(struct mnl_socket *netlink, int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	bool any = false;
+	int rc;
+
+	rc = filters_look(netlink, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), &any);
+	if (rc == 0)
+		rc = filters_look(netlink, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), &any);
+	if (rc < 0 || any)
+		return rc;
+	rc = bpf_tc_hook_destroy(&hook);
+	return rc == -ENOENT || rc == -EINVAL ? 0 : rc;
+}
+
+/* @interfaces_fd: -1: nobody knows whose the qdisc is */
+static int interface_clean(struct mnl_socket *netlink, int interfaces_fd, int ifindex)
+{
+	int rc = point_detach(ifindex, BPF_TC_INGRESS), err;
+	uint8_t qdisc = LADON_QDISC_FOUND;
+
+	err = point_detach(ifindex, BPF_TC_EGRESS);
+	rc = rc < 0 ? rc : err;
+	if (interfaces_fd >= 0)
+		bpf_map_lookup_elem(interfaces_fd, &ifindex, &qdisc);
+	if (rc == 0 && qdisc == LADON_QDISC_MADE)
+		rc = qdisc_remove(netlink, ifindex);
+	return rc;
+}
+
+static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
+{
+	struct if_nameindex *all = if_nameindex();
+	_close_ int fd = -1;
+	char path[512];
+	int rc = 0;
+
+	if (!all)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/ladon_interfaces", dir);
+	fd = bpf_obj_get(path);
+	for (const struct if_nameindex *i = all; i->if_index; i++) {
+		int err = interface_clean(netlink, fd, (int)i->if_index);
+
+		rc = rc < 0 ? rc : err;
+	}
+	if_freenameindex(all);
+	return rc;
+}
+
+/* ---- conntrack table and pins ---- */
+
+/* A table of another layout has no such flows, as far as this version knows. */
+static int table_clean(const char *dir)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	_close_ int fd = -1;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/ladon_flows", dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    info.value_size != sizeof(struct ladon_entry))
+		return stack_cleanup(-1);
+	return stack_cleanup(fd);
+}
+
+static int unpin(const char *dir, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno : 0;
+}
+
+static int pins_remove(const char *dir)
+{
+	static const char *const pins[] = {
+		"ladon_flows",	 "ladon_counters", "ladon_ports", "ladon_events",
+		"ladon_guards",	 "ladon_live",	   "ladon_hops",  "ladon_interfaces",
+		"ladon_ingress", "ladon_egress",   "ladon_jumps",
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
+		int err = unpin(dir, pins[i]);
+
+		rc = rc < 0 ? rc : err;
+	}
+	return rc;
+}
+
+/* A file system that ladon mounted has its root there, and the mode that pin_dir_open() gave it. */
+static bool mount_is_ours(const char *dir)
+{
+	char above_path[512];
+	struct stat here, above;
+	struct statfs fs;
+
+	snprintf(above_path, sizeof(above_path), "%s/..", dir);
+	return statfs(dir, &fs) == 0 && fs.f_type == BPF_FS_MAGIC && stat(dir, &here) == 0 &&
+	       stat(above_path, &above) == 0 && here.st_dev != above.st_dev &&
+	       (here.st_mode & 07777) == 0700;
+}
+
+/* Whatever else is in the directory keeps it. */
+static void directory_remove(const char *dir)
+{
+	if (mount_is_ours(dir))
+		umount2(dir, UMOUNT_NOFOLLOW);
+	rmdir(dir);
+}
+
+int ladon_cleanup(const char *pin_dir)
+{
+	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	const char *dir = pin_dir ? pin_dir : PIN_DIR;
+	libbpf_print_fn_t printer;
+	int rc, err;
+
+	if (!netlink)
+		return -errno;
+	printer = libbpf_set_print(NULL); /* it would print what is not there */
+	rc = mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno
+								 : interfaces_clean(netlink, dir);
+	libbpf_set_print(printer);
+	mnl_socket_close(netlink);
+	err = table_clean(dir);
+	rc = rc < 0 ? rc : err;
+	err = pins_remove(dir);
+	rc = rc < 0 ? rc : err;
+	if (rc == 0)
+		directory_remove(dir);
+	return rc;
+}
