@@ -141,15 +141,6 @@ struct ladon_count {
 	__u64 bytes;
 };
 
-/* A port that ladon listens on: key of ladon_ports, value unused.
- * addr is all zero for a wildcard of either family.
- */
-struct ladon_port_key {
-	__be32 addr[4];
-	__be16 port;
-	__u16 pad;
-};
-
 /* Value of ladon_interfaces, by ifindex: who made the clsact qdisc that ladon is attached to */
 enum {
 	LADON_QDISC_FOUND = 1,

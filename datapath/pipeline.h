@@ -10,7 +10,6 @@
 #include "life.h"
 #include "out.h"
 #include "packet.h"
-#include "stray.h"
 #include "translate.h"
 
 /**
@@ -35,7 +34,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 	if (verdict != VERDICT_CONTINUE) /* the stack would answer a flow's with a RST */
 		return flow ? packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS) : verdict;
 	if (!flow)
-		return stray_check(ctx, pkt);
+		return packet_end(pkt, VERDICT_STACK, LADON_REASON_NO_FLOW);
 
 	now_ms = flow_now_ms();
 	verdict = life_admit(pkt, flow, now_ms);

@@ -23,7 +23,6 @@
 	X(PACKET, SHORT,          "shorter than its headers say; left to the stack") \
 	X(PACKET, NO_FLOW,        "no such flow; left to the stack")                \
 	X(PACKET, NOT_OURS,       "a flow's packet that cannot be translated; dropped") \
-	X(PACKET, STRAY,          "a segment to ladon's ports with neither flow nor socket; dropped") \
 	X(PACKET, TTL,            "time to live used up; dropped")                  \
 	X(PACKET, HELD_ACK,       "acknowledges first bytes that have not left yet; dropped") \
 	X(PACKET, HELD_DATA,      "repeats first bytes that have not left yet; dropped") \

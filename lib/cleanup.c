@@ -164,9 +164,8 @@ static int unpin(const char *dir, const char *name)
 static int pins_remove(const char *dir)
 {
 	static const char *const pins[] = {
-		"ladon_flows",	 "ladon_counters", "ladon_ports", "ladon_events",
-		"ladon_guards",	 "ladon_live",	   "ladon_hops",  "ladon_interfaces",
-		"ladon_ingress", "ladon_egress",   "ladon_jumps",
+		"ladon_flows", "ladon_counters",   "ladon_events",  "ladon_guards", "ladon_live",
+		"ladon_hops",  "ladon_interfaces", "ladon_ingress", "ladon_egress", "ladon_jumps",
 	};
 	int rc = 0;
 

@@ -54,27 +54,9 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 	return 0;
 }
 
-/* Segments to this port that have neither flow nor socket are strays from now on. */
-static int port_add(struct ladon *ladon, int fd)
-{
-	struct ladon_port_key key = { 0 };
-	uint8_t one = 1;
-	struct addr addr;
-	socklen_t len = sizeof(addr);
-
-	if (getsockname(fd, &addr.sa, &len) < 0)
-		return -errno;
-	if (!addr_is_any(&addr))
-		addr_to_16(&addr, key.addr);
-	key.port = htons(addr_port(&addr));
-	return bpf_map_update_elem(ladon->ports_fd, &key, &one, BPF_ANY);
-}
-
 int ladon_listen(struct ladon *ladon, int listen_fd)
 {
-	int rc = port_add(ladon, listen_fd);
-
-	return rc < 0 ? rc : guard_set(ladon, listen_fd, LADON_GUARD_QUIET, 0);
+	return guard_set(ladon, listen_fd, LADON_GUARD_QUIET, 0);
 }
 
 /* The back socket offers what the client offered, and no larger segments. */

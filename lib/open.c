@@ -209,7 +209,6 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 		rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
 		fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
 		fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
-		map_take(&ladon->ports_fd, skel->maps.ladon_ports, &rc);
 		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
 	}

@@ -54,13 +54,13 @@ struct ladon {
 			int ingress_fd, egress_fd, enter_fd, leave_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
-			int ports_fd, guards_fd, interfaces_fd, jumps_fd;
+			int guards_fd, interfaces_fd, jumps_fd;
 			/* to send crafted acknowledgements; -1: not allowed */
 			int raw4_fd, raw6_fd;
 			/* what ladon_fd() returns: links, events and the timer */
 			int epoll_fd, timer_fd;
 		};
-		int fds[20]; /* all of them; -1: not open */
+		int fds[19]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 

@@ -388,11 +388,21 @@ def test_a_client_that_begins_anew_with_the_same_port(net):
     backend.close()
 
 
-def test_a_segment_of_nobodys_connection_is_dropped(net):
-    """Neither flow nor socket: an answer would be a reset that some end might believe."""
-    ladon = net.ladond(ONE_POOL)
+def test_a_segment_of_nobodys_connection_is_answered_with_a_reset(net):
+    """As by any host: who still believes in a flow that is gone is not left in silence."""
+    net.ladond(ONE_POOL)
 
     ends.inject(net.client, ends.bare_segment(CLIENT, 40000, GATEWAY, 8080, b"x"), GATEWAY)
 
-    until(lambda: ladon.reasons("packet").get("stray"), "a stray is counted")
-    assert net.gateway.counter("TcpOutRsts") == 0
+    until(lambda: net.gateway.counter("TcpOutRsts") == 1, "a reset")
+
+
+def test_a_client_that_is_kept_back_hears_when_the_daemon_ends(net):
+    """Until it speaks, a client of a peeking listener is the kernel's (TCP_DEFER_ACCEPT)."""
+    ladon = net.ladond(ONE_ROUTE)
+    with ends.connect(net.client) as sock:
+        ladon.kill9()
+        net.ladond(ONE_ROUTE)
+        sock.sendall(HELLO)
+        with pytest.raises(ConnectionResetError):
+            ends.receive(sock)

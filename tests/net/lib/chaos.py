@@ -471,7 +471,7 @@ class Chaos:
 
     def _give_up(self, now):
         for end in [e for e in self.ends.values() if now - e.moved > LOST_SECONDS]:
-            if (self.lossy and self._other_left(end)) or self._is_orphan(end, now):
+            if (self.lossy and self._other_left(end)):
                 end.is_lost = True
                 end._close()
             elif now - end.moved > END_SECONDS:
@@ -486,16 +486,6 @@ class Chaos:
     def _other_left(self, end):
         other = self._other(end)
         return other is None or (other.done and (other.reset or other.closed or other.cut or other.is_lost))
-
-    def _is_orphan(self, end, now):
-        """A client whose daemon died and that may never hear of it, since ladon drops what it says (STRAY).
-
-        The RST may have been lost; or there was none, because the kernel kept the client back from the
-        daemon until it speaks (TCP_DEFER_ACCEPT of listeners that peek).
-        """
-        return end.side == b"c" and end.number not in self.handed_off and \
-            (self.lossy or (end.place.hello and not end.heard)) and \
-            any(end.began <= to and now >= at for at, to in self.kills)
 
     def pairs(self):
         """{(side, number): the other End}, from what either heard."""
