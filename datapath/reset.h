@@ -3,8 +3,7 @@
  * reset.h - turn a segment into the RST that answers it
  *
  * For flows that were killed: whoever speaks is told, by its own numbers, that
- * the connection is gone. The segment's own buffer becomes the answer, so this
- * costs an attacker as much as it costs us, and a RST is never answered.
+ * the connection is gone. A RST is never answered.
  */
 #ifndef LADON_RESET_H
 #define LADON_RESET_H
@@ -13,12 +12,11 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "answer.h"
 #include "bytes.h"
 #include "csum.h"
 #include "ctx.h"
 #include "packet.h"
-
-#define RESET_TTL 64
 
 /* The answer's numbers, read before the packet changes; host byte order */
 struct reset {
@@ -42,27 +40,6 @@ static __always_inline struct reset reset_numbers(const struct packet *pkt)
 	return r;
 }
 
-static __always_inline void reset_swap(word32_t *a, word32_t *b, int words)
-{
-	int i;
-
-	for (i = 0; i < words; i++) {
-		word32_t word = a[i];
-
-		a[i] = b[i];
-		b[i] = word;
-	}
-}
-
-static __always_inline void reset_ethernet(struct ethhdr *eth)
-{
-	__u8 mac[ETH_ALEN];
-
-	__builtin_memcpy(mac, eth->h_source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, mac, ETH_ALEN);
-}
-
 /* Return: the sum of the pseudo header's addresses */
 static __always_inline __u64 reset_ip4(struct iphdr *ip)
 {
@@ -70,11 +47,11 @@ static __always_inline __u64 reset_ip4(struct iphdr *ip)
 	__u64 sum = 0;
 	int i;
 
-	reset_swap((void *)&ip->saddr, (void *)&ip->daddr, 1);
+	answer_swap((void *)&ip->saddr, (void *)&ip->daddr, 1);
 	ip->tos = 0;
 	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(struct tcphdr));
 	ip->frag_off = bpf_htons(IP4_DONT_FRAGMENT);
-	ip->ttl = RESET_TTL;
+	ip->ttl = ANSWER_TTL;
 	ip->check = 0;
 	for (i = 0; i < (int)sizeof(*ip) / 2; i++)
 		sum += words[i];
@@ -88,10 +65,10 @@ static __always_inline __u64 reset_ip6(struct ipv6hdr *ip)
 	__u64 sum = 0;
 	int i;
 
-	reset_swap(saddr, (void *)&ip->daddr, 4);
+	answer_swap(saddr, (void *)&ip->daddr, 4);
 	*(word32_t *)ip = bpf_htonl(6 << 28);
 	ip->payload_len = bpf_htons(sizeof(struct tcphdr));
-	ip->hop_limit = RESET_TTL;
+	ip->hop_limit = ANSWER_TTL;
 	for (i = 0; i < 8; i++)
 		sum += saddr[i];
 	return sum;
@@ -163,7 +140,7 @@ static __always_inline enum verdict reset_answer(ctx_t *ctx, const struct packet
 			return VERDICT_DROP;
 		pseudo += reset_ip4(ip);
 	}
-	reset_ethernet(eth);
+	answer_ethernet(eth);
 	rest = reset_tcp(tcp, &r, pseudo);
 	if (reset_csum(ctx, tcp_offset + offsetof(struct tcphdr, check), pseudo, rest) < 0)
 		return VERDICT_DROP;
