@@ -48,12 +48,15 @@ unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
 unit_packet    :=
-units          := addr peek route config pool flows timer lane resolve control out source translate packet
+unit_icmp      :=
+unit_raise     :=
+units          := addr peek route config pool flows timer lane resolve control out source translate packet icmp raise
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 fuzz_translate :=
-fuzzers        := peek config translate
+fuzz_icmp      :=
+fuzzers        := peek config translate icmp
 
 # ---- how ----
 

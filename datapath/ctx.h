@@ -6,10 +6,15 @@
  *
  *	ctx_data, ctx_end	the packet's linear bytes, from the Ethernet header
  *	ctx_len			all of its bytes, linear or not
- *	ctx_is_gso		many segments that travel as one
+ *	ctx_gso_bytes		payload of each of many segments that travel as one; else 0
  *	ctx_foreign		why the packet is none of ours, before looking inside
  *	ctx_pull		make that many first bytes linear, or all there are
+ *	ctx_mtu			of an interface; 0 if there is none of this number
  *	ctx_fix_csum		bring the TCP checksum up to date; ends all packet pointers
+ *	ctx_is_partial		is the TCP checksum only half made?
+ *	ctx_cut			keep that many bytes, all of them linear, as one segment
+ *	ctx_insert		zeroes between the Ethernet and the IP header
+ *	ctx_inserted		bytes of that sum were written over those zeroes
  *	ctx_loop		bpf_loop()
  *
  * and nothing that could be written once.
@@ -24,6 +29,8 @@ enum verdict {
 	VERDICT_DROP,
 	VERDICT_RESET,	 /* answer with a RST */
 	VERDICT_FORWARD, /* the stack's, but for the numbers: see stack.h */
+	VERDICT_RAISE,	 /* drop it, and tell the sender by an ICMP error */
+	VERDICT_ICMP,	 /* an ICMP message: what it is about decides (icmp.h) */
 };
 
 #ifdef __bpf__

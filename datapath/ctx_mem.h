@@ -2,25 +2,34 @@
 /*
  * ctx_mem.h - packets in plain memory: for tests
  *
- * The IP header must be aligned to four bytes, so data is at 2 modulo 4.
+ * The IP header must be aligned to four bytes, so data is at 2 modulo 4. Who
+ * calls ctx_insert() has room before data.
  */
 #ifndef LADON_CTX_MEM_H
 #define LADON_CTX_MEM_H
 
+#include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/types.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "csum.h"
 #include "reasons.h"
 
 #define __noinline __attribute__((noinline))
 
-/* @data, @end: the linear bytes; @len_bytes: of the whole packet; @gso: ctx_is_gso() */
+/*
+ * @data, @end: the linear bytes; @len_bytes: of the whole packet; @gso_bytes, @is_partial, @mtu:
+ * what ctx_ of that name says
+ */
 struct ctx_mem {
 	__u8 *data;
 	__u8 *end;
 	__u32 len_bytes;
-	bool gso;
+	__u32 gso_bytes;
+	bool is_partial;
+	__u32 mtu;
 };
 
 typedef struct ctx_mem ctx_t;
@@ -50,9 +59,45 @@ static __always_inline __u32 ctx_len(const ctx_t *ctx)
 	return ctx->len_bytes;
 }
 
-static __always_inline bool ctx_is_gso(const ctx_t *ctx)
+static __always_inline __u32 ctx_gso_bytes(const ctx_t *ctx)
 {
-	return ctx->gso;
+	return ctx->gso_bytes;
+}
+
+static __always_inline bool ctx_is_partial(const ctx_t *ctx)
+{
+	return ctx->is_partial;
+}
+
+static __always_inline __u32 ctx_mtu(const ctx_t *ctx, __u32 ifindex)
+{
+	(void)ifindex;
+	return ctx->mtu;
+}
+
+static __always_inline long ctx_cut(ctx_t *ctx, __u32 len_bytes)
+{
+	if (ctx->data + len_bytes > ctx->end)
+		return -EFAULT;
+	ctx->end = ctx->data + len_bytes;
+	ctx->len_bytes = len_bytes;
+	ctx->gso_bytes = 0;
+	return 0;
+}
+
+static __always_inline long ctx_insert(ctx_t *ctx, __u32 len_bytes)
+{
+	memmove(ctx->data - len_bytes, ctx->data, sizeof(struct ethhdr));
+	ctx->data -= len_bytes;
+	memset(ctx->data + sizeof(struct ethhdr), 0, len_bytes);
+	ctx->len_bytes += len_bytes;
+	return 0;
+}
+
+static __always_inline void ctx_inserted(ctx_t *ctx, __u64 sum)
+{
+	(void)ctx;
+	(void)sum;
 }
 
 static __always_inline enum ladon_reason ctx_foreign(const ctx_t *ctx)

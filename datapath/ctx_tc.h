@@ -38,9 +38,9 @@ static __always_inline __u32 ctx_len(const ctx_t *ctx)
 	return ctx->len;
 }
 
-static __always_inline bool ctx_is_gso(const ctx_t *ctx)
+static __always_inline __u32 ctx_gso_bytes(const ctx_t *ctx)
 {
-	return ctx->gso_size != 0;
+	return ctx->gso_size;
 }
 
 /*
@@ -98,6 +98,37 @@ static __always_inline bool ctx_route_gen(const ctx_t *ctx, bool is_ip6, __u16 *
 		return false;
 	*out = kernel_route_gen(skb->dev->nd_net.net, is_ip6);
 	return true;
+}
+
+static __always_inline __u32 ctx_mtu(ctx_t *ctx, __u32 ifindex)
+{
+	__u32 mtu = 0;
+
+	bpf_check_mtu(ctx, ifindex, &mtu, 0, 0); /* whatever it says of this packet */
+	return mtu;
+}
+
+/* Read the slow way, which is the same on all kernels: not for each packet */
+static __always_inline bool ctx_is_partial(const ctx_t *ctx)
+{
+	const struct sk_buff *skb = (const void *)ctx;
+
+	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed) == CTX_CHECKSUM_PARTIAL;
+}
+
+static __always_inline long ctx_cut(ctx_t *ctx, __u32 len_bytes)
+{
+	return bpf_skb_change_tail(ctx, len_bytes, 0);
+}
+
+static __always_inline long ctx_insert(ctx_t *ctx, __u32 len_bytes)
+{
+	return bpf_skb_adjust_room(ctx, len_bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET);
+}
+
+static __always_inline void ctx_inserted(ctx_t *ctx, __u64 sum)
+{
+	bpf_csum_update(ctx, csum_fold32(sum)); /* fails but for COMPLETE */
 }
 
 /*

@@ -6,6 +6,9 @@
  * route has changed, so that changes of either act at once, with no daemon
  * alive. The look-up of a route costs more than all the rest of a packet's way. All
  * of it works with forwarding off on any interface.
+ *
+ * It does not look at the size of what it is given: that is done here. An
+ * interface's MTU is asked for at most once in a jiffy.
  */
 #ifndef LADON_OUT_H
 #define LADON_OUT_H
@@ -29,14 +32,14 @@ static __always_inline void out_lower(__u8 *byte, __u32 offset, __u64 *delta)
  * out_age() - lower the time to live, as whoever forwards a packet must (RFC 1812 section 5.3.1)
  * @d: .ip takes up the change; the header's checksum is left to translate()
  *
- * Return: VERDICT_DROP when it is used up; nothing was changed then.
+ * Return: VERDICT_RAISE when it is used up; nothing was changed then.
  */
 static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delta *d)
 {
 	__u8 *ttl = pkt->is_ip6 ? &pkt->ip6->hop_limit : &pkt->ip4->ttl;
 
 	if (*ttl <= 1)
-		return packet_end(pkt, VERDICT_DROP, LADON_REASON_TTL);
+		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_TTL);
 	if (pkt->is_ip6)
 		out_lower(ttl, offsetof(struct ipv6hdr, hop_limit), &d->ip);
 	else
@@ -47,10 +50,12 @@ static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delt
 /**
  * struct way - how a packet leaves
  * @ifindex: interface
+ * @mtu: the interface's; 0: it is gone
  * @is_known: the next hop is @next; else the kernel looks for the route
  */
 struct way {
 	__u32 ifindex;
+	__u32 mtu;
 	bool is_known;
 	struct bpf_redir_neigh next;
 };
@@ -87,6 +92,57 @@ static __always_inline enum verdict out_find(const ctx_t *ctx, struct packet *pk
 		way->next.ipv4_nh = flow->daddr[3];
 	}
 	return VERDICT_CONTINUE;
+}
+
+/* Of each hop, milliseconds and the MTU that was found in them, both truncated */
+static volatile __u64 out_mtus[LADON_HOPS];
+
+static __noinline __u32 out_ask_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 now_ms)
+{
+	__u32 mtu = ctx_mtu(ctx, ifindex);
+
+	out_mtus[hop % LADON_HOPS] = (__u64)now_ms << 32 | mtu;
+	return mtu;
+}
+
+static __always_inline __u32 out_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 now_ms)
+{
+	__u64 last = out_mtus[hop % LADON_HOPS]; /* both halves at once */
+
+	return last >> 32 == now_ms ? (__u32)last : out_ask_mtu(ctx, hop, ifindex, now_ms);
+}
+
+static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packet *pkt,
+						  const struct way *way)
+{
+	__u32 gso_bytes = ctx_gso_bytes(ctx);
+
+	if (gso_bytes && pkt->len_bytes - pkt->payload_bytes + gso_bytes <= way->mtu)
+		return VERDICT_CONTINUE; /* the segments are what the link has to take */
+	if (!way->mtu)
+		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_NO_LINK);
+	if (!pkt->is_ip6 && !(pkt->ip4->frag_off & bpf_htons(IP4_DONT_FRAGMENT)))
+		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_TOO_LARGE_DF);
+	return packet_end(pkt, VERDICT_RAISE, LADON_REASON_TOO_LARGE);
+}
+
+/**
+ * out_fits() - does the link take a packet of this size?
+ * @way: from out_find(); .mtu is filled in
+ *
+ * Who forwards a packet that is too large fragments it, where that is allowed (IPv4
+ * without DF). A program cannot, and the stack would have to be shown the translated
+ * packet, whose sender it is itself. So its sender is told like any other: today's
+ * set DF, all but those that were told not to.
+ *
+ * Return: VERDICT_RAISE if not
+ */
+static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt,
+					     const struct ladon_entry *flow, __u32 now_ms,
+					     struct way *way)
+{
+	way->mtu = out_mtu(ctx, flow->hop, way->ifindex, now_ms);
+	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);
 }
 
 /** out_send() - Return: what tc is to be told */

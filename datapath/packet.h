@@ -157,7 +157,7 @@ static __always_inline bool packet_len(const ctx_t *ctx, struct packet *pkt, __u
 {
 	__u32 there_bytes = ctx_len(ctx) - sizeof(struct ethhdr);
 
-	if (!said_bytes && ctx_is_gso(ctx))
+	if (!said_bytes && ctx_gso_bytes(ctx))
 		said_bytes = there_bytes;
 	if (said_bytes > there_bytes)
 		return false;
@@ -173,6 +173,8 @@ static __always_inline enum verdict packet_ip4(const ctx_t *ctx, struct packet *
 	if ((void *)(ip + 1) > pkt->end || ip->version != 4 || ip->ihl < 5 ||
 	    !packet_len(ctx, pkt, bpf_ntohs(ip->tot_len)))
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
+	if (ip->protocol == IPPROTO_ICMP)
+		return packet_end(pkt, VERDICT_ICMP, LADON_REASON_NOT_TCP);
 	if (ip->protocol != IPPROTO_TCP)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_NOT_TCP);
 
@@ -246,6 +248,8 @@ static __always_inline enum verdict packet_ip6(const ctx_t *ctx, struct packet *
 	pkt->ip6 = ip;
 	__builtin_memcpy(pkt->key.saddr, &ip->saddr, sizeof(pkt->key.saddr));
 	__builtin_memcpy(pkt->key.daddr, &ip->daddr, sizeof(pkt->key.daddr));
+	if (ip->nexthdr == IPPROTO_ICMPV6)
+		return packet_end(pkt, VERDICT_ICMP, LADON_REASON_NOT_TCP);
 	if (ip->nexthdr != IPPROTO_TCP)
 		return packet_extensions(pkt, (void *)(ip + 1), ip->nexthdr);
 	return packet_tcp(pkt, (void *)(ip + 1), sizeof(*ip));
@@ -257,7 +261,7 @@ static __always_inline enum verdict packet_ip6(const ctx_t *ctx, struct packet *
  * @pkt: zeroed by the caller
  *
  * Return: VERDICT_CONTINUE: a TCP segment that can be translated; else
- * VERDICT_STACK and pkt->why, and perhaps pkt->has_key.
+ * VERDICT_ICMP or VERDICT_STACK and pkt->why, and perhaps pkt->has_key.
  */
 static __always_inline enum verdict packet_parse(const ctx_t *ctx, struct packet *pkt)
 {

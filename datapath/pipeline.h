@@ -7,9 +7,12 @@
 
 #include "ctx.h"
 #include "flow.h"
+#include "icmp.h"
+#include "icmp_header.h"
 #include "life.h"
 #include "out.h"
 #include "packet.h"
+#include "quote.h"
 #include "translate.h"
 
 /**
@@ -43,6 +46,8 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_find(ctx, pkt, flow, way);
 	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, flow, now_ms, way);
+	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = translate(pkt, flow, &d);
@@ -55,6 +60,46 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 			 &d) < 0) /* last: ends the packet pointers */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
 	return VERDICT_CONTINUE;
+}
+
+/**
+ * pipeline_icmp() - the same for what pipeline() called VERDICT_ICMP
+ *
+ * An error about a flow is translated and goes the way of the flow's packets, to the
+ * sender of what it quotes; the stack does not see it. All else is the stack's.
+ */
+static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt, struct way *way)
+{
+	struct csum_delta d = {};
+	struct ladon_entry *flow = NULL;
+	struct ladon_flow_key key = {};
+	struct quote quote = {};
+	enum verdict verdict;
+
+	ctx_pull(ctx, QUOTE_HEADERS_MAX);
+	if (quote_parse(ctx, pkt, &quote, &key))
+		flow = flow_find(&key);
+	if (!flow)
+		return packet_end(pkt, VERDICT_STACK, LADON_REASON_NOT_TCP);
+	if (!quote_is_to_sender(pkt, &quote))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_ASTRAY);
+
+	verdict = out_find(ctx, pkt, flow, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, flow, flow_now_ms(), way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_age(pkt, &d);
+	if (verdict == VERDICT_RAISE) /* no error about an error: RFC 1122 section 3.2.2 */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_UNSENT);
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+
+	icmp_translate(pkt, &quote, flow, &d);
+	if (ctx_fix_csum(ctx, quote.check,
+			 packet_tcp_offset(pkt) + offsetof(struct icmp_header, checksum),
+			 pkt->is_ip6, &d) < 0) /* last: ends the packet pointers */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
+	return packet_end(pkt, VERDICT_CONTINUE, LADON_REASON_ICMP_ERROR);
 }
 
 #endif

@@ -23,7 +23,7 @@
 	X(PACKET, SHORT,          "shorter than its headers say; left to the stack") \
 	X(PACKET, NO_FLOW,        "no such flow; left to the stack")                \
 	X(PACKET, NOT_OURS,       "a flow's packet that cannot be translated; dropped") \
-	X(PACKET, TTL,            "time to live used up; dropped")                  \
+	X(PACKET, TTL,            "time to live used up; dropped, the sender was told by ICMP")             \
 	X(PACKET, HELD_ACK,       "acknowledges first bytes that have not left yet; dropped") \
 	X(PACKET, HELD_DATA,      "repeats first bytes that have not left yet; dropped") \
 	X(PACKET, REOPENED,       "a new connection on a closed flow; left to the stack") \
@@ -33,6 +33,13 @@
 	X(PACKET, QUIET_END,      "a FIN or RST of a vanishing socket, kept back")  \
 	X(PACKET, VLAN,           "carries a VLAN tag; left to the VLAN's own interface") \
 	X(PACKET, OTHER_HOST,     "sent to another MAC address; left to the stack") \
+	X(PACKET, ICMP_ERROR,     "an ICMP error about a flow; translated")         \
+	X(PACKET, ICMP_ASTRAY,    "an ICMP error about a flow, sent to another than it quotes; dropped") \
+	X(PACKET, ICMP_UNSENT,    "an ICMP error about a flow, too large or its own time to live used up; dropped") \
+	X(PACKET, TOO_LARGE,      "larger than the next link takes; dropped, the sender was told by ICMP") \
+	X(PACKET, TOO_LARGE_DF,   "the same, without DF, but ladon does not fragment; dropped, the sender was told by ICMP") \
+	X(PACKET, NO_LINK,        "the interface to leave by is gone; dropped, the sender was told by ICMP") \
+	X(PACKET, UNTOLD,         "the sender was to be told by ICMP, but is told too much already; dropped") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
 	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \

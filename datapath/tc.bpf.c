@@ -18,8 +18,27 @@
 #include "out.h"
 #include "packet.h"
 #include "pipeline.h"
+#include "raise.h"
 #include "reset.h"
 #include "stack.h"
+
+/* An ICMP message: apart, so that what it needs costs other packets nothing */
+static __noinline int ingress_icmp(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+	struct way way = {};
+	enum verdict verdict = pipeline_icmp(skb, &pkt, &way);
+
+	count(pkt.why, pkt.len_bytes);
+	switch (verdict) {
+	case VERDICT_CONTINUE:
+		return out_send(&way);
+	case VERDICT_STACK:
+		return TC_ACT_UNSPEC;
+	default:
+		return TC_ACT_SHOT;
+	}
+}
 
 SEC("tc")
 int ladon_ingress(struct __sk_buff *skb)
@@ -30,6 +49,11 @@ int ladon_ingress(struct __sk_buff *skb)
 
 	if (verdict == VERDICT_FORWARD)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ENTER);
+	if (verdict == VERDICT_ICMP)
+		return ingress_icmp(skb);
+	if (verdict == VERDICT_RAISE &&
+	    !raise_is_allowed(raise_sender(pkt.key.saddr), bpf_ktime_get_ns()))
+		verdict = packet_end(&pkt, VERDICT_DROP, LADON_REASON_UNTOLD);
 	count(pkt.why, pkt.len_bytes);
 	switch (verdict) {
 	case VERDICT_CONTINUE:
@@ -40,8 +64,13 @@ int ladon_ingress(struct __sk_buff *skb)
 		if (reset_answer(skb, &pkt) == VERDICT_RESET)
 			return bpf_redirect(skb->ifindex, 0);
 		return TC_ACT_SHOT;
+	case VERDICT_RAISE:
+		if (raise_answer(skb, pkt.len_bytes, pkt.is_ip6, pkt.why, way.mtu) == VERDICT_RAISE)
+			return bpf_redirect(skb->ifindex, 0);
+		return TC_ACT_SHOT;
 	case VERDICT_DROP:
 	case VERDICT_FORWARD:
+	case VERDICT_ICMP:
 		break;
 	}
 	return TC_ACT_SHOT;

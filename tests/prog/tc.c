@@ -31,6 +31,7 @@
 #include <bpf/libbpf.h>
 
 #include "../../datapath/abi.h"
+#include "../icmp_error.h"
 #include "../segment.h"
 #include "tc.skel.h"
 
@@ -506,21 +507,6 @@ static void test_other_traffic(void **state)
 	expect_bytes(packet, len, UNSPEC, LADON_REASON_OTHER_HOST);
 }
 
-static void test_ttl(void **state)
-{
-	(void)state;
-	for (int ip6 = 0; ip6 < 2; ip6++) {
-		struct way way = way_to_backend(ip6);
-		struct segment s = data_segment(ip6, &way.in);
-
-		make_flow(ip6);
-		s.ttl = 1;
-		expect(&s, TC_ACT_SHOT, LADON_REASON_TTL);
-		s.ttl = 2;
-		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
-	}
-}
-
 /* ---- what cannot be translated ---- */
 
 static void test_fragments(void **state)
@@ -884,6 +870,350 @@ static void test_what_has_no_flow_is_the_stacks(void **state)
 	}
 }
 
+/* ---- ICMP errors about a flow ---- */
+
+#define ROUTER 99
+
+/* An error about a segment that the gateway passed on, @way: how that is answered */
+static struct icmp_error error_about(const uint8_t *packet, bool ip6, size_t quote_len,
+				     const struct way *way)
+{
+	struct icmp_error e = { .ip6 = ip6,
+				.key = segment_key(ip6, ROUTER, 0, 0, 0),
+				.type = ip6 ? 2 : 3,
+				.code = ip6 ? 0 : 4,
+				.rest = 1400,
+				.quote = packet + SEGMENT_ETHERNET,
+				.quote_len = quote_len };
+
+	memcpy(e.key.daddr, way->in.daddr, sizeof(e.key.daddr));
+	return e;
+}
+
+/* What an end sent, what became of it, and the way of what the other end sends */
+struct passage {
+	struct way there, back;
+	uint8_t sent[SEGMENT_BYTES_MAX], passed[SEGMENT_BYTES_MAX];
+	size_t len;
+};
+
+static struct passage passage(bool ip6, bool to_client)
+{
+	struct passage p = { .there = to_client ? way_to_client(ip6) : way_to_backend(ip6),
+			     .back = to_client ? way_to_backend(ip6) : way_to_client(ip6) };
+	struct segment s = data_segment(ip6, &p.there.in), t;
+
+	s.options_len = 0;
+	t = translated(&s, &p.there, to_client);
+	s.ttl = 63; /* a quote keeps the TTL it was quoted with */
+	segment_write(&s, p.sent);
+	p.len = segment_write(&t, p.passed);
+	make_flow(ip6);
+	return p;
+}
+
+static void error_translated(bool ip6, bool to_client, size_t tcp_bytes, uint32_t flags)
+{
+	struct passage p = passage(ip6, to_client);
+	size_t quote_len = (ip6 ? 40 : 20) + tcp_bytes;
+	struct icmp_error e = error_about(p.passed, ip6, quote_len, &p.back);
+	uint8_t packet[SEGMENT_BYTES_MAX], want[SEGMENT_BYTES_MAX];
+	struct ladon_count before = counted(LADON_REASON_ICMP_ERROR);
+	size_t len = icmp_error_write(&e, packet);
+	int rc;
+
+	e.key = p.back.out;
+	e.quote = p.sent + SEGMENT_ETHERNET;
+	e.ttl = 63;
+	icmp_error_write(&e, want);
+	rc = run_flags(packet, len, flags);
+	if (rc == -EINVAL && flags)
+		return;
+	assert_int_equal(rc, 0);
+	assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+	assert_int_equal(counted(LADON_REASON_ICMP_ERROR).packets, before.packets + 1);
+	assert_int_equal(out.len, len);
+	assert_memory_equal(out.bytes, want, len);
+	assert_int_equal(entry(&p.back.in).packets, 0); /* not a packet of the flow */
+}
+
+static void test_errors(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		error_translated(i & 1, i & 2, 20 + 100, 0);
+		error_translated(i & 1, i & 2, 20, 0);
+		error_translated(i & 1, i & 2, 20 + 100, BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+	}
+}
+
+/* The least that a router may quote: ports and sequence number */
+static void test_an_error_that_quotes_little(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct passage p = passage(ip6, false);
+		struct icmp_error e = error_about(p.passed, ip6, (ip6 ? 40 : 20) + 8, &p.back);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len = icmp_error_write(&e, packet);
+		uint8_t *tcp = out.bytes + len - 8;
+
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_ICMP_ERROR);
+		assert_int_equal(icmp_error_sum(out.bytes), 0xffff);
+		assert_memory_equal(tcp, &p.there.in.sport, 2);
+		assert_memory_equal(tcp + 2, &p.there.in.dport, 2);
+		assert_int_equal(segment_get32(tcp + 4), 1000);
+
+		segment_put16(packet + SEGMENT_ETHERNET + (ip6 ? 4 : 2),
+			      (uint32_t)(len - 1 - SEGMENT_ETHERNET - (ip6 ? 40 : 0)));
+		expect_bytes(packet, len - 1, UNSPEC, LADON_REASON_NOT_TCP);
+	}
+}
+
+static void test_errors_that_are_none_of_ours(void **state)
+{
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct passage p = passage(ip6, false);
+		struct icmp_error e = error_about(p.passed, ip6, 80, &p.back);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+
+		e.type = ip6 ? 128 : 8; /* a ping, whatever it carries */
+		expect_bytes(packet, icmp_error_write(&e, packet), UNSPEC, LADON_REASON_NOT_TCP);
+		e.type = ip6 ? 137 : 5; /* a redirect is about this machine's own routes */
+		expect_bytes(packet, icmp_error_write(&e, packet), UNSPEC, LADON_REASON_NOT_TCP);
+		e.type = ip6 ? 1 : 3;
+		e.quote = p.sent + SEGMENT_ETHERNET; /* what came, not what was passed on */
+		expect_bytes(packet, icmp_error_write(&e, packet), UNSPEC, LADON_REASON_NOT_TCP);
+		e.quote = p.passed + SEGMENT_ETHERNET;
+		each_test(state);
+		expect_bytes(packet, icmp_error_write(&e, packet), UNSPEC, LADON_REASON_NOT_TCP);
+	}
+}
+
+static void test_errors_that_go_no_further(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct passage p = passage(ip6, false);
+		struct icmp_error e = error_about(p.passed, ip6, 80, &p.back);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+
+		e.ttl = 1;
+		expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT,
+			     LADON_REASON_ICMP_UNSENT);
+		e.ttl = 64;
+		((uint8_t *)e.key.daddr)[15] ^= 2;
+		expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT,
+			     LADON_REASON_ICMP_ASTRAY);
+	}
+}
+
+/* ---- ICMP errors of ladon's own ---- */
+
+/* As the programs learn of it: the MTU of an interface is asked for once in a jiffy. */
+static void set_mtu(int mtu)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_mtu = mtu };
+	struct timespec some_jiffies = { .tv_nsec = 40000000 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &request), 0);
+	close(fd);
+	nanosleep(&some_jiffies, NULL);
+}
+
+/* A segment from another client each time: senders are told so and so often. */
+static struct segment next_segment(bool ip6, size_t payload_len)
+{
+	static uint8_t client = 100;
+	struct way way = way_to_backend(ip6);
+	struct ladon_entry flow = make_entry(&way.out, false);
+	struct segment s;
+
+	way.in = segment_key(ip6, ++client, 40000, GATEWAY, 443);
+	put(&way.in, &flow);
+	s = data_segment(ip6, &way.in);
+	s.payload_len = payload_len;
+	return s;
+}
+
+static void expect_error(const struct segment *s, const uint8_t *packet, size_t len, uint8_t type,
+			 uint8_t code, uint32_t rest)
+{
+	struct ladon_flow_key key = reversed(&s->key);
+	size_t most = s->ip6 ? 1280 - 48 : 576 - 28;
+	struct icmp_error e = { .ip6 = s->ip6,
+				.key = key,
+				.type = type,
+				.code = code,
+				.rest = rest,
+				.tos = s->ip6 ? 0 : 0xc0,
+				.quote = packet + SEGMENT_ETHERNET,
+				.quote_len = len - SEGMENT_ETHERNET };
+	uint8_t want[SEGMENT_BYTES_MAX];
+
+	if (e.quote_len > most)
+		e.quote_len = most;
+	assert_int_equal(out.len, icmp_error_write(&e, want));
+	assert_int_equal(icmp_error_sum(out.bytes), 0xffff);
+	assert_memory_equal(out.bytes, want, out.len);
+}
+
+static void test_ttl(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_segment(ip6, 1200);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len;
+
+		s.ttl = 1;
+		len = segment_write(&s, packet);
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TTL);
+		expect_error(&s, packet, len, ip6 ? 3 : 11, 0, 0);
+		assert_int_equal(entry(&s.key).packets, 0);
+		s.payload_len = 1;
+		len = segment_write(&s, packet);
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TTL);
+		expect_error(&s, packet, len, ip6 ? 3 : 11, 0, 0);
+		s.ttl = 2;
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	}
+}
+
+static void test_a_sender_is_told_so_and_so_often(void **state)
+{
+	struct segment s = next_segment(false, 0), other = next_segment(false, 0);
+	unsigned int told, untold = 0;
+
+	(void)state;
+	s.ttl = other.ttl = 1;
+	for (told = 0; untold == 0 && told < 10000; told++) {
+		run(&s);
+		untold = out.verdict == TC_ACT_SHOT;
+	}
+	assert_in_range(told, 50, 9999);
+	assert_true(counted(LADON_REASON_UNTOLD).packets > 0);
+	expect(&other, TC_ACT_REDIRECT, LADON_REASON_TTL);
+}
+
+static void test_too_large(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		size_t headers = (ip6 ? 40 : 20) + 32;
+		struct segment s = next_segment(ip6, 1400 - headers);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len;
+
+		set_mtu(1400);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		s.payload_len++;
+		len = segment_write(&s, packet);
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TOO_LARGE);
+		expect_error(&s, packet, len, ip6 ? 2 : 3, ip6 ? 0 : 4, 1400);
+		set_mtu(65536);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	}
+}
+
+static void test_too_large_without_df(void **state)
+{
+	struct segment s = next_segment(false, 1400);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(&s, packet);
+	uint8_t *ip = packet + SEGMENT_ETHERNET;
+
+	(void)state;
+	segment_put16(ip + 6, 0);
+	segment_put16(ip + 10, 0);
+	segment_put16(ip + 10, ~segment_sum(0, ip, 20));
+	set_mtu(1400);
+	expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TOO_LARGE_DF);
+	expect_error(&s, packet, len, 3, 4, 1400);
+	set_mtu(65536);
+}
+
+static void run_gso(const struct segment *s, uint32_t gso_bytes)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	struct __sk_buff skb = { .gso_size = gso_bytes, .gso_segs = 2 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet,
+		    .data_size_in = (uint32_t)segment_write(s, packet), .data_out = out.bytes,
+		    .data_size_out = sizeof(out.bytes), .ctx_in = &skb, .ctx_size_in = sizeof(skb));
+
+	assert_int_equal(bpf_prog_test_run_opts(program_fd(), &opts), 0);
+	out.len = opts.data_size_out;
+	out.verdict = opts.retval;
+}
+
+/* Of many segments that travel as one, each has to fit. */
+static void test_the_segments_of_a_super_packet(void **state)
+{
+	(void)state;
+	set_mtu(1400);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		uint32_t fits = 1400 - (ip6 ? 40 : 20) - 32;
+		struct segment s = next_segment(ip6, 1800);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len = segment_write(&s, packet);
+		struct ladon_count before = counted(LADON_REASON_TOO_LARGE);
+
+		run_gso(&s, fits);
+		assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+		assert_int_equal(entry(&s.key).packets, 1);
+		run_gso(&s, fits + 1);
+		assert_int_equal(counted(LADON_REASON_TOO_LARGE).packets, before.packets + 1);
+		assert_int_equal(entry(&s.key).packets, 1);
+		expect_error(&s, packet, len, ip6 ? 2 : 3, ip6 ? 0 : 4, 1400);
+	}
+	set_mtu(65536);
+}
+
+static void test_the_interface_is_gone(void **state)
+{
+	struct timespec some_jiffies = { .tv_nsec = 40000000 };
+
+	(void)state;
+	put_hop(9999);
+	nanosleep(&some_jiffies, NULL);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_segment(ip6, 100);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len = segment_write(&s, packet);
+
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_NO_LINK);
+		expect_error(&s, packet, len, ip6 ? 1 : 3, ip6 ? 3 : 1, 0);
+	}
+	put_hop(IFINDEX);
+	nanosleep(&some_jiffies, NULL);
+}
+
+/*
+ * A driver's sum over the whole packet is that of the answer afterwards. Where the packet is
+ * cut, the kernel forgets it (CHECKSUM_NONE), and the test run would compare all the same.
+ */
+static void test_checksum_complete_of_an_error(void **state)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		struct segment s = next_segment(i & 1, (size_t)i * 101);
+		size_t len;
+		int rc;
+
+		s.ttl = 1;
+		len = segment_write(&s, packet);
+		rc = run_flags(packet, len, BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+		if (rc == -EINVAL)
+			skip();
+		assert_int_equal(rc, 0);
+		expect_error(&s, packet, len, i & 1 ? 3 : 11, 0, 0);
+	}
+}
+
 /* ---- what a packet costs ---- */
 
 #define COST_REPEAT 60 /* a packet is aged by each translation */
@@ -1026,7 +1356,6 @@ int main(void)
 		cmocka_unit_test_setup(test_options_that_make_no_sense_are_dropped, each_test),
 		cmocka_unit_test_setup(test_miss, each_test),
 		cmocka_unit_test_setup(test_other_traffic, each_test),
-		cmocka_unit_test_setup(test_ttl, each_test),
 		cmocka_unit_test_setup(test_fragments, each_test),
 		cmocka_unit_test_setup(test_ip_options, each_test),
 		cmocka_unit_test_setup(test_extension_headers, each_test),
@@ -1041,6 +1370,17 @@ int main(void)
 		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
 		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),
 		cmocka_unit_test_setup(test_what_has_no_flow_is_the_stacks, each_test),
+		cmocka_unit_test_setup(test_errors, each_test),
+		cmocka_unit_test_setup(test_an_error_that_quotes_little, each_test),
+		cmocka_unit_test_setup(test_errors_that_are_none_of_ours, each_test),
+		cmocka_unit_test_setup(test_errors_that_go_no_further, each_test),
+		cmocka_unit_test_setup(test_ttl, each_test),
+		cmocka_unit_test_setup(test_a_sender_is_told_so_and_so_often, each_test),
+		cmocka_unit_test_setup(test_too_large, each_test),
+		cmocka_unit_test_setup(test_too_large_without_df, each_test),
+		cmocka_unit_test_setup(test_the_segments_of_a_super_packet, each_test),
+		cmocka_unit_test_setup(test_the_interface_is_gone, each_test),
+		cmocka_unit_test_setup(test_checksum_complete_of_an_error, each_test),
 		cmocka_unit_test_setup(test_print_costs, each_test),
 	};
 	int failed;

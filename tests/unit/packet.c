@@ -35,11 +35,11 @@ static struct segment segment(bool ip6)
  * Parse the first @linear bytes of a packet of @len, in a buffer that ends right
  * behind them: whatever is read past it is caught by the address sanitizer.
  */
-static enum verdict parse(const uint8_t *packet, size_t linear, size_t len, bool gso,
+static enum verdict parse(const uint8_t *packet, size_t linear, size_t len, __u32 gso_bytes,
 			  struct packet *pkt)
 {
 	uint8_t *bytes = malloc(linear + 2);
-	ctx_t ctx = { .len_bytes = (uint32_t)len, .gso = gso };
+	ctx_t ctx = { .len_bytes = (uint32_t)len, .gso_bytes = gso_bytes };
 	enum verdict verdict;
 
 	assert_non_null(bytes);
@@ -57,7 +57,7 @@ static void expect(const uint8_t *packet, size_t len, enum verdict verdict, enum
 {
 	struct packet pkt;
 
-	assert_int_equal(parse(packet, len, len, false, &pkt), verdict);
+	assert_int_equal(parse(packet, len, len, 0, &pkt), verdict);
 	assert_int_equal(pkt.why, why);
 	assert_int_equal(pkt.has_key, has_key);
 }
@@ -74,7 +74,7 @@ static void test_a_whole_packet(void **state)
 		/* padding behind the packet, as short Ethernet frames have, is not payload */
 		memset(packet + len, 0xee, 6);
 		for (size_t padding = 0; padding <= 6; padding += 6) {
-			assert_int_equal(parse(packet, len + padding, len + padding, false, &pkt),
+			assert_int_equal(parse(packet, len + padding, len + padding, 0, &pkt),
 					 VERDICT_CONTINUE);
 			assert_int_equal(pkt.why, LADON_REASON_NONE);
 			assert_true(pkt.has_key);
@@ -101,7 +101,7 @@ static void test_every_truncation(void **state)
 
 		for (size_t cut = 0; cut < len; cut++) {
 			/* the packet is whole, but only that much of it is linear */
-			assert_int_equal(parse(packet, cut, len, false, &pkt),
+			assert_int_equal(parse(packet, cut, len, 0, &pkt),
 					 cut < headers ? VERDICT_STACK : VERDICT_CONTINUE);
 			assert_int_equal(pkt.why,
 					 cut < headers ? LADON_REASON_SHORT : LADON_REASON_NONE);
@@ -180,10 +180,10 @@ static void test_ip6_extension_headers(void **state)
 
 		len = with_extensions(IPPROTO_DSTOPTS, count, packet);
 		expect(packet, len, VERDICT_STACK, LADON_REASON_IP_OPTIONS, true);
-		parse(packet, len, len, false, &pkt);
+		parse(packet, len, len, 0, &pkt);
 		assert_memory_equal(&pkt.key, &s.key, sizeof(s.key));
 		for (size_t cut = IP + 40; cut < len; cut++)
-			parse(packet, cut, len, false, &pkt);
+			parse(packet, cut, len, 0, &pkt);
 	}
 	len = with_extensions(IPPROTO_DSTOPTS, PACKET_EXTENSIONS_MAX + 1, packet);
 	expect(packet, len, VERDICT_STACK, LADON_REASON_IP_OPTIONS, false);
@@ -213,10 +213,10 @@ static void test_a_big_super_packet(void **state)
 
 	(void)state;
 	segment_put16(packet + IP + 2, 0);
-	assert_int_equal(parse(packet, len, 100000, true, &pkt), VERDICT_CONTINUE);
+	assert_int_equal(parse(packet, len, 100000, 1448, &pkt), VERDICT_CONTINUE);
 	assert_int_equal(pkt.len_bytes, 100000 - SEGMENT_ETHERNET);
 	assert_int_equal(pkt.payload_bytes, 100000 - SEGMENT_ETHERNET - 52);
-	assert_int_equal(parse(packet, len, 100000, false, &pkt), VERDICT_STACK);
+	assert_int_equal(parse(packet, len, 100000, 0, &pkt), VERDICT_STACK);
 }
 
 int main(void)
