@@ -48,10 +48,10 @@ static __always_inline void icmp_address(word32_t *address, const __be32 *to, in
 }
 
 /*
- * The quoted TCP header. @addrs: what was changed of the addresses.
+ * The quoted TCP header. @addrs: what was changed of the addresses; @end: of the linear bytes.
  * Return: by how much the sum over what is quoted of it has changed.
  */
-static __always_inline __u64 icmp_quoted_tcp(word32_t *tcp, bool is_whole,
+static __always_inline __u64 icmp_quoted_tcp(word32_t *tcp, bool is_whole, const void *end,
 					     const struct ladon_entry *flow, __u64 addrs)
 {
 	word32_t ports = *(const word32_t *)&flow->sport;
@@ -62,7 +62,7 @@ static __always_inline __u64 icmp_quoted_tcp(word32_t *tcp, bool is_whole,
 	csum_change32(&delta, tcp[0], ports);
 	tcp[0] = ports;
 	translate_word(tcp + 1, flow->d_ack, &delta);
-	if (!is_whole)
+	if (!is_whole || (const void *)(tcp + 5) > end)
 		return delta;
 	if (tcp[3] & bpf_htonl(TCP_ACK << 16))
 		translate_word(tcp + 2, flow->d_seq, &delta);
@@ -84,7 +84,7 @@ static __noinline void icmp_ip4(struct iphdr *ip, bool is_whole, const void *end
 	word32_t *tcp = (void *)(quote + 1);
 	__u64 addrs = 0, quoted = 0;
 
-	if ((void *)(tcp + (is_whole ? 5 : 2)) > end)
+	if ((void *)(tcp + 2) > end)
 		return;
 	icmp_address((word32_t *)&ip->saddr, &flow->saddr[3], 1, &addrs);
 	icmp_address((word32_t *)&ip->daddr, &flow->daddr[3], 1, &addrs);
@@ -92,7 +92,7 @@ static __noinline void icmp_ip4(struct iphdr *ip, bool is_whole, const void *end
 	icmp_address((word32_t *)&quote->saddr, &flow->daddr[3], 1, &quoted);
 	icmp_address((word32_t *)&quote->daddr, &flow->saddr[3], 1, &quoted);
 	quote->check = csum_mend(quote->check, quoted);
-	d->rest = icmp_quoted_tcp(tcp, is_whole, flow, quoted);
+	d->rest = icmp_quoted_tcp(tcp, is_whole, end, flow, quoted);
 }
 
 /* IPv6 has no header checksum, and ICMPv6 a pseudo header (RFC 4443 section 2.3). */
@@ -103,13 +103,13 @@ static __noinline void icmp_ip6(struct ipv6hdr *ip, bool is_whole, const void *e
 	word32_t *tcp = (void *)(quote + 1);
 	__u64 quoted = 0;
 
-	if ((void *)(tcp + (is_whole ? 5 : 2)) > end)
+	if ((void *)(tcp + 2) > end)
 		return;
 	icmp_address((word32_t *)&ip->saddr, flow->saddr, 4, &d->addrs);
 	icmp_address((word32_t *)&ip->daddr, flow->daddr, 4, &d->addrs);
 	icmp_address((word32_t *)&quote->saddr, flow->daddr, 4, &quoted);
 	icmp_address((word32_t *)&quote->daddr, flow->saddr, 4, &quoted);
-	d->rest = quoted + icmp_quoted_tcp(tcp, is_whole, flow, quoted);
+	d->rest = quoted + icmp_quoted_tcp(tcp, is_whole, end, flow, quoted);
 }
 
 /**

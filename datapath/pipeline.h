@@ -81,7 +81,7 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 		flow = flow_find(&key);
 	if (!flow)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_NOT_TCP);
-	if (!quote_is_to_sender(pkt, &quote))
+	if (!quote.is_to_sender)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_ASTRAY);
 
 	verdict = out_find(ctx, pkt, flow, way);
@@ -95,7 +95,7 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 		return verdict;
 
 	icmp_translate(pkt, &quote, flow, &d);
-	if (ctx_fix_csum(ctx, quote.check,
+	if (ctx_fix_csum(ctx, quote_check(pkt),
 			 packet_tcp_offset(pkt) + offsetof(struct icmp_header, checksum),
 			 pkt->is_ip6, &d) < 0) /* last: ends the packet pointers */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);

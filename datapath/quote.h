@@ -22,19 +22,14 @@
 	 sizeof(struct tcphdr))
 
 /**
- * struct quote - the packet that an ICMP error quotes
- * @check: the error's own checksum
- * @ip4, @ip6: the quoted IP header, of the same family as the error's
- * @is_whole: of the TCP header that follows, all is there but perhaps the options; else
- *	its first 8 bytes are
+ * struct quote - what is quoted, where the rest of a struct packet does not say it
+ * @is_whole: of the TCP header all is there, but perhaps for the options; else its first 8
+ *	bytes are
+ * @is_to_sender: the error goes to whom it quotes, as all errors do
  */
 struct quote {
-	word16_t *check;
-	union {
-		struct iphdr *ip4;
-		struct ipv6hdr *ip6;
-	};
 	bool is_whole;
+	bool is_to_sender;
 };
 
 /* Redirects and queries are the stack's. */
@@ -71,41 +66,43 @@ static __always_inline bool quote_tcp(struct packet *pkt, struct quote *q,
 static __always_inline bool quote_ip4(const ctx_t *ctx, struct packet *pkt, struct quote *q,
 				      struct ladon_flow_key *key, struct iphdr *ip)
 {
-	struct icmp_header *icmp = (void *)(ip + 1);
+	const struct icmp_header *icmp = (void *)(ip + 1);
+	const struct iphdr *quote = (void *)(icmp + 1);
 
-	q->ip4 = (void *)(icmp + 1);
-	if ((void *)(q->ip4 + 1) > pkt->end || ip->ihl != 5 || ip->protocol != IPPROTO_ICMP ||
+	if ((void *)(quote + 1) > pkt->end || ip->ihl != 5 || ip->protocol != IPPROTO_ICMP ||
 	    ip->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_OFFSET_MASK) ||
 	    !packet_len(ctx, pkt, bpf_ntohs(ip->tot_len)))
 		return false;
-	if (!quote_is_error4(icmp->type) || q->ip4->version != 4 || q->ip4->ihl != 5 ||
-	    q->ip4->protocol != IPPROTO_TCP || q->ip4->frag_off & bpf_htons(IP4_OFFSET_MASK))
+	if (!quote_is_error4(icmp->type) || quote->version != 4 || quote->ihl != 5 ||
+	    quote->protocol != IPPROTO_TCP || quote->frag_off & bpf_htons(IP4_OFFSET_MASK))
 		return false;
 	pkt->ip4 = ip;
-	q->check = &icmp->checksum;
+	q->is_to_sender = ip->daddr == quote->saddr;
 	key->saddr[2] = key->daddr[2] = bpf_htonl(0xffff);
-	key->saddr[3] = q->ip4->daddr;
-	key->daddr[3] = q->ip4->saddr;
-	return quote_tcp(pkt, q, key, q->ip4 + 1, 2 * sizeof(*ip) + sizeof(struct icmp_header));
+	key->saddr[3] = quote->daddr;
+	key->daddr[3] = quote->saddr;
+	return quote_tcp(pkt, q, key, quote + 1, 2 * sizeof(*ip) + sizeof(struct icmp_header));
 }
 
 static __always_inline bool quote_ip6(const ctx_t *ctx, struct packet *pkt, struct quote *q,
 				      struct ladon_flow_key *key, struct ipv6hdr *ip)
 {
-	struct icmp_header *icmp = (void *)(ip + 1);
+	const struct icmp_header *icmp = (void *)(ip + 1);
+	const struct ipv6hdr *quote = (void *)(icmp + 1);
+	const word32_t *to = (const void *)&ip->daddr, *sender = (const void *)&quote->saddr;
 
-	q->ip6 = (void *)(icmp + 1);
-	if ((void *)(q->ip6 + 1) > pkt->end || ip->nexthdr != IPPROTO_ICMPV6 ||
+	if ((void *)(quote + 1) > pkt->end || ip->nexthdr != IPPROTO_ICMPV6 ||
 	    !packet_len(ctx, pkt, bpf_ntohs(ip->payload_len) + sizeof(*ip)))
 		return false;
-	if (!quote_is_error6(icmp->type) || q->ip6->version != 6 || q->ip6->nexthdr != IPPROTO_TCP)
+	if (!quote_is_error6(icmp->type) || quote->version != 6 || quote->nexthdr != IPPROTO_TCP)
 		return false;
 	pkt->is_ip6 = true;
 	pkt->ip6 = ip;
-	q->check = &icmp->checksum;
-	__builtin_memcpy(key->saddr, &q->ip6->daddr, sizeof(key->saddr));
-	__builtin_memcpy(key->daddr, &q->ip6->saddr, sizeof(key->daddr));
-	return quote_tcp(pkt, q, key, q->ip6 + 1, 2 * sizeof(*ip) + sizeof(struct icmp_header));
+	q->is_to_sender = to[0] == sender[0] && to[1] == sender[1] && to[2] == sender[2] &&
+			  to[3] == sender[3];
+	__builtin_memcpy(key->saddr, &quote->daddr, sizeof(key->saddr));
+	__builtin_memcpy(key->daddr, &quote->saddr, sizeof(key->daddr));
+	return quote_tcp(pkt, q, key, quote + 1, 2 * sizeof(*ip) + sizeof(struct icmp_header));
 }
 
 /**
@@ -135,16 +132,12 @@ static __always_inline bool quote_parse(const ctx_t *ctx, struct packet *pkt, st
 	return false;
 }
 
-/** quote_is_to_sender() - does the error go to whom it quotes, as all errors do? */
-static __always_inline bool quote_is_to_sender(const struct packet *pkt, const struct quote *q)
+/** quote_check() - the error's own checksum, in a packet that quote_parse() found good */
+static __always_inline word16_t *quote_check(const struct packet *pkt)
 {
-	const word32_t *to, *sender;
+	struct icmp_header *icmp = pkt->is_ip6 ? (void *)(pkt->ip6 + 1) : (void *)(pkt->ip4 + 1);
 
-	if (!pkt->is_ip6)
-		return pkt->ip4->daddr == q->ip4->saddr;
-	to = (const void *)&pkt->ip6->daddr;
-	sender = (const void *)&q->ip6->saddr;
-	return to[0] == sender[0] && to[1] == sender[1] && to[2] == sender[2] && to[3] == sender[3];
+	return &icmp->checksum;
 }
 
 #endif

@@ -115,7 +115,7 @@ static void translate_error(uint8_t *packet, size_t size, const struct ladon_ent
 	must(was);
 	memcpy(was, packet, size);
 	icmp_translate(&pkt, &q, flow, &d);
-	must(ctx_fix_csum(&ctx, q.check, 0, pkt.is_ip6, &d) == 0);
+	must(ctx_fix_csum(&ctx, quote_check(&pkt), 0, pkt.is_ip6, &d) == 0);
 	check(was, packet, size, q.is_whole, flow);
 	free(was);
 }

@@ -12,6 +12,7 @@ ladon has translated. Where the gateway's own link has become narrower, ladon sa
 import collections
 import socket
 import struct
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ from lib.gateway import one_pool
 from lib.net import GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, Namespace, until
 
 SIZE = 2 * ends.MB
+JIFFIES = 0.03  # ladon asks for an interface's MTU once in a jiffy, 10 ms at most; no event tells of it
 OFFLOADS = {"offloads": {}, "no offloads": dict(tso=False, gso=False, gro=False, tx=False)}
 
 # What a test of both families is parametrised with
@@ -192,6 +194,7 @@ def test_the_gateways_own_links_become_narrower(net, family, offload, mtu, to_cl
         net.gateway.ip(f"link set client0 mtu {to_client}", f"link set backend0 mtu {to_backend}")
         net.client.ip(f"link set eth0 mtu {to_client}")
         net.backend.ip(f"link set eth0 mtu {to_backend}")
+        time.sleep(JIFFIES)
 
     mtus = transfer(routed, ladon, family, narrower)
 
@@ -337,6 +340,7 @@ def test_without_df_the_sender_is_told_too(net):
         ladon.wait_handed_off()
         errors = Errors(routed.near, False)
         net.gateway.ip("link set backend0 mtu 1400")
+        time.sleep(JIFFIES)
         sock.sendall(ends.pattern(5000))
         error = errors.next()
         until(lambda: "too_large_df" in ladon.reasons("packet"), "it is counted")

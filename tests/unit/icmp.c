@@ -111,9 +111,9 @@ static void translated(uint8_t *bytes, size_t len, bool ip6)
 
 	assert_true(parse(bytes, len, &pkt, &q, &key));
 	assert_memory_equal(&key, &want, sizeof(key));
-	assert_true(quote_is_to_sender(&pkt, &q));
+	assert_true(q.is_to_sender);
 	icmp_translate(&pkt, &q, &flow, &d);
-	assert_int_equal(ctx_fix_csum(&ctx, q.check, 0, ip6, &d), 0);
+	assert_int_equal(ctx_fix_csum(&ctx, quote_check(&pkt), 0, ip6, &d), 0);
 }
 
 /* A checksum of zero has two forms: the sums are compared, and then all other bytes. */
@@ -329,7 +329,7 @@ static void test_an_error_to_another_than_the_sender(void **state)
 		for (size_t i = 0; i < bytes; i++) {
 			room[2 + address + i] ^= 1;
 			assert_true(parse(room + 2, len, &pkt, &q, &key));
-			assert_false(quote_is_to_sender(&pkt, &q));
+			assert_false(q.is_to_sender);
 			room[2 + address + i] ^= 1;
 		}
 	}
