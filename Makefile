@@ -24,6 +24,7 @@ base    := base/log.c base/addr.c
 lib     := lib/open.c lib/links.c lib/cleanup.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/conntrack.c lib/stack.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/setup.c gateway/tally.c \
+	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
@@ -40,6 +41,7 @@ unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek
 unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
+unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
@@ -50,7 +52,7 @@ unit_translate :=
 unit_packet    :=
 unit_icmp      :=
 unit_raise     :=
-units          := addr peek route config pool flows timer lane resolve control out source translate packet icmp raise
+units          := addr peek route config pool flows timer access lane resolve control out source translate packet icmp raise
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
@@ -274,11 +276,12 @@ mandir     := $(PREFIX)/share/man
 sharedir   := $(PREFIX)/share/ladon
 unitdir    := $(PREFIX)/lib/systemd/system
 usersdir   := $(PREFIX)/lib/sysusers.d
+logrotatedir := /etc/logrotate.d
 completion := $(PREFIX)/share/bash-completion/completions
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(bindir) $(libdir) $(includedir)/ladon $(mandir)/man3 $(mandir)/man5 \
-		$(mandir)/man8 $(sharedir) $(unitdir) $(usersdir) $(completion) /etc/ladon)
+		$(mandir)/man8 $(sharedir) $(unitdir) $(usersdir) $(completion) $(logrotatedir) /etc/ladon)
 	install $(BUILD)/ladond $(BUILD)/ladon $(DESTDIR)$(bindir)
 	install $(BUILD)/libladon.so $(DESTDIR)$(libdir)/libladon.so.$(VERSION)
 	ln -sf libladon.so.$(VERSION) $(DESTDIR)$(libdir)/libladon.so.0
@@ -290,6 +293,7 @@ install: all
 	install -m 644 man/*.8 $(DESTDIR)$(mandir)/man8
 	install -m 644 contrib/config/*.yaml contrib/example-proxy.c $(DESTDIR)$(sharedir)
 	sed 's|@sbindir@|$(bindir)|' contrib/systemd/ladond.service >$(DESTDIR)$(unitdir)/ladond.service
+	install -m 644 contrib/logrotate/ladon $(DESTDIR)$(logrotatedir)/ladon
 	install -m 644 contrib/systemd/ladon.sysusers $(DESTDIR)$(usersdir)/ladon.conf
 	install -m 644 contrib/bash-completion/ladon $(DESTDIR)$(completion)/ladon
 	if [ ! -e $(DESTDIR)/etc/ladon/ladon.yaml ]; then \

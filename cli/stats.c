@@ -25,6 +25,9 @@ static const struct out_part stats_parts[] = {
 			   { "relayed", OUT_COUNT, NULL },
 			   { "closed", OUT_COUNT, NULL },
 			   { "open", OUT_COUNT, NULL } } },
+	{ "access_log",	 { { "on", OUT_SWITCH, "access log" },
+			   { "written", OUT_COUNT, NULL },
+			   { "lost", OUT_COUNT, NULL } } },
 	/* clang-format on */
 };
 

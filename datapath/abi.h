@@ -18,7 +18,7 @@
 
 #include "reasons.h"
 
-#define LADON_ABI 1
+#define LADON_ABI 2
 
 /* One direction of one connection, as its packets arrive. */
 struct ladon_flow_key {
@@ -160,6 +160,8 @@ enum ladon_event_type {
  * @back: packets and bytes of the other direction
  * @type: enum ladon_event_type
  * @by_client: the client sent the first FIN, or the RST
+ * @reset: it ended by a RST
+ * @back_seen_ms: .seen_ms of the other direction
  */
 struct ladon_event {
 	struct ladon_flow_key key;
@@ -168,6 +170,8 @@ struct ladon_event {
 	struct ladon_count back;
 	__u32 by_client;
 	__u32 reset;
+	__u32 back_seen_ms;
+	__u32 pad;
 };
 
 /* ladon_guard.mode */
@@ -253,6 +257,7 @@ struct ladon_view {
  * @id: of the flow
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
+ * @front_rtt_us, @back_rtt_us: answer: smoothed round trip times; 0: unknown
  * @view: answer of ladon_look
  */
 struct ladon_request {
@@ -266,6 +271,8 @@ struct ladon_request {
 	__u32 reason;
 	__u32 front_room;
 	__u32 back_room;
+	__u32 front_rtt_us;
+	__u32 back_rtt_us;
 	struct ladon_view view;
 };
 

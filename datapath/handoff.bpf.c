@@ -418,13 +418,16 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 	req->back_pending = b.pending;
 	req->front_room = f.room;
 	req->back_room = b.room;
+	req->front_rtt_us = f.tp->srtt_us >> 3;
+	req->back_rtt_us = b.tp->srtt_us >> 3;
 	return pair_activate(req, &f, &b);
 }
 
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id. Out: reason, pendings, rooms.
+ * In: op, front, back, front_pending, back_pending, id. Out: reason, pendings, rooms,
+ * round trip times.
  */
 SEC("tc")
 int ladon_activate(struct __sk_buff *skb)

@@ -107,6 +107,7 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 tsoffset;
 	__u32 snd_wnd;
+	__u32 srtt_us; /* eighths of a microsecond */
 	__u32 mss_cache;
 	__u32 snd_cwnd;
 	__u32 packets_out;

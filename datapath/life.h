@@ -75,6 +75,7 @@ static __always_inline void life_describe(const struct ladon_entry *client,
 	event->flow = *client;
 	event->back.packets = back->packets;
 	event->back.bytes = back->bytes;
+	event->back_seen_ms = back->seen_ms;
 	event->reset = !!((client->state | back->state) & LADON_STATE_RESET);
 	event->by_client =
 		!!(client->state & (event->reset ? LADON_STATE_RESET : LADON_STATE_FIRST));

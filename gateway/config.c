@@ -538,6 +538,65 @@ static int interfaces_read(const struct node *node, struct config *config)
 	return rc;
 }
 
+/* Return: the place of a word in a list, or -1, complained */
+static int word_read(const struct node *node, const char *const *words, int len, const char *wanted)
+{
+	const char *text;
+
+	if (node_text(node, &text) < 0)
+		return -1;
+	for (int i = 0; i < len; i++)
+		if (strcmp(text, words[i]) == 0)
+			return i;
+	node_fail(node, "\"%.40s\" will not do; it takes %s", text, wanted);
+	return -1;
+}
+
+static int access_to_read(const struct node *node, struct config *config)
+{
+	static const char *const words[] = { [ACCESS_OFF] = "off", [ACCESS_STDERR] = "stderr" };
+	const char *text;
+	int to;
+
+	if (!node->yaml)
+		return node_fail(node, "is missing; it takes off, stderr or the path of a file");
+	if (node_text(node, &text) == 0 && *text == '/') {
+		config->access_to = ACCESS_FILE;
+		return value_file(node, PATH_MAX - 1, &config->access_path);
+	}
+	to = word_read(node, words, 2, "off, stderr or the path of a file");
+	if (to < 0)
+		return -EINVAL;
+	config->access_to = (enum access_to)to;
+	return 0;
+}
+
+static int access_log_read(const struct node *node, struct config *config)
+{
+	enum {
+		TO,
+		FORMAT,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "to", "format" };
+	static const char *const formats[] = { [ACCESS_JSON] = "json", [ACCESS_TEXT] = "text" };
+	struct node at[KEYS];
+	int rc, format;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_map(node, keys, KEYS, at);
+	if (rc == 0)
+		rc = access_to_read(&at[TO], config);
+	if (rc < 0 || !at[FORMAT].yaml)
+		return rc;
+	format = word_read(&at[FORMAT], formats, 2, "json or text");
+	if (format < 0)
+		return -EINVAL;
+	config->access_format = (enum access_format)format;
+	return 0;
+}
+
 enum top_key {
 	TOP_LISTENERS,
 	TOP_POOLS,
@@ -553,12 +612,13 @@ enum top_key {
 	TOP_CONTROL_GROUP,
 	TOP_USER,
 	TOP_PIN,
+	TOP_ACCESS_LOG,
 	TOP_KEYS,
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
-	"interfaces", "control", "control-group", "user", "pin",
+	"interfaces", "control", "control-group", "user", "pin", "access-log",
 };
 /* clang-format on */
 
@@ -604,6 +664,8 @@ static int settings_read(struct reading *r, const struct node *at)
 	if (rc == 0 && at[TOP_PIN].yaml)
 		rc = value_file(&at[TOP_PIN], PATH_MAX - 1, &config->pin);
 	config->workers_given = at[TOP_WORKERS].yaml;
+	if (rc == 0)
+		rc = access_log_read(&at[TOP_ACCESS_LOG], config);
 	config->idle_ms = r->defaults.idle_ms;
 	return rc;
 }
@@ -745,6 +807,7 @@ void config_free(struct config *config)
 	free(config->control_group);
 	free(config->user);
 	free(config->pin);
+	free(config->access_path);
 	free(config->path);
 	free(config);
 }

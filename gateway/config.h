@@ -20,6 +20,18 @@ enum pool_policy {
 	POOL_LEAST_FLOWS,
 };
 
+/* Where the access log goes, and in which form. */
+enum access_to {
+	ACCESS_OFF,
+	ACCESS_STDERR,
+	ACCESS_FILE,
+};
+
+enum access_format {
+	ACCESS_JSON,
+	ACCESS_TEXT,
+};
+
 struct config_backend {
 	char *text; /* as written: "10.0.2.2:443", "www.internal:443" */
 	char *host; /* NULL if .addr is numeric */
@@ -79,6 +91,9 @@ struct config {
 	char *user;		  /* to become after the start; NULL: stay */
 	char *pin;		  /* directory; NULL: libladon's default */
 	uint32_t idle_ms;	  /* of handed-off flows */
+	enum access_to access_to;
+	enum access_format access_format;
+	char *access_path; /* ACCESS_FILE only */
 	struct config_pool *pools;
 	unsigned int pools_len;
 	struct config_listener *listeners;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "connect.h"
+#include "ends.h"
 #include "first.h"
 #include "handoff.h"
 
@@ -129,12 +130,16 @@ static void conn_done(struct conn *c)
 	struct listener_counts *counts = c->listener->counts;
 
 	timer_stop(&c->worker->loop.timers, &c->timer);
+	if (c->front.fd >= 0) /* else ends_flow() is going to say it */
+		ends_conn(c);
 	relay_fini(c);
 	conn_close_back(c);
 	if (c->front.fd >= 0)
 		close(c->front.fd);
 	c->front.fd = -1;
 	kept_free(&c->first);
+	free(c->name);
+	c->name = NULL;
 	if (c->closed && !relay_began(&c->relay))
 		count_add(&counts->closed, 1);
 	count_sub(&counts->open, 1);
@@ -229,6 +234,7 @@ void conn_new(struct listener *listener, int fd, const struct addr *client)
 	c->front = (struct watch){ .run = conn_front, .fd = fd };
 	c->back = (struct watch){ .run = conn_back, .fd = -1 };
 	c->client = *client;
+	c->began_ms = worker->loop.now_ms;
 	c->guarded = listener->guarded;
 	c->loud = listener->guarded ? LADON_REASON_NONE : LADON_REASON_ACKED;
 	relay_init(&c->relay);

@@ -61,6 +61,8 @@ struct conn {
 	/* the client: first.c, refuse.c */
 	struct watch front;
 	struct addr client;
+	uint64_t began_ms;
+	char *name; /* that it asked for, for ends.c; NULL: unknown */
 	struct kept first; /* until a backend has them */
 	enum peek_protocol protocol;
 	bool guarded;		  /* what the client sends is not acknowledged */

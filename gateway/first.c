@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "conn.h"
+#include "ends.h"
 
 /* One read, as much as there is room for: what did not fit stays in the socket. */
 static int first_read(struct conn *c)
@@ -57,6 +58,7 @@ static int first_look(struct conn *c, struct hello *hello)
 		return conn_turn_away(c, hello->reason);
 	default:
 		c->protocol = hello->protocol;
+		ends_name(c, hello->name);
 		conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
 		return 0;
 	}

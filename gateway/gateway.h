@@ -19,6 +19,7 @@
 #include "../datapath/reasons.h"
 #include "tally.h"
 
+struct ends;
 struct flows;
 struct resolver;
 struct setup;
@@ -33,6 +34,7 @@ struct worker_counts {
 struct gateway {
 	struct ladon *ladon;		 /* NULL: everything is relayed, */
 	enum ladon_reason no_handoff;	 /* ... for this reason */
+	struct ends *ends;		 /* NULL: no access log */
 	struct worker **workers;	 /* [workers_len] */
 	struct worker_counts *counts;	 /* [workers_len] */
 	unsigned int workers_len;

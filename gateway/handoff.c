@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "conn.h"
+#include "ends.h"
 
 /* Reasons of the moment. All others lie in the sockets themselves, and stay. */
 static const bool may_pass[LADON_REASON_COUNT] = {
@@ -35,6 +36,7 @@ int handoff_try(struct conn *c)
 {
 	const struct listener *listener = c->listener;
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
+	uint32_t ticket;
 	int rc;
 
 	how.front_data = c->first.bytes;
@@ -44,13 +46,16 @@ int handoff_try(struct conn *c)
 	how.client = &c->client.sa;
 	how.listener = listener->wildcard ? NULL : &listener->config->addr.sa;
 	how.backend = &c->to.sa;
+	how.id = ticket = ends_leave(c);
 	/* Counted first: the flow may have ended before the call returns. */
 	atomic_fetch_add(&c->backend->flows_handed_off, 1);
 	rc = ladon_handoff(c->worker->gateway->ladon, c->front.fd, c->back.fd, &how);
 	if (rc == 0) {
+		ends_left(c, ticket, how.front_rtt_us, how.back_rtt_us);
 		handoff_done(c, how.id);
 		return 0;
 	}
+	ends_stayed(c, ticket);
 	atomic_fetch_sub(&c->backend->flows_handed_off, 1);
 	assert(how.reason > LADON_REASON_NONE && how.reason < LADON_REASON_COUNT);
 	c->relayed = how.reason;

@@ -25,6 +25,7 @@
 #include "../base/log.h"
 #include "../paths/resolve.h"
 #include "control.h"
+#include "ends.h"
 #include "flows.h"
 #include "gateway.h"
 #include "loop.h"
@@ -217,6 +218,7 @@ static void ladon_ended(void *arg, const struct ladon_flow *flow, enum ladon_end
 	struct daemon *d = arg;
 
 	flows_ended(d->gateway.flows, flow, why);
+	ends_flow(&d->gateway, flow, why);
 }
 
 _Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array serves both");
@@ -274,6 +276,7 @@ static int signals_open(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -334,9 +337,9 @@ static int control_listen(struct daemon *d, const char *path)
 }
 
 /* The socket is made with all rights, and served by threads that never had them. */
-static int rights_drop(struct daemon *d, const char *control)
+static int rights_drop(struct daemon *d, const struct config *config)
 {
-	int rc = control_listen(d, control);
+	int rc = control_listen(d, config->control);
 
 	if (rc < 0)
 		return rc;
@@ -345,6 +348,9 @@ static int rights_drop(struct daemon *d, const char *control)
 		log_err("privileges: cannot be given up: %s", strerror(-rc));
 		return rc;
 	}
+	rc = ends_open(config, &d->gateway.ends); /* as who will have to open it again */
+	if (rc < 0)
+		return rc;
 	rc = d->control ? control_start(d->control) : 0;
 	if (rc < 0)
 		log_err("control: %s", strerror(-rc));
@@ -374,7 +380,7 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 static int setup_begin(struct daemon *d, struct setup *setup)
 {
 	const struct config_listener *failed;
-	int rc = rights_drop(d, setup->config->control);
+	int rc = rights_drop(d, setup->config);
 
 	if (rc == 0)
 		rc = paths_open(d, setup);
@@ -482,7 +488,9 @@ static void signals_read(struct daemon *d)
 	struct signalfd_siginfo info;
 
 	while (read(d->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
+		if (info.ssi_signo == SIGUSR1)
+			ends_reopen(d->gateway.ends);
+		else if (info.ssi_signo == SIGHUP)
 			signal_reload(d);
 		else
 			signal_take(d, (int)info.ssi_signo);
@@ -557,6 +565,7 @@ static void daemon_stop(struct daemon *d)
 	resolver_stop(g->resolver);
 	if (g->ladon)
 		ladon_close(g->ladon);
+	ends_close(g->ends);
 	gateway_fini(g);
 }
 

@@ -73,6 +73,7 @@ static void relay_start(struct conn *c)
 	count_add(&c->listener->counts->relaying, 1);
 	atomic_fetch_add_explicit(&c->backend->relayed, 1, memory_order_relaxed);
 	kept_free(&c->first);
+	relay->in.received = relay->in.sent = len;
 
 	relay->active_ms = conn_now(c);
 	relay->idle_ms = c->listener->config->idle_ms;
@@ -192,6 +193,8 @@ int conn_relay(struct conn *c)
 	if (relay_lane(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in) < 0 ||
 	    relay_lane(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out) < 0)
 		return conn_end(c, LADON_REASON_NO_MEMORY);
+	if (!relay->out.ended)
+		relay->by_client = relay->in.ended;
 	if (relay->in.shut && relay->out.shut)
 		return relay_is_broken(c) ? relay_break(c) : 0;
 	if (relay_is_broken(c) && relay->idle_ms > BROKEN_MS) {

@@ -22,6 +22,7 @@ struct relay {
 	uint32_t idle_ms;    /* how long it may stay without a byte */
 	uint32_t pause_ms;   /* before the next try of the handoff; 0: no more */
 	bool busy;	     /* it was not quiet when the handoff was to be tried */
+	bool by_client;	     /* the client closed first */
 };
 
 void relay_init(struct relay *relay);

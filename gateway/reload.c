@@ -53,6 +53,12 @@ static bool workers_are_same(const struct config *a, const struct config *b)
 	       (!a->workers_given || a->workers == b->workers);
 }
 
+static bool access_is_same(const struct config *a, const struct config *b)
+{
+	return a->access_to == b->access_to && a->access_format == b->access_format &&
+	       text_is_same(a->access_path, b->access_path);
+}
+
 /* Nobody asked for it at the start, so the kernel side was not opened. */
 static bool handoff_is_missing(const struct gateway *gateway, const struct config *next)
 {
@@ -78,6 +84,7 @@ static const char *key_fixed(const struct gateway *gateway, const struct config 
 		{ "pin", text_is_same(now->pin, next->pin) },
 		{ "user", text_is_same(now->user, next->user) },
 		{ "control-group", text_is_same(now->control_group, next->control_group) },
+		{ "access-log", access_is_same(now, next) },
 		{ "mode", now->stack || !next->stack },
 		{ "handoff", !handoff_is_missing(gateway, next) },
 	};

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "ends.h"
+
 /* "I" of json_pack() wants exactly this type. */
 #define COUNT(value) ((json_int_t)(value))
 
@@ -146,6 +148,15 @@ static json_t *reasons_json(const struct gateway *gateway)
 	return reasons;
 }
 
+static json_t *access_json(const struct gateway *gateway)
+{
+	struct access_counts counts;
+
+	ends_count(gateway->ends, &counts);
+	return json_pack("{s:b, s:I, s:I}", "on", gateway->ends != NULL, "written",
+			 COUNT(counts.written), "lost", COUNT(counts.lost));
+}
+
 /* What stats and the summary have in common. */
 static int counters_json(struct gateway *gateway, json_t **out)
 {
@@ -185,6 +196,8 @@ int report_stats(const struct setup *setup, json_t **out)
 	int rc;
 
 	rc = counters_json(gateway, &document);
+	if (rc == 0)
+		rc = document_add(document, "access_log", access_json(gateway), &document);
 	if (rc < 0)
 		return rc;
 	return document_add(document, "reasons", reasons_json(gateway), out);
@@ -369,6 +382,24 @@ static char *address_text(const union ladon_address *address, struct addr *parse
 	return addr_format(parsed, out);
 }
 
+const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow)
+{
+	struct addr listener;
+
+	if (addr_from(&flow->listener.sa, &listener) < 0)
+		return NULL;
+	return listener_name(setup->config, &listener);
+}
+
+const char *report_pool_name(const struct setup *setup, const struct ladon_flow *flow)
+{
+	struct addr backend;
+
+	if (addr_from(&flow->backend.sa, &backend) < 0)
+		return NULL;
+	return backend_pool_name(setup, &backend);
+}
+
 static json_t *flow_json(const struct setup *setup, const struct ladon_flow *flow)
 {
 	char client_text[ADDR_TEXT_MAX], listener_text[ADDR_TEXT_MAX];
@@ -382,12 +413,11 @@ static json_t *flow_json(const struct setup *setup, const struct ladon_flow *flo
 	return json_pack("{s:I, s:s, s:s, s:s, s:s*, s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "id", COUNT(flow->id), "state", flow_states[flow->state], "client",
 			 client_text, "listener", listener_text, "listener_name",
-			 listener_name(setup->config, &listener), "source", source_text,
-			 "backend", backend_text, "pool", backend_pool_name(setup, &backend),
-			 "packets_in", COUNT(flow->packets_in), "bytes_in", COUNT(flow->bytes_in),
-			 "packets_out", COUNT(flow->packets_out), "bytes_out",
-			 COUNT(flow->bytes_out), "age_ms", COUNT(flow->age_ms), "idle_ms",
-			 COUNT(flow->idle_ms));
+			 report_listener_name(setup, flow), "source", source_text, "backend",
+			 backend_text, "pool", report_pool_name(setup, flow), "packets_in",
+			 COUNT(flow->packets_in), "bytes_in", COUNT(flow->bytes_in), "packets_out",
+			 COUNT(flow->packets_out), "bytes_out", COUNT(flow->bytes_out), "age_ms",
+			 COUNT(flow->age_ms), "idle_ms", COUNT(flow->idle_ms));
 }
 
 struct flow_walk {
@@ -437,9 +467,7 @@ static int walk_note(struct flow_walk *walk)
 int report_flows(const struct setup *setup, const struct flow_filter *filter,
 		 json_dump_callback_t write, void *arg)
 {
-	struct flow_walk walk = {
-		.setup = setup, .filter = filter, .write = write, .arg = arg
-	};
+	struct flow_walk walk = { .setup = setup, .filter = filter, .write = write, .arg = arg };
 	struct ladon *ladon = setup->gateway->ladon;
 	int rc;
 

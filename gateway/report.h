@@ -33,6 +33,12 @@ int report_stats(const struct setup *setup, json_t **out);
 /** report_summary() - the same with listeners and interfaces, and without reasons */
 int report_summary(const struct setup *setup, json_t **out);
 
+/** report_listener_name() - NULL for a flow of a listener that is not configured any more */
+const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow);
+
+/** report_pool_name() - NULL for a flow to a backend that no pool has any more */
+const char *report_pool_name(const struct setup *setup, const struct ladon_flow *flow);
+
 int report_listeners(const struct setup *setup, json_t **out);
 int report_pools(const struct setup *setup, json_t **out);
 

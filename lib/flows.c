@@ -237,7 +237,7 @@ static void ended(struct ladon *ladon, const struct ladon_event *event)
 
 	p.b2c.packets = event->back.packets;
 	p.b2c.bytes = event->back.bytes;
-	p.b2c.seen_ms = event->flow.seen_ms;
+	p.b2c.seen_ms = event->back_seen_ms;
 	untrack(ladon, &event->flow);
 	port_free(ladon, &event->flow);
 	if (state & LADON_STATE_KILLED)

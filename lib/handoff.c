@@ -161,6 +161,16 @@ static uint32_t stack_obstacle(const struct ladon *ladon, const struct tracking 
 								 : LADON_REASON_NO_FORWARDING;
 }
 
+uint32_t ladon_flow_id(struct ladon *ladon)
+{
+	uint32_t id;
+
+	do {
+		id = atomic_fetch_add_explicit(&ladon->next_id, 1, memory_order_relaxed);
+	} while (!id);
+	return id;
+}
+
 static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
 		    struct ladon_request *req, struct tracking *tracking)
 {
@@ -181,7 +191,7 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
-	req->id = atomic_fetch_add_explicit(&ladon->next_id, 1, memory_order_relaxed);
+	req->id = how->id ? how->id : ladon_flow_id(ladon);
 	rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
 	if (rc < 0) {
 		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
@@ -264,7 +274,11 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	else if ((tracking.front || tracking.back) && ladon->conntrack)
 		conntrack_forget(ladon->conntrack, &req.front, &req.back);
 	histogram_add(ladon, &start);
+	how.reason = LADON_REASON_NONE;
+	how.id = req.id;
+	how.front_rtt_us = req.front_rtt_us;
+	how.back_rtt_us = req.back_rtt_us;
 	if (given)
-		given->id = req.id;
+		memcpy(given, &how, given->size < sizeof(how) ? given->size : sizeof(how));
 	return 0;
 }

@@ -243,7 +243,9 @@ LADON_API int ladon_stack(struct ladon *ladon);
  *	sockets if the caller knows them: it saves four system calls; NULL: unknown
  * @reason: written always: 0, or why the handoff was refused, for
  *	ladon_reason_name()
- * @id: written on success: the flow's
+ * @id: the flow's, from ladon_flow_id(); 0: any. Written on success
+ * @front_rtt_us, @back_rtt_us: written on success: smoothed round trip times
+ *	between ladon and the two ends; 0: unknown
  */
 struct ladon_handoff {
 	size_t size;
@@ -256,6 +258,7 @@ struct ladon_handoff {
 	unsigned int reason;
 	uint32_t id;
 	int stack;
+	uint32_t front_rtt_us, back_rtt_us;
 };
 #define LADON_HANDOFF_INIT { .size = sizeof(struct ladon_handoff) }
 
@@ -279,6 +282,14 @@ struct ladon_handoff {
  */
 LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
 			    struct ladon_handoff *how);
+
+/**
+ * ladon_flow_id() - a number for a flow that is to be made, for ladon_handoff.id
+ *
+ * Whoever keeps something about a flow must do so before the handoff: its end
+ * may be told before ladon_handoff() has returned. Never 0.
+ */
+LADON_API uint32_t ladon_flow_id(struct ladon *ladon);
 
 /**
  * ladon_flow_each() - call @fn with every flow, until it returns non-zero

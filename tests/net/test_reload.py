@@ -171,6 +171,8 @@ REFUSED = {
                               ':7: listeners[0].pool: no pool is named "olny"; did you mean "only"?'),
     "workers": (one_pool(FIRST), ": workers: changing it needs a restart"),
     "flows": (one_pool(FIRST, more="flows: 77\n"), ": flows: changing it needs a restart"),
+    "access-log": (one_pool(FIRST, more="access-log: {to: stderr}\n"),
+                   ": access-log: changing it needs a restart"),
     "an address in use": (one_pool(FIRST, listen=["0.0.0.0:8080", "0.0.0.0:7000", "0.0.0.0:8083"]),
                           "listen 0.0.0.0:7000: Address already in use"),
 }

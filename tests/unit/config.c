@@ -37,8 +37,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -47,7 +47,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -69,6 +69,10 @@ static const struct mistake setting_mistakes[] = {
 	{ "a time without a unit we know", LISTENERS POOLS "timeouts:\n  idle: 2weeks\n", "f:4: timeouts.idle: \"2weeks\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "no time", LISTENERS POOLS "timeouts: { connect: 0 }\n", "f:3: timeouts.connect: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "too long a time", LISTENERS POOLS "timeouts: { connect: 31d }\n", "f:3: timeouts.connect: \"31d\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+	{ "an access log without a place", LISTENERS POOLS "access-log: { format: json }\n", "f:3: access-log.to: is missing; it takes off, stderr or the path of a file" },
+	{ "a place that is no path", LISTENERS POOLS "access-log: { to: log }\n", "f:3: access-log.to: \"log\" will not do; it takes off, stderr or the path of a file" },
+	{ "an unknown form", LISTENERS POOLS "access-log: { to: stderr, format: xml }\n", "f:3: access-log.format: \"xml\" will not do; it takes json or text" },
+	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
 	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
 	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle" },
@@ -196,6 +200,8 @@ static void defaults_are_filled_in(void **state)
 	assert_null(config->interfaces);
 	assert_string_equal(config->control, "/run/ladon/control");
 	assert_null(config->pin);
+	assert_int_equal(config->access_to, ACCESS_OFF);
+	assert_null(config->access_path);
 	assert_null(config->user);
 	assert_null(config->control_group);
 	assert_int_equal(config->idle_ms, 7200000);
@@ -218,7 +224,8 @@ static void every_setting_arrives(void **state)
 		parse("workers: 3\nhandoff: off\nmode: stack\nflows: 77\nsource-ports: 1024-2047\n"
 		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
-		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n" POOLS "listeners:\n"
+		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
+		      "access-log: { to: /a, format: text }\n" POOLS "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
 		      "    timeouts: { connect: 3m } }\n");
@@ -238,6 +245,9 @@ static void every_setting_arrives(void **state)
 	assert_string_equal(config->control_group, "operators");
 	assert_string_equal(config->user, "ladon");
 	assert_string_equal(config->pin, "/p");
+	assert_int_equal(config->access_to, ACCESS_FILE);
+	assert_string_equal(config->access_path, "/a");
+	assert_int_equal(config->access_format, ACCESS_TEXT);
 	assert_int_equal(config->idle_ms, 86400000);
 	assert_false(l[0].handoff);
 	assert_true(l[0].stack);

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ends.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../base/log.h"
+#include "access_line.h"
+#include "conn.h"
+#include "report.h"
+#include "setup.h"
+#include "ticket.h"
+
+struct ends {
+	struct access *access;
+	struct tickets *tickets;
+	enum access_format format;
+};
+
+/* ---- life ---- */
+
+int ends_open(const struct config *config, struct ends **out)
+{
+	const char *path = config->access_to == ACCESS_FILE ? config->access_path : NULL;
+	struct ends *ends;
+	int rc;
+
+	*out = NULL;
+	if (config->access_to == ACCESS_OFF)
+		return 0;
+	ends = calloc(1, sizeof(*ends));
+	rc = ends ? access_open(path, &ends->access) : -ENOMEM;
+	if (rc == 0) {
+		ends->format = config->access_format;
+		ends->tickets = tickets_new(config->flows_max);
+		rc = ends->tickets ? 0 : -ENOMEM;
+	}
+	if (rc == 0) {
+		*out = ends;
+		return 0;
+	}
+	log_err("access-log %s: %s", path ? path : "stderr", strerror(-rc));
+	ends_close(ends);
+	return rc;
+}
+
+void ends_close(struct ends *ends)
+{
+	if (!ends)
+		return;
+	access_close(ends->access);
+	tickets_free(ends->tickets);
+	free(ends);
+}
+
+void ends_reopen(struct ends *ends)
+{
+	if (ends)
+		access_reopen(ends->access);
+}
+
+void ends_count(struct ends *ends, struct access_counts *out)
+{
+	*out = (struct access_counts){ 0 };
+	if (ends)
+		access_count(ends->access, out);
+}
+
+/* ---- lines ---- */
+
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void line_add(struct ends *ends, const struct access_line *line)
+{
+	char out[ACCESS_LINE_MAX];
+
+	access_add(ends->access, out, access_line_format(line, ends->format, out));
+}
+
+static const char *by_text(bool by_client)
+{
+	return by_client ? "client" : "backend";
+}
+
+/* Empty texts are unknown ones. */
+static const char *known(const char *text)
+{
+	return text && *text ? text : NULL;
+}
+
+/* ---- connections ---- */
+
+void ends_name(struct conn *c, const char *name)
+{
+	if (c->worker->gateway->ends && *name)
+		c->name = strdup(name); /* without memory the line lacks it */
+}
+
+static const char *conn_pool_name(const struct conn *c)
+{
+	return c->route ? pool_name(conn_setup(c)->pools[c->route->pool]) : NULL;
+}
+
+/* A reason's word says it but for two: what both ends did, and what one of them did to the other. */
+static void conn_end_say(const struct conn *c, struct access_line *line)
+{
+	bool by_client = c->closed == LADON_REASON_CLIENT_GONE;
+
+	line->end = c->closed ? ladon_reason_name(c->closed) : "closed";
+	line->by = by_client ? "client" : "ladon";
+	if (c->closed == LADON_REASON_RELAY_ERROR) {
+		line->end = "reset";
+		line->by = by_text(c->front.ready & EPOLLERR);
+	} else if (!c->closed) {
+		line->by = by_text(c->relay.by_client);
+	}
+}
+
+void ends_conn(const struct conn *c)
+{
+	struct ends *ends = c->worker->gateway->ends;
+	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
+	bool relayed = relay_began(&c->relay);
+	struct access_line line = {
+		.time_ms = wall_ms(),
+		.duration_ms = clock_ms() - c->began_ms,
+		.listener = c->listener->config->name,
+		.name = c->name,
+		.pool = conn_pool_name(c),
+		.how = relayed ? "relay" : "none",
+		.why = relayed ? ladon_reason_name(c->relayed) : NULL,
+		.bytes_in = c->relay.in.sent,
+		.bytes_out = c->relay.out.sent,
+	};
+
+	if (!ends)
+		return;
+	line.client = addr_format(&c->client, client);
+	if (c->backend || c->failed)
+		line.backend = addr_format(&c->to, backend);
+	conn_end_say(c, &line);
+	line_add(ends, &line);
+}
+
+/* ---- flows ---- */
+
+uint32_t ends_leave(const struct conn *c)
+{
+	struct gateway *gateway = c->worker->gateway;
+	struct ticket *ticket;
+	uint32_t id;
+
+	if (!gateway->ends)
+		return 0;
+	ticket = ticket_new(c->listener->config->name, conn_pool_name(c), c->name ? c->name : "");
+	if (!ticket)
+		return 0;
+	id = ticket->id = ladon_flow_id(gateway->ladon);
+	ticket->began_ms = c->began_ms;
+	ticket->bytes_in = c->relay.in.sent + c->first.len;
+	ticket->bytes_out = c->relay.out.sent;
+	ticket->why = relay_began(&c->relay) ? c->relayed : LADON_REASON_NONE;
+	tickets_leave(gateway->ends->tickets, ticket);
+	return id;
+}
+
+void ends_left(const struct conn *c, uint32_t id, uint32_t client_rtt_us, uint32_t backend_rtt_us)
+{
+	if (id)
+		tickets_note(c->worker->gateway->ends->tickets, id, client_rtt_us, backend_rtt_us);
+}
+
+void ends_stayed(const struct conn *c, uint32_t id)
+{
+	if (id)
+		free(tickets_take(c->worker->gateway->ends->tickets, id));
+}
+
+/* What a flow says of itself; also of one that is older than the daemon */
+static void flow_say(const struct ladon_flow *flow, enum ladon_end why, struct access_line *line)
+{
+	static const char *const words[] = {
+		[LADON_END_FIN] = "closed",
+		[LADON_END_RESET] = "reset",
+		[LADON_END_IDLE] = "idle",
+		[LADON_END_KILLED] = "killed",
+	};
+	bool by_ends = why == LADON_END_FIN || why == LADON_END_RESET;
+	/* The ends were done with it when they fell silent; ladon is done with it now. */
+	uint64_t since_ms = by_ends ? flow->idle_ms : 0;
+
+	line->time_ms = wall_ms() - since_ms;
+	line->duration_ms = flow->age_ms - since_ms;
+	line->how = "handoff";
+	line->end = words[why];
+	line->by = by_ends ? by_text(flow->by_client) : "ladon";
+	line->packets_in = flow->packets_in;
+	line->bytes_in = flow->bytes_in;
+	line->packets_out = flow->packets_out;
+	line->bytes_out = flow->bytes_out;
+}
+
+/* What only the ticket knows */
+static void ticket_say(const struct ticket *ticket, const struct ladon_flow *flow,
+		       struct access_line *line)
+{
+	line->duration_ms += clock_ms() - flow->age_ms - ticket->began_ms;
+	line->listener = ticket_listener(ticket);
+	line->pool = ticket_pool(ticket);
+	line->name = known(ticket_name(ticket));
+	line->why = ticket->why ? ladon_reason_name(ticket->why) : NULL;
+	line->bytes_in += ticket->bytes_in;
+	line->bytes_out += ticket->bytes_out;
+	line->client_rtt_us = ticket->client_rtt_us;
+	line->backend_rtt_us = ticket->backend_rtt_us;
+}
+
+static char *address_text(const union ladon_address *address, char *out)
+{
+	struct addr parsed = { 0 };
+
+	addr_from(&address->sa, &parsed);
+	return addr_format(&parsed, out);
+}
+
+void ends_flow(struct gateway *gateway, const struct ladon_flow *flow, enum ladon_end why)
+{
+	struct ends *ends = gateway->ends;
+	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
+	struct access_line line = { 0 };
+	struct setup *setup = NULL;
+	struct ticket *ticket;
+
+	if (!ends)
+		return;
+	ticket = tickets_take(ends->tickets, flow->id);
+	line.client = address_text(&flow->client, client);
+	line.backend = address_text(&flow->backend, backend);
+	flow_say(flow, why, &line);
+	if (ticket) {
+		ticket_say(ticket, flow, &line);
+	} else {
+		setup = setup_current(gateway);
+		line.listener = report_listener_name(setup, flow);
+		line.pool = report_pool_name(setup, flow);
+	}
+	line_add(ends, &line);
+	if (setup)
+		setup_drop(setup);
+	free(ticket);
+}
