@@ -26,8 +26,13 @@ struct netns_ipv4 {
 	struct counter rt_genid;
 };
 
+struct rt6_statistics {
+	__u32 fib_discarded_routes;
+};
+
 struct netns_ipv6 {
 	struct counter fib6_sernum;
+	struct rt6_statistics *rt6_stats;
 };
 
 struct net {
@@ -134,13 +139,16 @@ struct tcp_sock {
 /**
  * kernel_route_gen() - moves with every change of a route or rule, truncated
  *
- * rt_genid is raised by rt_cache_flush() (net/ipv4/route.c), fib6_sernum by every
- * change of the tree (net/ipv6/ip6_fib.c). Sixteen bits of it: 65,536 changes
- * later it looks the same again.
+ * rt_genid is raised by rt_cache_flush() (net/ipv4/route.c). In net/ipv6/ip6_fib.c
+ * fib6_sernum is raised by routes and rules that come, and fib_discarded_routes by
+ * routes that go; neither ever falls, so their sum tells of both. Sixteen bits of
+ * it: 65,536 changes later it looks the same again.
  */
 static __always_inline __u16 kernel_route_gen(struct net *net, bool is_ip6)
 {
-	return is_ip6 ? net->ipv6.fib6_sernum.counter : net->ipv4.rt_genid.counter;
+	if (!is_ip6)
+		return net->ipv4.rt_genid.counter;
+	return net->ipv6.fib6_sernum.counter + net->ipv6.rt6_stats->fib_discarded_routes;
 }
 
 /* include/uapi/linux/ipv6_route.h */
