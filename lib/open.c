@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <linux/tcp.h>
+#include <linux/version.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,15 @@ static int program_take(const struct ladon *ladon, int *to, struct bpf_program *
 	return bpf_obj_pin(*to, path) < 0 ? -errno : 0;
 }
 
+/* What datapath/ctx_tc.h does without on this kernel. */
+static void kernel_lacks_say(const struct ladon *ladon, const struct tc_bpf *skel)
+{
+	if (skel->kconfig->LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0))
+		ladon_say(ladon, LADON_LEVEL_INFO,
+			  "Linux before 6.2: no remembered next hops, no direct checksums; "
+			  "each packet costs more");
+}
+
 static int tc_load(struct ladon *ladon, uint32_t entries)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
@@ -211,6 +221,7 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 		fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
 		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
+		kernel_lacks_say(ladon, skel);
 	}
 	tc_bpf__destroy(skel);
 	return rc;
@@ -301,6 +312,11 @@ static void raw_open(struct ladon *ladon)
 	int on = 1;
 
 	ladon->raw4_fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
+	if (ladon->raw4_fd < 0)
+		ladon_say(ladon, LADON_LEVEL_INFO,
+			  "raw socket: %s (needs CAP_NET_RAW); a client that is relayed after all "
+			  "repeats its first bytes",
+			  strerror(errno));
 	ladon->raw6_fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
 	if (ladon->raw6_fd >= 0)
 		setsockopt(ladon->raw6_fd, IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof(on));
