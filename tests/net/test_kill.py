@@ -85,12 +85,17 @@ class Visit:
     def __init__(self, net, first, step=None):
         self.first, self.step = first, step
         self.killed_at = None
-        self.sock = ends.connect(net.client)
-        self.sock.setblocking(False)
-        self.sock.send(first)
-        self.address = "%s:%d" % self.sock.getsockname()[:2]
         self.heard = b""
         self.ended = None  # 0: a FIN; else the errno
+        self.sock = net.client.socket(GATEWAY)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.sock.connect((GATEWAY, 8080))
+            self.sock.setblocking(False)
+            self.sock.send(first)
+        except ConnectionResetError as error:  # the kill was faster than connect(2)
+            self.ended = error.errno
+        self.address = "%s:%d" % self.sock.getsockname()[:2]
 
     def listen(self, seconds=0.0):
         """Hear what comes. Return: whether the whole answer, or an end, has."""
