@@ -18,7 +18,7 @@
 
 #include "reasons.h"
 
-#define LADON_ABI 2
+#define LADON_ABI 3
 
 /* One direction of one connection, as its packets arrive. */
 struct ladon_flow_key {
@@ -71,8 +71,8 @@ enum {
  * @wscale_out: ... and then right: what the receiver believes
  * @what: LADON_FLOW_*
  * @state: LADON_STATE_*
- * @route_gen: generation of the routes, truncated, in which @hop was found
- * @hop: index into ladon_hops: where the packet leaves
+ * @route: where the packet leaves, LADON_ROUTE(). Written by any CPU at any time, and
+ *	read at once: the two halves of it belong together
  * @packets, @bytes: forwarded; bytes are IP lengths. Not atomic: a packet may
  *	be missed when a flow changes CPU
  * @seen_ms, @made_ms: CLOCK_MONOTONIC, truncated: compare signed
@@ -91,9 +91,9 @@ struct ladon_entry {
 	__u32 d_tsecr;
 	__u8 wscale_in : 4, wscale_out : 4;
 	__u8 what;
-	__u16 route_gen;
+	__u16 pad;
 	__u32 state;
-	__u32 hop;
+	__u32 route;
 
 	__u64 packets;
 	__u64 bytes;
@@ -120,6 +120,10 @@ struct ladon_hop {
 
 #define LADON_HOPS 1024
 
+/* An index into ladon_hops, and the generation of the routes, truncated, in which it was found */
+#define LADON_ROUTE(hop, generation) ((__u32)(generation)*LADON_HOPS + (hop))
+#define LADON_ROUTE_HOP(route)	     ((route) % LADON_HOPS)
+
 enum {
 	LADON_HOP_FREE,
 	LADON_HOP_FILLING,
@@ -129,6 +133,7 @@ enum {
 /* Places in the map of programs ladon_jumps */
 enum {
 	LADON_JUMP_ENTER, /* ladon_enter, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_ICMP,  /* ladon_icmp, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMP_LEAVE, /* ladon_leave, of tc.bpf.c: from ladon_egress */
 	LADON_JUMPS,
 };

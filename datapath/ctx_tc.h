@@ -86,11 +86,11 @@ static __always_inline struct sk_buff *ctx_kernel(const ctx_t *ctx)
 }
 
 /**
- * ctx_route_gen() - the generation of the routes, truncated, as the kernel counts it
+ * ctx_route_gen() - the generation of the routes, as the kernel counts it
  *
  * Return: false where the kernel does not let us look.
  */
-static __always_inline bool ctx_route_gen(const ctx_t *ctx, bool is_ip6, __u16 *out)
+static __always_inline bool ctx_route_gen(const ctx_t *ctx, bool is_ip6, __u32 *out)
 {
 	struct sk_buff *skb = ctx_kernel(ctx);
 

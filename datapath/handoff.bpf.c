@@ -52,7 +52,7 @@ struct side {
 	__u32 room;    /* bytes that can be sent at once */
 	__u32 clock;   /* what TSval would be now */
 	__u32 hop;     /* where its peer is, see hop.h */
-	__u16 route_gen;
+	__u32 route_gen;
 	__u32 mode; /* of the guard, before */
 };
 
@@ -269,8 +269,7 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 		e->what |= LADON_FLOW_NO_ECN;
 	e->wscale_in = BPF_CORE_READ_BITFIELD(from->tp, rx_opt.snd_wscale);
 	e->wscale_out = BPF_CORE_READ_BITFIELD(to->tp, rx_opt.rcv_wscale);
-	e->hop = to->hop;
-	e->route_gen = to->route_gen;
+	e->route = LADON_ROUTE(to->hop, to->route_gen);
 }
 
 /* Where the first bytes end that wait for the socket @to, in its own numbers. */

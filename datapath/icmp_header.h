@@ -25,13 +25,17 @@ _Static_assert(sizeof(struct icmp_header) == 8, "what is quoted begins after 8 b
 /* The errors, by type, and after each the codes that ladon itself gives */
 enum {
 	ICMP4_UNREACHABLE = 3,
+	ICMP4_NET = 0,
 	ICMP4_HOST = 1,
 	ICMP4_FRAGMENTATION_NEEDED = 4,
+	ICMP4_PROHIBITED = 13,
 	ICMP4_TIME_EXCEEDED = 11,
 	ICMP4_IN_TRANSIT = 0,
 	ICMP4_PARAMETER_PROBLEM = 12,
 
 	ICMP6_UNREACHABLE = 1,
+	ICMP6_NO_ROUTE = 0,
+	ICMP6_PROHIBITED = 1,
 	ICMP6_ADDRESS = 3,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_TIME_EXCEEDED = 3,

@@ -137,14 +137,14 @@ struct tcp_sock {
 #pragma clang attribute pop
 
 /**
- * kernel_route_gen() - moves with every change of a route or rule, truncated
+ * kernel_route_gen() - moves with every change of a route or rule
  *
  * rt_genid is raised by rt_cache_flush() (net/ipv4/route.c). In net/ipv6/ip6_fib.c
  * fib6_sernum is raised by routes and rules that come, and fib_discarded_routes by
- * routes that go; neither ever falls, so their sum tells of both. Sixteen bits of
- * it: 65,536 changes later it looks the same again.
+ * routes that go; neither ever falls, so their sum tells of both. An entry has room
+ * for 22 bits of it: four million changes later it looks the same again.
  */
-static __always_inline __u16 kernel_route_gen(struct net *net, bool is_ip6)
+static __always_inline __u32 kernel_route_gen(struct net *net, bool is_ip6)
 {
 	if (!is_ip6)
 		return net->ipv4.rt_genid.counter;

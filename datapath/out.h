@@ -2,10 +2,17 @@
 /*
  * out.h - age a packet and send it on its way
  *
- * The kernel finds the neighbour for each packet, and the route as soon as any
- * route has changed, so that changes of either act at once, with no daemon
- * alive. The look-up of a route costs more than all the rest of a packet's way. All
- * of it works with forwarding off on any interface.
+ * The kernel finds the neighbour for each packet. An entry remembers the route, and the
+ * kernel is asked again as soon as any route has changed, so that changes of either
+ * act at once, with no daemon alive.
+ *
+ * It is asked as for a socket of this machine, the one that the packet's receiver
+ * believes to talk to: rules by addresses and ports are honoured, and `iif lo`, and not
+ * the interface that the packet came in by. Marks and users are not: those
+ * of the socket went with it. bpf_fib_lookup() answers such a question
+ * only where forwarding is on for lo, which libladon sees to (lib/forward.c); all else
+ * works with forwarding off. Where it is off for lo, too, the kernel routes each packet
+ * after a change, but the interface stays the one of the handoff.
  *
  * It does not look at the size of what it is given: that is done here. An
  * interface's MTU is asked for at most once in a jiffy.
@@ -50,47 +57,150 @@ static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delt
 /**
  * struct way - how a packet leaves
  * @ifindex: interface
+ * @hop: index into ladon_hops
  * @mtu: the interface's; 0: it is gone
  * @is_known: the next hop is @next; else the kernel looks for the route
  */
 struct way {
 	__u32 ifindex;
+	__u32 hop;
 	__u32 mtu;
 	bool is_known;
 	struct bpf_redir_neigh next;
 };
 
-/**
- * out_find() - where the packets of a flow leave
- *
- * The next hop was found when the flow was made. It counts as long as no route
- * has changed since; then the kernel is asked for each packet.
- *
- * Return: VERDICT_DROP if the flow has no hop, which is a bug of ladon's.
- */
-static __always_inline enum verdict out_find(const ctx_t *ctx, struct packet *pkt,
-					     const struct ladon_entry *flow, struct way *way)
-{
-	const struct ladon_hop *hop = hop_get(flow->hop);
-	__u16 generation;
+/* include/net/flow.h: LOOPBACK_IFINDEX, where packets of this machine's own come from */
+#define OUT_LOOPBACK_IFINDEX 1
 
-	if (!hop)
-		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
-	way->ifindex = hop->ifindex;
-	if (!ctx_route_gen(ctx, pkt->is_ip6, &generation) || generation != flow->route_gen)
+/* The answer of a look-up, as a hop: without a gateway where the receiver is on the link */
+static __always_inline void out_hop(const struct bpf_fib_lookup *answer,
+				    const struct ladon_entry *flow, struct ladon_hop *hop)
+{
+	const __u32 *to = flow->daddr, *next = answer->ipv6_dst;
+
+	hop->ifindex = answer->ifindex;
+	if (answer->family == FAMILY_IP4) {
+		if (answer->ipv4_dst == to[3])
+			return;
+		hop->gateway[0] = answer->ipv4_dst;
+	} else {
+		if (next[0] == to[0] && next[1] == to[1] && next[2] == to[2] && next[3] == to[3])
+			return;
+		__builtin_memcpy(hop->gateway, next, sizeof(hop->gateway));
+	}
+	hop->family = answer->family;
+}
+
+/*
+ * Ask the kernel for the way of a flow's packets, and remember it. A function of its
+ * own, with its own stack, that is given values and returns one: what others point to cannot
+ * stay in registers, not even for the packets that do not come here.
+ *
+ * @generation: that of the routes, read before
+ *
+ * Return: index into ladon_hops; or, from LADON_HOPS on, what bpf_fib_lookup() said
+ */
+static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
+{
+	struct bpf_fib_lookup ask = {
+		.family = is_ip6 ? FAMILY_IP6 : FAMILY_IP4,
+		.l4_protocol = IPPROTO_TCP,
+		.ifindex = OUT_LOOPBACK_IFINDEX,
+	};
+	struct ladon_hop hop = {};
+	__u32 index, rc;
+
+	if (!flow)
+		return LADON_HOPS + BPF_FIB_LKUP_RET_FWD_DISABLED; /* never */
+	ask.sport = flow->sport;
+	ask.dport = flow->dport;
+	if (is_ip6) {
+		__builtin_memcpy(ask.ipv6_src, flow->saddr, sizeof(ask.ipv6_src));
+		__builtin_memcpy(ask.ipv6_dst, flow->daddr, sizeof(ask.ipv6_dst));
+	} else {
+		ask.ipv4_src = flow->saddr[3];
+		ask.ipv4_dst = flow->daddr[3];
+	}
+	rc = bpf_fib_lookup(ctx, &ask, sizeof(ask), 0);
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    rc != BPF_FIB_LKUP_RET_FRAG_NEEDED) /* these two found a route, too */
+		return LADON_HOPS + rc;
+	out_hop(&ask, flow, &hop);
+	if (!hop_intern(&hop, &index))
+		return LADON_HOPS + BPF_FIB_LKUP_RET_FWD_DISABLED;
+	if (flow->route != LADON_ROUTE(index, generation)) /* others read this cache line */
+		*(volatile __u32 *)&flow->route = LADON_ROUTE(index, generation);
+	return index;
+}
+
+/* There is no way: say so as a router would. Else the kernel shall look for each packet. */
+static __always_inline enum verdict out_refused(struct packet *pkt, __u32 rc)
+{
+	switch (rc) {
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_UNREACHABLE);
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_PROHIBITED);
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_BLACKHOLE);
+	default:
 		return VERDICT_CONTINUE;
+	}
+}
+
+static __always_inline void out_take(struct way *way, const struct ladon_hop *hop,
+				     const struct ladon_entry *flow, bool is_ip6)
+{
 	way->is_known = true;
 	way->next.nh_family = hop->family;
 	__builtin_memcpy(way->next.ipv6_nh, hop->gateway, sizeof(way->next.ipv6_nh));
 	if (hop->family)
-		return VERDICT_CONTINUE;
-	if (pkt->is_ip6) {
+		return;
+	if (is_ip6) {
 		way->next.nh_family = FAMILY_IP6;
 		__builtin_memcpy(way->next.ipv6_nh, flow->daddr, sizeof(way->next.ipv6_nh));
 	} else {
 		way->next.nh_family = FAMILY_IP4;
 		way->next.ipv4_nh = flow->daddr[3];
 	}
+}
+
+/**
+ * out_find() - where the packets of a flow leave
+ *
+ * What the entry remembers counts as long as no route has changed since. The generation
+ * is read before the kernel is asked: an answer that a change overtakes is asked for
+ * again. Before Linux 6.2 nobody can see it, and each packet asks.
+ *
+ * Return: VERDICT_DROP if the flow has no hop, which is a bug of ladon's, or what
+ * is to become of a packet that has no way.
+ */
+static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
+					     struct ladon_entry *flow, struct way *way)
+{
+	__u32 route = *(volatile __u32 *)&flow->route, generation = 0, refused = 0, answer;
+	const struct ladon_hop *hop;
+	enum verdict verdict;
+
+	way->hop = LADON_ROUTE_HOP(route);
+	if (!ctx_route_gen(ctx, pkt->is_ip6, &generation) ||
+	    LADON_ROUTE(way->hop, generation) != route) {
+		answer = out_ask(ctx, flow, pkt->is_ip6, generation);
+		if (answer < LADON_HOPS)
+			way->hop = answer;
+		else
+			refused = answer - LADON_HOPS;
+	}
+	verdict = refused ? out_refused(pkt, refused) : VERDICT_CONTINUE;
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+	hop = hop_get(way->hop);
+	if (!hop)
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	way->ifindex = hop->ifindex;
+	if (!refused)
+		out_take(way, hop, flow, pkt->is_ip6);
 	return VERDICT_CONTINUE;
 }
 
@@ -137,11 +247,10 @@ static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packe
  *
  * Return: VERDICT_RAISE if not
  */
-static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt,
-					     const struct ladon_entry *flow, __u32 now_ms,
+static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt, __u32 now_ms,
 					     struct way *way)
 {
-	way->mtu = out_mtu(ctx, flow->hop, way->ifindex, now_ms);
+	way->mtu = out_mtu(ctx, way->hop, way->ifindex, now_ms);
 	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);
 }
 

@@ -46,7 +46,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_find(ctx, pkt, flow, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, flow, now_ms, way);
+		verdict = out_fits(ctx, pkt, now_ms, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_CONTINUE)
@@ -86,7 +86,7 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 
 	verdict = out_find(ctx, pkt, flow, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, flow, flow_now_ms(), way);
+		verdict = out_fits(ctx, pkt, flow_now_ms(), way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_RAISE) /* no error about an error: RFC 1122 section 3.2.2 */

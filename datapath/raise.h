@@ -82,6 +82,10 @@ static __always_inline struct icmp_header raise_icmp4(__u32 why, __u32 mtu)
 		return raise_icmp(ICMP4_TIME_EXCEEDED, ICMP4_IN_TRANSIT, 0);
 	case LADON_REASON_NO_LINK:
 		return raise_icmp(ICMP4_UNREACHABLE, ICMP4_HOST, 0);
+	case LADON_REASON_UNREACHABLE:
+		return raise_icmp(ICMP4_UNREACHABLE, ICMP4_NET, 0);
+	case LADON_REASON_PROHIBITED:
+		return raise_icmp(ICMP4_UNREACHABLE, ICMP4_PROHIBITED, 0);
 	default:
 		return raise_icmp(ICMP4_UNREACHABLE, ICMP4_FRAGMENTATION_NEEDED,
 				  mtu > 0xffff ? 0xffff : mtu);
@@ -95,6 +99,10 @@ static __always_inline struct icmp_header raise_icmp6(__u32 why, __u32 mtu)
 		return raise_icmp(ICMP6_TIME_EXCEEDED, ICMP6_IN_TRANSIT, 0);
 	case LADON_REASON_NO_LINK:
 		return raise_icmp(ICMP6_UNREACHABLE, ICMP6_ADDRESS, 0);
+	case LADON_REASON_UNREACHABLE:
+		return raise_icmp(ICMP6_UNREACHABLE, ICMP6_NO_ROUTE, 0);
+	case LADON_REASON_PROHIBITED:
+		return raise_icmp(ICMP6_UNREACHABLE, ICMP6_PROHIBITED, 0);
 	default:
 		return raise_icmp(ICMP6_TOO_BIG, 0, mtu);
 	}
@@ -240,7 +248,7 @@ static __always_inline bool raise_write6(ctx_t *ctx, __u32 quote_bytes, __u32 wh
  * raise_answer() - make the packet the ICMP error about it, headed where it came from
  * @ctx: a TCP packet without IP options or extension headers, as it came
  * @len_bytes: its IP length
- * @why: TTL, TOO_LARGE, TOO_LARGE_DF or NO_LINK
+ * @why: TTL, TOO_LARGE, TOO_LARGE_DF, NO_LINK, UNREACHABLE or PROHIBITED
  * @mtu: what would not have been too large
  *
  * Ends all packet pointers. Return: VERDICT_RAISE, or VERDICT_DROP if the packet could

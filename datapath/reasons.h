@@ -39,6 +39,9 @@
 	X(PACKET, TOO_LARGE,      "larger than the next link takes; dropped, the sender was told by ICMP") \
 	X(PACKET, TOO_LARGE_DF,   "the same, without DF, but ladon does not fragment; dropped, the sender was told by ICMP") \
 	X(PACKET, NO_LINK,        "the interface to leave by is gone; dropped, the sender was told by ICMP") \
+	X(PACKET, UNREACHABLE,    "no route to the other end any more; dropped, the sender was told by ICMP") \
+	X(PACKET, PROHIBITED,     "the route to the other end prohibits it; dropped, the sender was told by ICMP") \
+	X(PACKET, BLACKHOLE,      "the route to the other end is a blackhole; dropped") \
 	X(PACKET, UNTOLD,         "the sender was to be told by ICMP, but is told too much already; dropped") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \

@@ -5,8 +5,8 @@
  * Attached to every interface that clients or backends are behind. What is not
  * ladon's goes on to whatever else is attached, and to the stack.
  *
- * ladon_enter and ladon_leave are not attached: ladon_ingress and ladon_egress jump
- * to them, see stack.h.
+ * ladon_icmp, ladon_enter and ladon_leave are not attached: ladon_ingress and
+ * ladon_egress jump to them.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -22,8 +22,12 @@
 #include "reset.h"
 #include "stack.h"
 
-/* An ICMP message: apart, so that what it needs costs other packets nothing */
-static __noinline int ingress_icmp(struct __sk_buff *skb)
+/*
+ * An ICMP message: a program of its own, so that what it needs costs other packets nothing, and
+ * its stack does not stand upon theirs: BPF has 512 bytes
+ */
+SEC("tc")
+int ladon_icmp(struct __sk_buff *skb)
 {
 	struct packet pkt = {};
 	struct way way = {};
@@ -49,8 +53,10 @@ int ladon_ingress(struct __sk_buff *skb)
 
 	if (verdict == VERDICT_FORWARD)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ENTER);
-	if (verdict == VERDICT_ICMP)
-		return ingress_icmp(skb);
+	if (verdict == VERDICT_ICMP) {
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
+		return TC_ACT_UNSPEC; /* never */
+	}
 	if (verdict == VERDICT_RAISE &&
 	    !raise_is_allowed(raise_sender(pkt.key.saddr), bpf_ktime_get_ns()))
 		verdict = packet_end(&pkt, VERDICT_DROP, LADON_REASON_UNTOLD);

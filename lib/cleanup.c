@@ -216,6 +216,8 @@ int ladon_cleanup(const char *pin_dir)
 	rc = rc < 0 ? rc : err;
 	err = pins_remove(dir);
 	rc = rc < 0 ? rc : err;
+	err = forward_undo();
+	rc = rc < 0 ? rc : err;
 	if (rc == 0)
 		directory_remove(dir);
 	return rc;

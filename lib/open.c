@@ -218,6 +218,7 @@ static int tc_load(struct ladon *ladon, uint32_t entries)
 	} else {
 		rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
 		fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
+		fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
 		fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
 		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
@@ -260,6 +261,7 @@ static int programs_join(const struct ladon *ladon)
 {
 	const int fds[LADON_JUMPS] = {
 		[LADON_JUMP_ENTER] = ladon->enter_fd,
+		[LADON_JUMP_ICMP] = ladon->icmp_fd,
 		[LADON_JUMP_LEAVE] = ladon->leave_fd,
 	};
 	int rc = 0;
@@ -430,6 +432,7 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		return rc;
 	}
 	raw_open(ladon);
+	forward_allow(ladon);
 	if (ladon->adopted_stack)
 		ladon_stack(ladon);
 	*out = ladon;

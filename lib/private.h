@@ -51,7 +51,7 @@ struct ladon {
 		struct {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
 			int activate_fd, edit_fd, look_fd, reap_fd;
-			int ingress_fd, egress_fd, enter_fd, leave_fd;
+			int ingress_fd, egress_fd, enter_fd, icmp_fd, leave_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
 			int guards_fd, interfaces_fd, jumps_fd;
@@ -60,7 +60,7 @@ struct ladon {
 			/* what ladon_fd() returns: links, events and the timer */
 			int epoll_fd, timer_fd;
 		};
-		int fds[19]; /* all of them; -1: not open */
+		int fds[20]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 
@@ -102,6 +102,12 @@ int links_open(struct ladon *ladon, struct links **out);
 void links_close(struct links *links);
 int links_fd(const struct links *links);
 void links_dispatch(struct links *links);
+
+/** forward_allow() - switch forwarding on for lo, if that does no harm; else say so */
+void forward_allow(struct ladon *ladon);
+
+/** forward_undo() - if forward_allow() did: 0 or a negative errno */
+int forward_undo(void);
 
 /* guard.c */
 

@@ -110,7 +110,7 @@ static struct ladon_flow_key client_key(bool ip6)
 static void put_entry(const struct ladon_flow_key *arrives, const struct ladon_flow_key *leaves,
 		      uint8_t what)
 {
-	struct ladon_entry entry = { .what = what | LADON_FLOW_TS, .hop = HOP, .id = 7 };
+	struct ladon_entry entry = { .what = what | LADON_FLOW_TS, .route = HOP, .id = 7 };
 
 	memcpy(entry.saddr, leaves->saddr, 16);
 	memcpy(entry.daddr, leaves->daddr, 16);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -212,7 +213,7 @@ static struct ladon_entry make_entry(const struct ladon_flow_key *leaves, bool t
 		.wscale_in = 7,
 		.wscale_out = 7,
 		.what = LADON_FLOW_TS | (to_client ? LADON_FLOW_TO_CLIENT : 0),
-		.hop = HOP,
+		.route = LADON_ROUTE(HOP, 0),
 		.made_ms = clock_ms(),
 		.id = FLOW_ID,
 	};
@@ -855,8 +856,9 @@ static void test_killed_flows_are_answered(void **state)
 /* Whatever it is and wherever it goes: a host's own stack knows how to answer. */
 static void test_what_has_no_flow_is_the_stacks(void **state)
 {
-	static const uint8_t flags[] = { SEGMENT_SYN, SEGMENT_SYN | SEGMENT_ACK, SEGMENT_ACK,
-					 SEGMENT_FIN | SEGMENT_ACK, SEGMENT_RST, 0 };
+	static const uint8_t flags[] = { SEGMENT_SYN, SEGMENT_SYN | SEGMENT_ACK,
+					 SEGMENT_ACK, SEGMENT_FIN | SEGMENT_ACK,
+					 SEGMENT_RST, 0 };
 
 	(void)state;
 	for (int ip6 = 0; ip6 < 2; ip6++) {
@@ -1190,6 +1192,166 @@ static void test_the_interface_is_gone(void **state)
 	nanosleep(&some_jiffies, NULL);
 }
 
+/* ---- routes that change ---- */
+
+/* Since Linux 6.2, see ctx_kernel() */
+static bool sees_generation(void)
+{
+	struct utsname kernel;
+	int major, minor;
+
+	return uname(&kernel) == 0 && sscanf(kernel.release, "%d.%d", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 2));
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void shell(const char *command)
+{
+	assert_int_equal(system(command), 0);
+}
+
+static void let_lo_forward(bool on)
+{
+	write_file("/proc/sys/net/ipv4/conf/lo/forwarding", on ? "1" : "0");
+	write_file("/proc/sys/net/ipv6/conf/lo/forwarding", on ? "1" : "0");
+}
+
+/* The one route to the backend, in ip-route(8)'s words */
+static void route(bool ip6, const char *type, const char *way)
+{
+	char command[200];
+
+	snprintf(command, sizeof(command),
+		 ip6 ? "ip -6 route del 2001:db8::/64 2>/dev/null;"
+		       "ip -6 route add %s 2001:db8::/64 %s"
+		     : "ip route replace %s 192.0.2.0/24 %s",
+		 type, way);
+	shell(command);
+}
+
+static struct ladon_hop hop_of(const struct segment *s)
+{
+	uint32_t index = LADON_ROUTE_HOP(entry(&s->key).route);
+	struct ladon_hop hop;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_hops), &index, &hop), 0);
+	assert_int_equal(hop.state, LADON_HOP_READY);
+	return hop;
+}
+
+static void test_the_way_is_asked_for(void **state)
+{
+	uint32_t ways;
+
+	(void)state;
+	shell("modprobe -q veth 2>/dev/null; ip link add ways type veth peer name peer && ip link set ways up &&"
+	      "ip link set peer up");
+	ways = if_nametoindex("ways");
+	let_lo_forward(true);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_segment(ip6, 100);
+		struct ladon_hop hop;
+
+		route(ip6, "unicast", "dev ways");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		hop = hop_of(&s);
+		assert_int_equal(hop.ifindex, ways);
+		assert_int_equal(hop.family, 0);
+
+		route(ip6, "unicast",
+		      ip6 ? "via fe80::7 dev ways" : "via 10.7.7.7 dev ways onlink");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		hop = hop_of(&s);
+		assert_int_equal(hop.ifindex, ways);
+		assert_int_equal(hop.family, ip6 ? AF_INET6 : AF_INET);
+		assert_int_equal(hop.gateway[0], inet_addr(ip6 ? "254.128.0.0" : "10.7.7.7"));
+		assert_int_equal(hop.gateway[3], ip6 ? inet_addr("0.0.0.7") : 0);
+	}
+	route(false, "unicast", "via inet6 fe80::7 dev ways");
+	for (int i = 0; i < 2; i++) {
+		struct segment s = next_segment(false, 100);
+
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(hop_of(&s).family, AF_INET6);
+		assert_int_equal(hop_of(&s).gateway[3], inet_addr("0.0.0.7"));
+	}
+	let_lo_forward(false);
+	shell("ip link del ways");
+}
+
+/* The first packet after a change asks; the others go where the entry says. */
+static void test_the_way_is_remembered(void **state)
+{
+	(void)state;
+	if (old_kernel || !sees_generation())
+		skip();
+	let_lo_forward(true);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_segment(ip6, 100);
+		struct ladon_entry flow;
+
+		route(ip6, "unicast", "dev lo");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		flow = entry(&s.key);
+		assert_int_equal(hop_of(&s).ifindex, IFINDEX);
+		put_hop(9999);
+		flow.route = LADON_ROUTE(HOP, flow.route / LADON_HOPS);
+		put(&s.key, &flow);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NO_LINK);
+		assert_int_equal(entry(&s.key).route, flow.route);
+		shell("ip route add 198.51.100.0/24 dev lo; ip route del 198.51.100.0/24;"
+		      "ip -6 route add 2001:db8:1::/64 dev lo; ip -6 route del 2001:db8:1::/64");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(hop_of(&s).ifindex, IFINDEX);
+		put_hop(IFINDEX);
+	}
+	let_lo_forward(false);
+	shell("ip route del 192.0.2.0/24; ip -6 route del 2001:db8::/64");
+}
+
+static void test_there_is_no_way(void **state)
+{
+	static const struct {
+		const char *type;
+		enum ladon_reason why;
+		uint8_t code4, code6;
+	} rows[] = { { "unreachable", LADON_REASON_UNREACHABLE, 0, 0 },
+		     { "prohibit", LADON_REASON_PROHIBITED, 13, 1 },
+		     { "blackhole", LADON_REASON_BLACKHOLE, 0, 0 },
+		     { NULL, LADON_REASON_UNREACHABLE, 0, 0 } };
+
+	(void)state;
+	let_lo_forward(true);
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		bool ip6 = i & 1;
+		struct segment s = next_segment(ip6, 100);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len = segment_write(&s, packet);
+
+		if (rows[i / 2].type)
+			route(ip6, rows[i / 2].type, "");
+		else
+			shell(ip6 ? "ip -6 route del 2001:db8::/64" : "ip route del 192.0.2.0/24");
+		if (rows[i / 2].why == LADON_REASON_BLACKHOLE) {
+			expect(&s, TC_ACT_SHOT, LADON_REASON_BLACKHOLE);
+			continue;
+		}
+		expect_bytes(packet, len, TC_ACT_REDIRECT, rows[i / 2].why);
+		expect_error(&s, packet, len, ip6 ? 1 : 3,
+			     ip6 ? rows[i / 2].code6 : rows[i / 2].code4, 0);
+		assert_int_equal(entry(&s.key).packets, 0);
+	}
+	let_lo_forward(false);
+}
+
 /*
  * A driver's sum over the whole packet is that of the answer afterwards. Where the packet is
  * cut, the kernel forgets it (CHECKSUM_NONE), and the test run would compare all the same.
@@ -1284,9 +1446,14 @@ static void print_empty_cost(void)
 static void test_print_costs(void **state)
 {
 	(void)state;
+	let_lo_forward(true);
+	route(false, "unicast", "dev lo");
+	route(true, "unicast", "dev lo");
 	print_empty_cost();
 	print_costs(false);
 	print_costs(true);
+	let_lo_forward(false);
+	shell("ip route del 192.0.2.0/24; ip -6 route del 2001:db8::/64");
 }
 
 /* ---- set-up ---- */
@@ -1301,10 +1468,9 @@ static void lo_up(void)
 	close(fd);
 }
 
-static int put_enter(void)
+static int put_jump(uint32_t index, const struct bpf_program *prog)
 {
-	int fd = bpf_program__fd(skel->progs.ladon_enter);
-	uint32_t index = LADON_JUMP_ENTER;
+	int fd = bpf_program__fd(prog);
 
 	return bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_jumps), &index, &fd, BPF_ANY);
 }
@@ -1330,7 +1496,8 @@ static int set_up(void **state)
 	if (tc_bpf__load(skel) < 0)
 		return -1;
 	put_hop(IFINDEX);
-	if (put_enter() < 0)
+	if (put_jump(LADON_JUMP_ENTER, skel->progs.ladon_enter) < 0 ||
+	    put_jump(LADON_JUMP_ICMP, skel->progs.ladon_icmp) < 0)
 		return -1;
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ladon_events), on_event, NULL, NULL);
 	return ring ? 0 : -1;
@@ -1381,6 +1548,9 @@ int main(void)
 		cmocka_unit_test_setup(test_the_segments_of_a_super_packet, each_test),
 		cmocka_unit_test_setup(test_the_interface_is_gone, each_test),
 		cmocka_unit_test_setup(test_checksum_complete_of_an_error, each_test),
+		cmocka_unit_test_setup(test_the_way_is_asked_for, each_test),
+		cmocka_unit_test_setup(test_the_way_is_remembered, each_test),
+		cmocka_unit_test_setup(test_there_is_no_way, each_test),
 		cmocka_unit_test_setup(test_print_costs, each_test),
 	};
 	int failed;

@@ -86,6 +86,8 @@ static const struct {
 	{ LADON_REASON_TOO_LARGE, 3, 4, 2, 0, MTU },
 	{ LADON_REASON_TOO_LARGE_DF, 3, 4, 2, 0, MTU },
 	{ LADON_REASON_NO_LINK, 3, 1, 1, 3, 0 },
+	{ LADON_REASON_UNREACHABLE, 3, 0, 1, 0, 0 },
+	{ LADON_REASON_PROHIBITED, 3, 13, 1, 1, 0 },
 };
 
 static void check(bool ip6, size_t payload_len, size_t row)

@@ -129,6 +129,11 @@ class Namespace:
             with open(path, "w") as file:
                 return file.write(str(value))
 
+    def devices(self):
+        """Names of all network devices, "default" among them: those with settings of their own."""
+        with self.enter():
+            return [name for name in os.listdir("/proc/sys/net/ipv4/conf") if name != "all"]
+
     def nft(self, rules):
         """Add an nft(8) ruleset."""
         with self.enter():

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The network changes under a flow, and the flow follows: routes, rules, interfaces, neighbours.
+
+    client -- 10.0.1.0/24 -- gateway ==== 10.0.2.0/24 ==== backend
+      .1                   .9     .9 ==== 10.0.5.0/24 ====.2
+               fd00:1::/64             fd00:2::/64, fd00:5::/64
+
+There are two links to the backend, whose address is on the first. Nothing but ladon
+forwards on the gateway.
+"""
+import collections
+import json
+import os
+import socket
+import struct
+
+import pytest
+
+from lib import ends
+from lib.gateway import BUILD, FAMILIES
+from lib.net import GATEWAY, GATEWAY_BACK, GATEWAY_BACK6, run, until
+
+SIZE = 2 * ends.MB
+MOVED_MAC = "02:00:00:00:02:22"
+
+# ip: the option of ip(8); host: the length of an address; the second link's addresses
+Family = collections.namedtuple("Family", "ip host gateway backend config back second_backend second_gateway")
+BOTH = [Family("-4", 32, *FAMILIES[0], GATEWAY_BACK, "10.0.5.2", "10.0.5.9"),
+        Family("-6", 128, *FAMILIES[1], GATEWAY_BACK6, "fd00:5::2", "fd00:5::9")]
+families = pytest.mark.parametrize("family", BOTH, ids=("ipv4", "ipv6"))
+
+
+def second_link(net):
+    """backend1 on the gateway, eth1 on the backend; nothing is routed there yet."""
+    net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}",
+                   "link set eth1 up", "addr add 10.0.5.2/24 dev eth1", "addr add fd00:5::2/64 dev eth1 nodad")
+    net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1",
+                   "addr add fd00:5::9/64 dev backend1 nodad")
+    net.backend.keep_order("eth1")
+    net.gateway.keep_order("backend1")
+
+
+def loose(net):
+    """Nobody minds which way a packet comes."""
+    for space in net.spaces:
+        space.sysctl("net.ipv4.conf.all.rp_filter", 0)
+        for device in space.devices():
+            space.sysctl(f"net.ipv4.conf.{device}.rp_filter", 0)
+        space.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)
+        space.sysctl("net.ipv6.conf.default.keep_addr_on_down", 1)
+
+
+def packets(space, device):
+    """(received, sent) so far: segments, as the device counts them."""
+    stats = json.loads(run("ip", "-n", space.name, "-j", "-s", "link", "show", device))[0]["stats64"]
+    return stats["rx"]["packets"], stats["tx"]["packets"]
+
+
+class Way:
+    """What leaves the gateway by a device, and comes in there, from now on."""
+
+    def __init__(self, net, device):
+        self.space, self.device = net.gateway, device
+        self.before = packets(self.space, device)
+
+    def busy(self):
+        """(does something come, does something go): more than neighbours ask each other"""
+        now = packets(self.space, self.device)
+        return tuple(after - before > 15 for before, after in zip(self.before, now))
+
+
+def to_second(net, family):
+    """The gateway's way to the backend."""
+    net.gateway.ip(f"route add {family.backend}/{family.host} via {family.second_backend}")
+
+
+def from_second(net, family):
+    """The backend's way to the gateway."""
+    net.backend.ip(f"route add {family.back}/{family.host} via {family.second_gateway}")
+
+
+class Flow:
+    """A handed-off flow that has said a word each way; in the end both sides say SIZE."""
+
+    def __init__(self, net, family):
+        def talk(sock):
+            ends.answer(sock)
+            ends.answer(sock)
+            return ends.answer_and_exchange(SIZE, say=1)(sock)
+
+        loose(net)
+        self.net = net
+        self.ladon = net.ladond(family.config)
+        self.server = ends.Server(net.backend, talk, address=family.backend)
+        self.sock = ends.connect(net.client, family.gateway)
+        ends.ask(self.sock)
+        self.ladon.wait_handed_off()
+        ends.ask(self.sock)
+
+    def finish(self):
+        with self.sock:
+            ends.ask(self.sock)
+            assert ends.exchange(self.sock, SIZE, say=2) == ends.expected(SIZE, 1)
+        assert self.server.result() == ends.expected(SIZE, 2)
+
+    def finish_untroubled(self):
+        self.finish()
+        assert self.net.trouble() == {}
+
+
+@families
+def test_a_route_moves_to_another_interface(net, family):
+    second_link(net)
+    flow = Flow(net, family)
+    to_second(net, family)
+    from_second(net, family)
+    first, second = Way(net, "backend0"), Way(net, "backend1")
+
+    flow.finish_untroubled()
+
+    assert (first.busy(), second.busy()) == ((False, False), (True, True))
+
+
+@families
+def test_it_moves_without_a_daemon_and_back(net, family):
+    second_link(net)
+    flow = Flow(net, family)
+    flow.ladon.kill9()
+    to_second(net, family)
+    ends.ask(flow.sock)
+    net.gateway.ip(f"route del {family.backend}/{family.host} via {family.second_backend}")
+    first, second = Way(net, "backend0"), Way(net, "backend1")
+
+    with flow.sock:
+        assert ends.exchange(flow.sock, SIZE, say=2) == ends.expected(SIZE, 1)
+
+    assert flow.server.result() == ends.expected(SIZE, 2)
+    assert net.trouble() == {}
+    assert (first.busy(), second.busy()) == ((True, True), (False, False))
+
+
+@families
+def test_only_the_way_back_moves(net, family):
+    second_link(net)
+    flow = Flow(net, family)
+    from_second(net, family)
+    first, second = Way(net, "backend0"), Way(net, "backend1")
+
+    flow.finish_untroubled()
+
+    assert (first.busy(), second.busy()) == ((False, True), (True, False))
+
+
+@families
+def test_a_route_moves_in_mid_transfer(net, family):
+    """What overtakes on the new way is repeated or sorted by the ends; no byte is lost and nobody resets."""
+    second_link(net)
+    flow = Flow(net, family)
+    ends.ask(flow.sock)
+    first, second = Way(net, "backend0"), Way(net, "backend1")
+    speaker = ends.spawn(ends.exchange, flow.sock, SIZE, 2)
+    until(lambda: first.busy() == (True, True), "the transfer runs")
+    for _ in range(10):
+        to_second(net, family)
+        net.gateway.ip(f"route del {family.backend}/{family.host} via {family.second_backend}")
+    to_second(net, family)
+    from_second(net, family)
+
+    assert speaker.result(30) == ends.expected(SIZE, 1)
+    assert flow.server.result() == ends.expected(SIZE, 2)
+    flow.sock.close()
+    for space in net.spaces:
+        now = space.counters()
+        assert [now[name] for name in ("TcpOutRsts", "TcpInErrs", "TcpInCsumErrors")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("selector", ("from {back}", "to {backend}", "from {back} to {backend} iif lo"))
+@families
+def test_a_rule_sends_it_through_another_table(net, family, selector):
+    second_link(net)
+    flow = Flow(net, family)
+    net.gateway.ip(f"route add {family.backend}/{family.host} via {family.second_backend} table 100")
+    rule = selector.format(back=family.back, backend=family.backend)
+    first, second = Way(net, "backend0"), Way(net, "backend1")
+    run("ip", family.ip, "-n", net.gateway.name, "rule", "add", *rule.split(), "lookup", "100")
+
+    flow.finish_untroubled()
+
+    assert (first.busy(), second.busy()) == ((True, False), (False, True))
+
+
+@families
+def test_a_rule_about_an_interface_that_packets_come_by_is_not_about_flows(net, family):
+    """ladon is a proxy: what it forwards is its own, and no rule for what is routed counts."""
+    second_link(net)
+    flow = Flow(net, family)
+    net.gateway.ip(f"route add {family.backend}/{family.host} via {family.second_backend} table 100")
+    run("ip", family.ip, "-n", net.gateway.name, "rule", "add", "iif", "client0", "lookup", "100")
+    second = Way(net, "backend1")
+
+    flow.finish_untroubled()
+
+    assert second.busy() == (False, False)
+
+
+@families
+def test_an_interface_appears_and_takes_over(net, family):
+    flow = Flow(net, family)
+    second_link(net)
+    until(lambda: "interface backend1: attached" in flow.ladon.log(), "ladon is on the new interface")
+    to_second(net, family)
+    from_second(net, family)
+    second = Way(net, "backend1")
+
+    flow.finish_untroubled()
+
+    assert second.busy() == (True, True)
+
+
+@families
+def test_an_interface_vanishes_and_the_flow_goes_the_other_way(net, family):
+    second_link(net)
+    to_second(net, family)
+    from_second(net, family)
+    flow = Flow(net, family)
+    net.gateway.ip("link del backend1")  # the routes by it go with it, on both sides
+    first = Way(net, "backend0")
+
+    flow.finish_untroubled()
+
+    assert first.busy() == (True, True)
+
+
+@families
+def test_a_link_flaps(net, family):
+    """While it is down the client is told so, and TCP holds on; then all goes on as before."""
+    flow = Flow(net, family)
+    net.gateway.ip("link set backend0 down")
+    asked = ends.spawn(ends.ask, flow.sock)
+    until(lambda: flow.ladon.reasons("packet").get("unreachable"), "the client is told")
+    net.gateway.ip("link set backend0 up")
+    asked.result(20)
+
+    with flow.sock:
+        assert ends.exchange(flow.sock, SIZE, say=2) == ends.expected(SIZE, 1)
+    assert flow.server.result() == ends.expected(SIZE, 2)
+    for space in net.spaces:
+        now = space.counters()
+        assert [now[name] for name in ("TcpOutRsts", "TcpInErrs", "TcpInCsumErrors")] == [0, 0, 0]
+
+
+@families
+def test_a_neighbour_moves(net, family):
+    """The backend gets another MAC address, and says so (gratuitous ARP, unsolicited advertisement)."""
+    flow = Flow(net, family)
+    net.gateway.sysctl("net.ipv4.neigh.backend0.locktime", 0)
+    net.backend.sysctl("net.ipv4.conf.eth0.arp_notify", 1)
+    net.backend.sysctl("net.ipv6.conf.eth0.ndisc_notify", 1)
+    net.backend.ip(f"link set eth0 address {MOVED_MAC}")
+    until(lambda: MOVED_MAC in run("ip", "-n", net.gateway.name, "neigh", "show", family.backend),
+          "the gateway knows")
+
+    flow.finish_untroubled()
+
+
+def make_bridge(net):
+    net.gateway.ip("link add upper type bridge", "link set backend0 master upper")
+
+
+def make_bridge_with_a_mac(net):
+    net.gateway.ip("link add upper address 02:00:00:00:02:33 type bridge", "link set backend0 master upper")
+
+
+def make_macvlan(net):
+    net.gateway.ip("link add upper link backend0 type macvlan mode bridge")
+
+
+@pytest.mark.parametrize("make", (make_bridge, make_bridge_with_a_mac, make_macvlan))
+@pytest.mark.parametrize("live", (False, True), ids=("before", "live"))
+@families
+def test_the_addresses_move_to_a_device_on_top(net, family, make, live):
+    """Before the flow is made, or while it lives."""
+    def move():
+        make(net)
+        net.gateway.ip("link set upper up", "addr del 10.0.2.9/24 dev backend0",
+                       "addr del fd00:2::9/64 dev backend0", "addr add 10.0.2.9/24 dev upper",
+                       "addr add fd00:2::9/64 dev upper nodad")
+        net.backend.ip("neigh flush dev eth0")
+
+    if not live:
+        move()
+    flow = Flow(net, family)
+    if live:
+        move()
+        until(lambda: "interface upper: attached" in flow.ladon.log(), "ladon is on the device on top")
+    upper = Way(net, "upper")
+
+    flow.finish_untroubled()
+
+    assert upper.busy()[1]
+
+
+# ---- forwarding is on for lo, and for lo only ----
+
+def forwarding(net):
+    return {(family, device): net.gateway.sysctl(f"net.{family}.conf.{device}.forwarding")
+            for family in ("ipv4", "ipv6") for device in ("all", "lo", "client0", "backend0")}
+
+
+def test_nothing_but_lo_forwards(net):
+    before = forwarding(net)
+    ladon = net.ladond(BOTH[0].config)
+    after = forwarding(net)
+    ladon.stop()
+
+    assert set(before.values()) == {"0"}
+    assert {key for key, value in after.items() if value != "0"} == {("ipv4", "lo"), ("ipv6", "lo")}
+
+
+def advertise(net):
+    """A router advertisement from the client to the gateway (RFC 4861 section 4.2)."""
+    net.gateway.sysctl("net.ipv6.conf.client0.accept_ra", 1)
+    with net.client.enter(), socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0),
+                   ("ff02::1", 0, 0, socket.if_nametoindex("eth0")))
+    until(lambda: "proto ra" in run("ip", "-6", "-n", net.gateway.name, "route"), "a default route")
+
+
+def test_default_routes_from_advertisements_stay(net):
+    advertise(net)
+    ladon = net.ladond(BOTH[0].config)
+
+    assert "proto ra" in run("ip", "-6", "-n", net.gateway.name, "route")
+    assert forwarding(net)["ipv6", "lo"] == "0"
+    assert forwarding(net)["ipv4", "lo"] != "0"
+    assert "router advertisements" in ladon.log()
+    assert ends.connect(net.client, GATEWAY)
+
+
+def test_cleanup_takes_forwarding_back(net):
+    before = forwarding(net)
+    ladon = net.ladond(BOTH[0].config)
+    assert forwarding(net) != before
+    ladon.stop()
+
+    done = net.gateway.run(os.path.join(BUILD, "ladond"), "--cleanup", "-c", ladon.config)
+
+    assert done.returncode == 0, done.stderr
+    assert forwarding(net) == before
+
+
+def test_cleanup_leaves_an_operators_setting(net):
+    net.gateway.sysctl("net.ipv4.conf.lo.forwarding", 1)
+    ladon = net.ladond(BOTH[0].config)
+    ladon.stop()
+
+    net.gateway.run(os.path.join(BUILD, "ladond"), "--cleanup", "-c", ladon.config)
+
+    assert forwarding(net)["ipv4", "lo"] == "1"
