@@ -8,8 +8,8 @@
  * is one key and one table. Sequence and acknowledgement numbers, timestamps
  * and windows are in host byte order, addresses and ports in network order.
  *
- * Maps are pinned and outlive the daemon: a change of any layout here is a new
- * LADON_ABI.
+ * Maps are pinned and outlive the daemon, and the next one may be of another
+ * version: see LADON_ABI.
  */
 #ifndef LADON_ABI_H
 #define LADON_ABI_H
@@ -18,7 +18,15 @@
 
 #include "reasons.h"
 
-#define LADON_ABI 3
+/*
+ * What the bytes of pinned maps mean; written into the map ladon_layout (lib/layout.c).
+ * Raised by every change that an older build would misread, a new bit included.
+ * Flows of LADON_ABI_OLDEST and later are taken over: raise that, too, if theirs
+ * cannot be read any more. Counters and events may change without either.
+ */
+#define LADON_ABI	    4
+#define LADON_ABI_OLDEST    3
+#define LADON_ABI_UNWRITTEN 3 /* the last that was not written anywhere */
 
 /* One direction of one connection, as its packets arrive. */
 struct ladon_flow_key {
@@ -130,7 +138,10 @@ enum {
 	LADON_HOP_READY,
 };
 
-/* Places in the map of programs ladon_jumps */
+/*
+ * Places in the map of programs ladon_jumps. Programs of a former build jump through it until
+ * they are replaced: add at the end.
+ */
 enum {
 	LADON_JUMP_ENTER, /* ladon_enter, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMP_ICMP,  /* ladon_icmp, of tc.bpf.c: from ladon_ingress */

@@ -65,7 +65,7 @@ struct daemon {
 	int done_fd; /* eventfd: workers that have ended */
 	unsigned int workers_done;
 	bool at_once;	     /* a second signal came */
-	char complaint[256]; /* of libladon, while it is opened */
+	char complaint[512]; /* of libladon, while it is opened */
 };
 
 /* ---- command line ---- */
@@ -223,13 +223,21 @@ static void ladon_ended(void *arg, const struct ladon_flow *flow, enum ladon_end
 
 _Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array serves both");
 
-/* A mistake in the file is to be mended; a lack of rights or of a kernel may be meant. */
+/*
+ * A mistake in the file is to be mended; a lack of rights or of a kernel may be meant. Flows of
+ * another version are an upgrade gone wrong: whoever made it goes back to the former version, which
+ * takes them over, and must not find out by the speed.
+ */
 static int handoff_failed(struct daemon *d, const struct config *config, int rc)
 {
 	const char *why = d->complaint[0] ? d->complaint : strerror(-rc);
 
 	if (rc == -ENODEV || rc == -EINVAL) {
 		log_err("%s: %s", config->path, why);
+		return rc;
+	}
+	if (rc == -EBUSY) {
+		log_err("%s", why);
 		return rc;
 	}
 	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;

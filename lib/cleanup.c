@@ -8,6 +8,7 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/magic.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "layout.h"
 #include "private.h"
 #include "stack.h"
 
@@ -147,33 +149,27 @@ static int table_clean(const char *dir)
 
 	snprintf(path, sizeof(path), "%s/ladon_flows", dir);
 	fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	if (fd < 0 || !layout_is_known(dir) || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    info.key_size != sizeof(struct ladon_flow_key) ||
 	    info.value_size != sizeof(struct ladon_entry))
 		return stack_cleanup(-1);
 	return stack_cleanup(fd);
 }
 
-static int unpin(const char *dir, const char *name)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno : 0;
-}
-
+/* By what their names begin with: another version may have pinned more than this one knows. */
 static int pins_remove(const char *dir)
 {
-	static const char *const pins[] = {
-		"ladon_flows", "ladon_counters",   "ladon_events",  "ladon_guards", "ladon_live",
-		"ladon_hops",  "ladon_interfaces", "ladon_ingress", "ladon_egress", "ladon_jumps",
-	};
+	DIR *pins = opendir(dir);
+	const struct dirent *pin;
 	int rc = 0;
 
-	for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
-		int err = unpin(dir, pins[i]);
-
-		rc = rc < 0 ? rc : err;
-	}
+	if (!pins)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	while ((pin = readdir(pins)))
+		if (strncmp(pin->d_name, "ladon_", 6) == 0 &&
+		    unlinkat(dirfd(pins), pin->d_name, 0) < 0 && rc == 0)
+			rc = -errno;
+	closedir(pins);
 	return rc;
 }
 

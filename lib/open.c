@@ -3,8 +3,8 @@
  * open.c - load the programs or adopt what is pinned, and the handle's life
  *
  * Maps are pinned by name in pin_dir and outlive everybody: a second
- * ladon_open() finds them, checks that their layout is its own, and loads its
- * programs on top, which then take the place of those that are attached. No
+ * ladon_open() finds them, checks that it knows their layout (layout.h), and loads
+ * its programs on top, which then take the place of those that are attached. No
  * packet meets a gap, no flow notices.
  */
 #include <bpf/bpf.h>
@@ -28,6 +28,7 @@
 #include "../base/own.h"
 #include "conntrack.h"
 #include "handoff.skel.h"
+#include "layout.h"
 #include "private.h"
 #include "source.h"
 #include "stack.h"
@@ -126,31 +127,6 @@ static int pin_dir_open(struct ladon *ladon)
 	return rc;
 }
 
-/* The table that is pinned keeps its size; one of another layout is not ours. */
-static int flows_size(const struct ladon *ladon, uint32_t *entries)
-{
-	_close_ int fd = -1;
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
-	char path[300];
-
-	*entries = ladon->options.flows_max * 2;
-	snprintf(path, sizeof(path), "%s/ladon_flows", ladon->pin_dir);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return -errno;
-	if (info.key_size != sizeof(struct ladon_flow_key) ||
-	    info.value_size != sizeof(struct ladon_entry)) {
-		ladon_say(ladon, LADON_LEVEL_ERR,
-			  "%s has another layout than this version's: clean up first", path);
-		return -EBUSY;
-	}
-	*entries = info.max_entries;
-	return 0;
-}
-
 static int load_failed(const struct ladon *ladon, const char *what, int rc)
 {
 	const char *hint = "";
@@ -203,56 +179,71 @@ static void kernel_lacks_say(const struct ladon *ladon, const struct tc_bpf *ske
 			  "each packet costs more");
 }
 
-static int tc_load(struct ladon *ladon, uint32_t entries)
+static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
-	struct tc_bpf *skel = tc_bpf__open_opts(&opts);
-	int rc;
+	int rc = tc_bpf__load(skel);
 
-	if (!skel)
-		return load_failed(ladon, "packet programs", -errno);
-	bpf_map__set_max_entries(skel->maps.ladon_flows, entries);
-	rc = tc_bpf__load(skel);
-	if (rc < 0) {
-		rc = load_failed(ladon, "packet programs", rc);
-	} else {
-		rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
-		fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
-		fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
-		fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
-		map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
-		map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
-		kernel_lacks_say(ladon, skel);
-	}
-	tc_bpf__destroy(skel);
+	if (rc < 0)
+		return load_failed(ladon, "packet programs", rc);
+	rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
+	fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
+	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
+	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
+	map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
+	map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
+	kernel_lacks_say(ladon, skel);
 	return rc;
 }
 
-static int handoff_load(struct ladon *ladon, uint32_t entries)
+static int handoff_load(struct ladon *ladon, struct handoff_bpf *skel)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
-	struct handoff_bpf *skel = handoff_bpf__open_opts(&opts);
+	int rc = handoff_bpf__load(skel);
+
+	if (rc < 0)
+		return load_failed(ladon, "handoff programs", rc);
+	rc = program_take(ladon, &ladon->egress_fd, skel->progs.ladon_egress);
+	fd_take(&ladon->activate_fd, bpf_program__fd(skel->progs.ladon_activate), &rc);
+	fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
+	fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
+	fd_take(&ladon->reap_fd, bpf_program__fd(skel->progs.ladon_reap), &rc);
+	map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
+	map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
+	map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
+	map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
+	map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
+	return rc;
+}
+
+/* Both are held against what is pinned before either is loaded: a refusal changes nothing. */
+static int both_load(struct ladon *ladon, struct tc_bpf *tc, struct handoff_bpf *handoff)
+{
 	int rc;
 
-	if (!skel)
-		return load_failed(ladon, "handoff programs", -errno);
-	bpf_map__set_max_entries(skel->maps.ladon_flows, entries);
-	rc = handoff_bpf__load(skel);
-	if (rc < 0) {
-		rc = load_failed(ladon, "handoff programs", rc);
-	} else {
-		rc = program_take(ladon, &ladon->egress_fd, skel->progs.ladon_egress);
-		fd_take(&ladon->activate_fd, bpf_program__fd(skel->progs.ladon_activate), &rc);
-		fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
-		fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
-		fd_take(&ladon->reap_fd, bpf_program__fd(skel->progs.ladon_reap), &rc);
-		map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
-		map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
-		map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
-		map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
-		map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
-	}
-	handoff_bpf__destroy(skel);
+	bpf_map__set_max_entries(tc->maps.ladon_flows, ladon->options.flows_max * 2);
+	bpf_map__set_max_entries(handoff->maps.ladon_flows, ladon->options.flows_max * 2);
+	rc = layout_check(ladon, tc->obj);
+	if (rc == 0)
+		rc = layout_check(ladon, handoff->obj);
+	if (rc == 0)
+		rc = tc_load(ladon, tc);
+	if (rc == 0)
+		rc = handoff_load(ladon, handoff);
+	return rc;
+}
+
+static int objects_load(struct ladon *ladon)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
+	struct tc_bpf *tc = tc_bpf__open_opts(&opts);
+	struct handoff_bpf *handoff = handoff_bpf__open_opts(&opts);
+	int rc;
+
+	if (tc && handoff)
+		rc = both_load(ladon, tc, handoff);
+	else
+		rc = load_failed(ladon, "programs", -errno);
+	handoff_bpf__destroy(handoff);
+	tc_bpf__destroy(tc);
 	return rc;
 }
 
@@ -290,15 +281,12 @@ static int repair_check(const struct ladon *ladon)
 static int programs_load(struct ladon *ladon)
 {
 	libbpf_print_fn_t printer = libbpf_set_print(libbpf_say);
-	uint32_t entries;
 	int rc;
 
 	loading = ladon;
-	rc = flows_size(ladon, &entries);
+	rc = objects_load(ladon);
 	if (rc == 0)
-		rc = tc_load(ladon, entries);
-	if (rc == 0)
-		rc = handoff_load(ladon, entries);
+		rc = layout_write(ladon);
 	if (rc == 0)
 		rc = programs_join(ladon);
 	loading = NULL;
@@ -425,6 +413,8 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		rc = flows_open(ladon);
 	if (rc == 0)
 		rc = links_open(ladon, &ladon->links);
+	if (rc == 0)
+		rc = layout_settle(ladon);
 	if (rc == 0)
 		rc = watch_open(ladon);
 	if (rc < 0) {

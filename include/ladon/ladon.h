@@ -134,8 +134,9 @@ struct ladon_options {
  *
  * Return: 0, or -EPERM: CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing;
  * -EOPNOTSUPP: the kernel refused the programs (older than 6.1, no BTF);
- * -EBUSY: what is pinned in pin_dir has another layout; -EINVAL: an option is
- * out of range; -ENODEV: a named interface does not exist; -ENOMEM.
+ * -EBUSY: flows are pinned in pin_dir whose layout this version does not know;
+ * nothing was changed, and they go on; -EINVAL: an option is out of range;
+ * -ENODEV: a named interface does not exist; -ENOMEM.
  * A message says more.
  */
 LADON_API int ladon_open(struct ladon **out, const struct ladon_options *options);

@@ -20,11 +20,12 @@ BUILD = os.path.join(ROOT, os.environ.get("LADON_BUILD", "build"))
 class Ladond:
     """A running ladond. `config` is YAML without `control`, `pin` and `workers`, which are added.
 
-    user="nobody" takes every privilege away; prefix is a command that runs it. args are options
-    of ladond(8).
+    user="nobody" takes every privilege away; prefix is a command that runs it; build is where it
+    comes from. args are options of ladond(8).
     """
 
-    def __init__(self, net, config, *args, user=None, prefix=(), wait=True, **environment):
+    def __init__(self, net, config, *args, user=None, prefix=(), build=BUILD, wait=True,
+                 **environment):
         self.net = net
         self.space = net.gateway
         self.dir = os.path.join(net.dir, "nobody" if user else "root")
@@ -37,7 +38,7 @@ class Ladond:
             file.write(self.settings() + textwrap.dedent(config))
         self.log_path = os.path.join(net.dir, "ladond.log")
         self.process = None
-        self._start(args, user, prefix, environment)
+        self._start(os.path.join(build, "ladond"), args, user, prefix, environment)
         net.daemons.append(self)
         net.gateway.closers.append(self._end)
         if wait:
@@ -47,8 +48,7 @@ class Ladond:
     def settings(self):
         return f"control: {self.control}\npin: {self.net.bpffs()}/ladon\nworkers: 2\n"
 
-    def _start(self, args, user, prefix, environment):
-        binary = os.path.join(BUILD, "ladond")
+    def _start(self, binary, args, user, prefix, environment):
         argv = ["ip", "netns", "exec", self.space.name, *prefix]
         if user:
             binary = shutil.copy(binary, self.dir)
