@@ -11,6 +11,8 @@
 #include "../base/own.h"
 #include "conn.h"
 
+#define PORT_TRIES 64 /* source ports that are in use towards the backend; they rest after that */
+
 /* ---- which backend ---- */
 
 static const char *route_name(const struct config_route *route)
@@ -105,28 +107,44 @@ static int back_socket(const struct conn *c)
 	return fd < 0 ? -errno : fd;
 }
 
+/* A fresh socket in c->back: a former one may be half prepared, or bound. Return: 0, or why not */
+static int back_open(struct conn *c)
+{
+	if (c->back.fd >= 0)
+		close(c->back.fd);
+	c->back.fd = back_socket(c);
+	return c->back.fd < 0 ? c->back.fd : 0;
+}
+
+/* After a restart the first ports of the range may still belong to what the former daemon left. */
+static int connect_guarded(struct conn *c)
+{
+	struct ladon *ladon = c->worker->gateway->ladon;
+	int rc = -EADDRINUSE;
+
+	for (int i = 0; i < PORT_TRIES && rc == -EADDRINUSE; i++) {
+		rc = back_open(c);
+		if (rc == 0)
+			rc = ladon_connect(ladon, c->front.fd, c->back.fd, &c->to.sa, &c->source);
+	}
+	c->back_guarded = rc == 0 || rc == -EINPROGRESS;
+	return rc;
+}
+
 /* Return: 0: connected, -EINPROGRESS, or why not; the socket is in c->back in any case. */
 static int connect_begin(struct conn *c)
 {
-	struct ladon *ladon = c->worker->gateway->ladon;
-	enum ladon_reason obstacle = connect_obstacle(c);
 	int rc;
 
-	c->back.fd = back_socket(c);
-	if (c->back.fd < 0)
-		return c->back.fd;
-	c->obstacle = obstacle;
-	if (obstacle)
-		return connect_plain(c, c->back.fd);
-	rc = ladon_connect(ladon, c->front.fd, c->back.fd, &c->to.sa, &c->source);
-	if (rc != -EADDRNOTAVAIL) {
-		c->back_guarded = rc == 0 || rc == -EINPROGRESS;
-		return rc;
+	c->obstacle = connect_obstacle(c);
+	if (!c->obstacle) {
+		rc = connect_guarded(c);
+		if (rc != -EADDRNOTAVAIL && rc != -EADDRINUSE)
+			return rc;
+		c->obstacle = LADON_REASON_NO_PORT;
 	}
-	c->obstacle = LADON_REASON_NO_PORT;
-	close(c->back.fd); /* it may be half prepared */
-	c->back.fd = back_socket(c);
-	return c->back.fd < 0 ? c->back.fd : connect_plain(c, c->back.fd);
+	rc = back_open(c);
+	return rc < 0 ? rc : connect_plain(c, c->back.fd);
 }
 
 /* The handshake with a backend on this host, as in a container, is complete by now:

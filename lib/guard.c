@@ -169,7 +169,8 @@ int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct s
 	rc = connect(back_fd, &backend.sa, addr_len(&backend)) < 0 ? -errno : 0;
 	if (rc < 0 && rc != -EINPROGRESS) {
 		ladon_source_free(ladon, token);
-		return rc;
+		/* Only connect(2) sees the four-tuple, and a bound socket keeps its port. */
+		return rc == -EADDRNOTAVAIL ? -EADDRINUSE : rc;
 	}
 	*source = token;
 	return rc;

@@ -201,8 +201,11 @@ LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);
  * socket and calls connect(2).
  *
  * Return: 0: connected; -EINPROGRESS: as connect(2) on a non-blocking socket,
- * @source is written; -EADDRNOTAVAIL: no source port is free; else the errno
- * of the call that failed, and no port is taken.
+ * @source is written; -EADDRNOTAVAIL: no source port is free; -EADDRINUSE: the
+ * port that was chosen is still in use towards @to, by a socket of another
+ * process or one in TIME_WAIT: it rests now, and a call with a fresh @back_fd
+ * tries the next one; else the errno of the call that failed. On any error no
+ * port is taken.
  */
 LADON_API int ladon_connect(struct ladon *ladon, int front_fd, int back_fd,
 			    const struct sockaddr *to, uint64_t *source);
