@@ -5,11 +5,8 @@
       .1                   .9     .9                  .2
 """
 import os
-import stat
 
-import pytest
-
-from lib import ends, gateway as gateways
+from lib import ends
 from lib.gateway import FAMILIES
 
 ONE_POOL = FAMILIES[0][2]
@@ -33,17 +30,6 @@ def is_handed_off(net, ladon):
     assert ladon.reasons() == {}
 
 
-@pytest.fixture
-def no_net_raw(tmp_path, monkeypatch):
-    """What is started as ladond lacks CAP_NET_RAW."""
-    script = tmp_path / "ladond"
-    script.write_text(f"""#!/bin/sh
-exec setpriv --inh-caps=-net_raw --bounding-set=-net_raw {gateways.BUILD}/ladond "$@"
-""")
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(gateways, "BUILD", str(tmp_path))
-
-
 def test_what_this_kernel_lacks_is_named(net):
     ladon = net.ladond(ONE_POOL)
 
@@ -51,8 +37,8 @@ def test_what_this_kernel_lacks_is_named(net):
     is_handed_off(net, ladon)
 
 
-def test_without_raw_sockets(net, no_net_raw):
-    ladon = net.ladond(ONE_POOL)
+def test_without_raw_sockets(net):
+    ladon = net.ladond(ONE_POOL, prefix=("setpriv", "--inh-caps=-net_raw", "--bounding-set=-net_raw"))
 
     assert named(ladon).get(NO_RAW) == 1
     is_handed_off(net, ladon)
