@@ -59,6 +59,13 @@ static __always_inline __u32 ctx_len(const ctx_t *ctx)
 	return ctx->len_bytes;
 }
 
+/* What is not linear is not there. */
+static __always_inline void ctx_pull(ctx_t *ctx, __u32 len_bytes)
+{
+	(void)ctx;
+	(void)len_bytes;
+}
+
 static __always_inline __u32 ctx_gso_bytes(const ctx_t *ctx)
 {
 	return ctx->gso_bytes;

@@ -255,9 +255,48 @@ static __always_inline enum verdict packet_ip6(const ctx_t *ctx, struct packet *
 	return packet_tcp(pkt, (void *)(ip + 1), sizeof(*ip));
 }
 
+/*
+ * Is there all that packet_parse() reads? Of a segment without IP options or extension
+ * headers that is its headers; of all else it may be any of the first bytes.
+ */
+static __always_inline bool packet_is_linear(const ctx_t *ctx)
+{
+	const struct ethhdr *eth = ctx_data(ctx);
+	const __u8 *ip = (const void *)(eth + 1), *tcp, *end = ctx_end(ctx);
+
+	if ((const __u8 *)eth + PACKET_HEADERS_MAX <= end)
+		return true;
+	if (ip + sizeof(struct iphdr) + sizeof(struct tcphdr) > end)
+		return false;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (ip[0] != 0x45 || ip[offsetof(struct iphdr, protocol)] != IPPROTO_TCP)
+			return false;
+		tcp = ip + sizeof(struct iphdr);
+	} else {
+		if (eth->h_proto != bpf_htons(ETH_P_IPV6) ||
+		    ip[offsetof(struct ipv6hdr, nexthdr)] != IPPROTO_TCP)
+			return false;
+		tcp = ip + sizeof(struct ipv6hdr);
+	}
+	return tcp + sizeof(struct tcphdr) <= end && tcp + (tcp[12] >> 4) * 4 <= end;
+}
+
+/**
+ * packet_pull() - make linear what packet_parse() reads; ends all packet pointers
+ *
+ * And not a byte more: a local sender's segment has its headers there and its payload
+ * elsewhere. To move payload behind the headers, the kernel must first copy those, because
+ * the sender keeps the segment too, and count itself in on each of its pages.
+ */
+static __always_inline void packet_pull(ctx_t *ctx)
+{
+	if (!packet_is_linear(ctx))
+		ctx_pull(ctx, PACKET_HEADERS_MAX);
+}
+
 /**
  * packet_parse() - read Ethernet, IP and TCP headers
- * @ctx: its first PACKET_HEADERS_MAX bytes, or all, should be linear
+ * @ctx: after packet_pull()
  * @pkt: zeroed by the caller
  *
  * Return: VERDICT_CONTINUE: a TCP segment that can be translated; else

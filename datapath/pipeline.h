@@ -30,7 +30,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 	enum verdict verdict;
 	__u32 now_ms;
 
-	ctx_pull(ctx, PACKET_HEADERS_MAX);
+	packet_pull(ctx);
 	verdict = packet_parse(ctx, pkt);
 	if (pkt->has_key)
 		flow = flow_find(&pkt->key);

@@ -68,7 +68,7 @@ static __always_inline enum verdict stack_enter(ctx_t *ctx, struct packet *pkt)
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
 
-	ctx_pull(ctx, PACKET_HEADERS_MAX);
+	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) == VERDICT_CONTINUE)
 		flow = flow_find(&pkt->key);
 	if (!flow) /* gone since pipeline() found it */
@@ -96,7 +96,7 @@ static __always_inline enum verdict stack_leave(ctx_t *ctx, struct packet *pkt)
 	struct ladon_entry *flow;
 
 	ctx->tc_index = 0; /* a VLAN's packets leave twice */
-	ctx_pull(ctx, PACKET_HEADERS_MAX);
+	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) != VERDICT_CONTINUE)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
 	packet_reverse_key(pkt, &key);

@@ -62,6 +62,37 @@ static void expect(const uint8_t *packet, size_t len, enum verdict verdict, enum
 	assert_int_equal(pkt.has_key, has_key);
 }
 
+/*
+ * For each number of linear bytes: either more of them are asked for, or the parser says
+ * what it says of all of them. Return: how many are not asked for any more.
+ */
+static size_t linear_enough(const uint8_t *packet, size_t len)
+{
+	size_t enough = len + 1;
+	struct packet all, some;
+
+	parse(packet, len, len, 0, &all);
+	for (size_t cut = len + 1; cut-- > 0;) {
+		uint8_t *bytes = malloc(cut + 2);
+		ctx_t ctx = { .data = bytes + 2, .end = bytes + 2 + cut, .len_bytes = (__u32)len };
+		bool is_linear;
+
+		assert_non_null(bytes);
+		memcpy(bytes + 2, packet, cut);
+		is_linear = packet_is_linear(&ctx);
+		free(bytes);
+		if (!is_linear)
+			continue;
+		enough = cut;
+		parse(packet, cut, len, 0, &some);
+		assert_int_equal(some.why, all.why);
+		assert_int_equal(some.has_key, all.has_key);
+		assert_memory_equal(&some.key, &all.key, sizeof(all.key));
+		assert_int_equal(some.options_bytes, all.options_bytes);
+	}
+	return enough;
+}
+
 static void test_a_whole_packet(void **state)
 {
 	(void)state;
@@ -99,6 +130,7 @@ static void test_every_truncation(void **state)
 		size_t len = segment_write(&s, packet), headers = len - s.payload_len;
 		struct packet pkt;
 
+		assert_int_equal(linear_enough(packet, len), headers);
 		for (size_t cut = 0; cut < len; cut++) {
 			/* the packet is whole, but only that much of it is linear */
 			assert_int_equal(parse(packet, cut, len, 0, &pkt),
@@ -149,6 +181,7 @@ static void test_ip4_headers(void **state)
 		print_message("  %s\n", rows[i].name);
 		packet[rows[i].offset] = rows[i].value;
 		expect(packet, len, rows[i].verdict, rows[i].why, rows[i].has_key);
+		linear_enough(packet, len);
 	}
 }
 
@@ -184,6 +217,7 @@ static void test_ip6_extension_headers(void **state)
 		assert_memory_equal(&pkt.key, &s.key, sizeof(s.key));
 		for (size_t cut = IP + 40; cut < len; cut++)
 			parse(packet, cut, len, 0, &pkt);
+		linear_enough(packet, len);
 	}
 	len = with_extensions(IPPROTO_DSTOPTS, PACKET_EXTENSIONS_MAX + 1, packet);
 	expect(packet, len, VERDICT_STACK, LADON_REASON_IP_OPTIONS, false);
