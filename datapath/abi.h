@@ -212,6 +212,8 @@ enum {
  * @tsval: ACTIVE: what data segments carry, the clock's value at activation
  * @hold_end: ACTIVE: the hold ends when a segment that reaches this leaves
  * @hold: ACTIVE: 1 until then
+ * @mss: the largest that its SYN may announce (RFC 9293 section 3.7.1); 0: any
+ * @announced: what the SYN did announce; 0: it was not seen
  */
 struct ladon_guard {
 	__u64 base;
@@ -220,7 +222,8 @@ struct ladon_guard {
 	__u32 tsval;
 	__u32 hold_end;
 	__u32 hold;
-	__u32 pad;
+	__u16 mss;
+	__u16 announced;
 };
 
 /* ladon_request.op, for ladon_edit */
@@ -274,6 +277,8 @@ struct ladon_view {
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @front_rtt_us, @back_rtt_us: answer: smoothed round trip times; 0: unknown
+ * @netfilter: for ladon_activate: conntrack was asked about the two sockets; answer: it may
+ *	know them. If it was not asked and may, nothing else was done
  * @view: answer of ladon_look
  */
 struct ladon_request {
@@ -289,6 +294,7 @@ struct ladon_request {
 	__u32 back_room;
 	__u32 front_rtt_us;
 	__u32 back_rtt_us;
+	__u32 netfilter;
 	struct ladon_view view;
 };
 

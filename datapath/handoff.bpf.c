@@ -234,11 +234,17 @@ static __always_inline __u32 side_mss(const struct side *s, __u32 headers)
 	return path < peer ? path : peer;
 }
 
+/* What the peer was told to send at most: net/ipv4/tcp_output.c; quiet_syn() may have lowered it. */
+static __always_inline __u32 side_announced(const struct side *s)
+{
+	return s->guard->announced ? s->guard->announced : s->tp->advmss;
+}
+
 static __always_inline __u32 pair_check(const struct side *f, const struct side *b, __u32 headers)
 {
 	if (side_has_ts(f) != side_has_ts(b))
 		return LADON_REASON_TIMESTAMPS;
-	if (f->tp->advmss > side_mss(b, headers) || b->tp->advmss > side_mss(f, headers))
+	if (f->tp->advmss > side_mss(b, headers) || side_announced(b) > side_mss(f, headers))
 		return LADON_REASON_MSS;
 	return LADON_REASON_NONE;
 }
@@ -391,6 +397,15 @@ static __always_inline bool side_open(struct side *s, struct bpf_sock *sk)
 	return true;
 }
 
+/* Rules of this host: has conntrack been asked what it knows, if it may know something? */
+static __always_inline bool pair_is_unasked(struct ladon_request *req, const struct side *b)
+{
+	bool asked = req->netfilter;
+
+	req->netfilter = kernel_has_hooks(b->tp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net);
+	return req->netfilter && !asked;
+}
+
 static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_sock *front,
 					  struct bpf_sock *back)
 {
@@ -403,6 +418,8 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
+	if (pair_is_unasked(req, &b))
+		return LADON_REASON_NAT;
 	reason = side_measure(&f, req->front_pending, is_ip6);
 	if (!reason)
 		reason = side_measure(&b, req->back_pending, is_ip6);
@@ -425,8 +442,8 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id. Out: reason, pendings, rooms,
- * round trip times.
+ * In: op, front, back, front_pending, back_pending, id, netfilter. Out: reason, pendings,
+ * rooms, round trip times, netfilter.
  */
 SEC("tc")
 int ladon_activate(struct __sk_buff *skb)

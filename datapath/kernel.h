@@ -35,9 +35,17 @@ struct netns_ipv6 {
 	struct rt6_statistics *rt6_stats;
 };
 
+struct nf_hook_entries;
+
+struct netns_nf { /* CONFIG_NETFILTER; by enum nf_inet_hooks */
+	struct nf_hook_entries *hooks_ipv4[5];
+	struct nf_hook_entries *hooks_ipv6[5];
+};
+
 struct net {
 	struct netns_ipv4 ipv4;
 	struct netns_ipv6 ipv6;
+	struct netns_nf nf;
 };
 
 struct net_ref { /* possible_net_t */
@@ -149,6 +157,22 @@ static __always_inline __u32 kernel_route_gen(struct net *net, bool is_ip6)
 	if (!is_ip6)
 		return net->ipv4.rt_genid.counter;
 	return net->ipv6.fib6_sernum.counter + net->ipv6.rt6_stats->fib_discarded_routes;
+}
+
+/* include/uapi/linux/netfilter.h */
+#define NF_PRE_ROUTING 0
+
+/**
+ * kernel_has_hooks() - may netfilter know of connections of this host?
+ *
+ * Conntrack and NAT look at what arrives, so as long as nobody does, neither is active
+ * (net/netfilter/nf_conntrack_proto.c: nf_ct_netns_get()).
+ */
+static __always_inline bool kernel_has_hooks(struct net *net)
+{
+	if (!bpf_core_field_exists(net->nf))
+		return false;
+	return net->nf.hooks_ipv4[NF_PRE_ROUTING] || net->nf.hooks_ipv6[NF_PRE_ROUTING];
 }
 
 /* include/uapi/linux/ipv6_route.h */

@@ -29,6 +29,7 @@
 
 /* The kernel's order of options in a SYN and in a segment (net/ipv4/tcp_output.c) */
 #define OPT_NOP		1
+#define OPT_MSS		2
 #define OPT_WINDOW	3
 #define OPT_SACK_PERM	4
 #define OPT_TIMESTAMP	8
@@ -61,8 +62,10 @@ struct quiet_walk {
 	__u8 options[OPT_BYTES_MAX];
 	__u32 len;
 	__u32 at;
-	__u32 mirror; /* LADON_MIRROR_*: overwrite these with NOPs */
-	__u32 tsval;  /* or else set TSval to this */
+	__u32 mirror; /* of a SYN: LADON_MIRROR_*: overwrite these with NOPs */
+	__u32 mss;    /* of a SYN: announce no more than this, unless it is 0 */
+	__u32 tsval;  /* of others: set TSval to this */
+	__u32 is_syn;
 };
 
 static __always_inline bool quiet_is_unwanted(const struct quiet_walk *w, __u8 kind)
@@ -90,7 +93,12 @@ static long quiet_step(__u32 i __attribute__((unused)), void *arg)
 		for (n = 0; n < 10; n++) /* none of them is longer */
 			if (n < len && at + n < OPT_BYTES_MAX)
 				w->options[at + n] = OPT_NOP;
-	} else if (!w->mirror && w->options[at] == OPT_TIMESTAMP && len == 10 &&
+	} else if (w->options[at] == OPT_MSS && len == 4 && w->mss && at <= OPT_BYTES_MAX - 4) {
+		if (((__u32)w->options[at + 2] << 8 | w->options[at + 3]) > w->mss) {
+			w->options[at + 2] = w->mss >> 8;
+			w->options[at + 3] = w->mss;
+		}
+	} else if (!w->is_syn && w->options[at] == OPT_TIMESTAMP && len == 10 &&
 		   at <= OPT_BYTES_MAX - 6) {
 		w->options[at + 2] = w->tsval >> 24;
 		w->options[at + 3] = w->tsval >> 16;
@@ -101,13 +109,19 @@ static long quiet_step(__u32 i __attribute__((unused)), void *arg)
 	return 0;
 }
 
-static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len, __u32 mirror,
-				    __u32 tsval)
+static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len,
+				    const struct ladon_guard *guard, bool is_syn)
 {
-	struct quiet_walk w = { .len = len, .mirror = mirror, .tsval = tsval };
+	struct quiet_walk w = { .len = len, .is_syn = is_syn };
 	__u8 old[OPT_BYTES_MAX];
 	__s64 diff;
 
+	if (is_syn) {
+		w.mirror = guard->mirror;
+		w.mss = guard->mss;
+	} else {
+		w.tsval = guard->tsval;
+	}
 	/* 6.1's verifier learns the bounds from arithmetic only */
 	if (!len || len > OPT_BYTES_MAX)
 		return 0;
@@ -170,7 +184,7 @@ static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pk
 	if (!pkt->payload_bytes)
 		return quiet_steal(LADON_REASON_QUIET_ACK);
 	quiet_release(pkt, guard);
-	quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, 0, guard->tsval);
+	quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, guard, false);
 	return TC_ACT_UNSPEC;
 }
 
@@ -190,6 +204,28 @@ static __always_inline int quiet_reset(struct __sk_buff *skb)
 	return flow_find(&key) ? quiet_steal(LADON_REASON_QUIET_END) : TC_ACT_UNSPEC;
 }
 
+/* Linux writes this option first. Return: 0: it is not there */
+static __always_inline __u32 quiet_mss(const struct packet *pkt)
+{
+	const __u8 *option = (const void *)(pkt->tcp + 1);
+
+	if ((const void *)(option + 4) > pkt->end || option[0] != OPT_MSS || option[1] != 4)
+		return 0;
+	return (__u32)option[2] << 8 | option[3];
+}
+
+/* A back socket's SYN says no more than its client can do. */
+static __always_inline void quiet_syn(struct __sk_buff *skb, const struct packet *pkt,
+				      struct ladon_guard *guard)
+{
+	__u32 mss = quiet_mss(pkt);
+	bool is_large = guard->mss && mss > guard->mss;
+
+	guard->announced = is_large ? guard->mss : mss;
+	if (guard->mirror || is_large)
+		quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, guard, true);
+}
+
 /** quiet() - judge a segment of a guarded socket on its way out */
 static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 				 struct ladon_guard *guard)
@@ -201,9 +237,7 @@ static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 	if (!tp || packet_parse(skb, &pkt) != VERDICT_CONTINUE)
 		return TC_ACT_UNSPEC;
 	if (pkt.flags & TCP_SYN) {
-		if (guard->mirror)
-			quiet_options(skb, packet_tcp_offset(&pkt), pkt.options_bytes,
-				      guard->mirror, 0);
+		quiet_syn(skb, &pkt, guard);
 		return TC_ACT_UNSPEC;
 	}
 	if (guard->mode == LADON_GUARD_OFF ||

@@ -2,6 +2,8 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,13 +90,15 @@ static void relay_start(struct conn *c)
 int conn_begin(struct conn *c)
 {
 	struct ladon *ladon = c->worker->gateway->ladon;
-	int rc;
+	int rc, on = 1;
 
 	if (!c->back.events) { /* it was connected at once */
 		conn_limit(c, c->listener->config->connect_ms);
 		if (begin_watch(c, &c->back) < 0)
 			return conn_end(c, LADON_REASON_NO_MEMORY);
 	}
+	if (c->back_guarded)
+		setsockopt(c->back.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	rc = begin_send(c);
 	if (rc == -EAGAIN && !c->late)
 		return rc;

@@ -18,15 +18,11 @@
 #include "source.h"
 
 #define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
-#define MSS_MIN		88 /* net/ipv4/tcp.c: TCP_MAXSEG's own bounds */
-#define MSS_MAX		32767
 #define BIND_TRIES	64 /* ports of the range that other programs sit on */
 
-static int guard_set(struct ladon *ladon, int fd, uint32_t mode, uint32_t mirror)
+static int guard_set(struct ladon *ladon, int fd, const struct ladon_guard *guard)
 {
-	struct ladon_guard guard = { .mode = mode, .mirror = mirror };
-
-	return bpf_map_update_elem(ladon->guards_fd, &fd, &guard, BPF_ANY);
+	return bpf_map_update_elem(ladon->guards_fd, &fd, guard, BPF_ANY);
 }
 
 int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local,
@@ -56,27 +52,25 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 
 int ladon_listen(struct ladon *ladon, int listen_fd)
 {
-	return guard_set(ladon, listen_fd, LADON_GUARD_QUIET, 0);
+	return guard_set(ladon, listen_fd, &(struct ladon_guard){ .mode = LADON_GUARD_QUIET });
 }
 
 /* The back socket offers what the client offered, and no larger segments. */
-static int options_mirror(const struct tcp_info *front, int back_fd, uint32_t *mirror)
+static struct ladon_guard guard_mirror(const struct tcp_info *front)
 {
-	int mss = (int)front->tcpi_snd_mss;
+	struct ladon_guard guard = { .mode = LADON_GUARD_QUIET };
+	uint32_t mss = front->tcpi_snd_mss;
 
-	*mirror = 0;
 	if (front->tcpi_options & TCPI_OPT_TIMESTAMPS)
 		mss += TS_OPTION_BYTES;
 	else
-		*mirror |= LADON_MIRROR_NO_TS;
+		guard.mirror |= LADON_MIRROR_NO_TS;
 	if (!(front->tcpi_options & TCPI_OPT_SACK))
-		*mirror |= LADON_MIRROR_NO_SACK;
+		guard.mirror |= LADON_MIRROR_NO_SACK;
 	if (!(front->tcpi_options & TCPI_OPT_WSCALE))
-		*mirror |= LADON_MIRROR_NO_WSCALE;
-	if (mss >= MSS_MIN && mss <= MSS_MAX &&
-	    setsockopt(back_fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)) < 0)
-		return -errno;
-	return 0;
+		guard.mirror |= LADON_MIRROR_NO_WSCALE;
+	guard.mss = mss < UINT16_MAX ? (uint16_t)mss : 0;
+	return guard;
 }
 
 /*
@@ -133,18 +127,16 @@ static int back_prepare(struct ladon *ladon, int front_fd, int back_fd)
 {
 	struct tcp_info front = { 0 };
 	socklen_t len = sizeof(front);
-	uint32_t mirror;
+	struct ladon_guard guard;
 	int rc, on = 1, off = 0;
 
 	if (getsockopt(front_fd, IPPROTO_TCP, TCP_INFO, &front, &len) < 0)
 		return -errno;
-	rc = options_mirror(&front, back_fd, &mirror);
-	if (rc == 0)
-		rc = guard_set(ladon, back_fd, LADON_GUARD_QUIET, mirror);
+	guard = guard_mirror(&front);
+	rc = guard_set(ladon, back_fd, &guard);
 	if (rc < 0)
 		return rc;
 	if (setsockopt(back_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(back_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
 	    (front.tcpi_bytes_received &&
 	     setsockopt(back_fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off)) < 0))
 		return -errno;
@@ -291,7 +283,7 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
-	if (guard_set(ladon, fd, LADON_GUARD_OFF, 0) < 0)
+	if (guard_set(ladon, fd, &(struct ladon_guard){ .mode = LADON_GUARD_OFF }) < 0)
 		return -errno;
 	if (rc == 0 && !req.reason)
 		rc = ladon_run(ladon->look_fd, &after, sizeof(after));

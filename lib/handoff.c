@@ -31,8 +31,9 @@
 /* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
 #define ORIGINAL_DST 80 /* for IPv4 and IPv6 */
 
-#define CHUNK_BYTES (64 * 1024)
-#define FLUSH_TRIES 32 /* yields to a device that has not taken everything yet */
+#define CHUNK_BYTES   (64 * 1024)
+#define FLUSH_TRIES   32  /* yields to a device that has not taken everything yet */
+#define SEGMENT_BYTES 500 /* fit into any host's segment (RFC 9293 section 3.7.1), options too */
 
 static const struct {
 	uint32_t reason;
@@ -57,9 +58,21 @@ struct carry {
 	const void *data; /* read already */
 	size_t len;
 	uint32_t room;	/* that may be sent at once */
-	bool all_read;	/* there was nothing else when the flow began */
-	bool sent, cut; /* something was; something could not be */
+	size_t sent;
+	bool all_read; /* there was nothing else when the flow began */
+	bool cut;      /* something could not be sent */
 };
+
+/*
+ * All of it is to leave now. TCP keeps the last bytes of several segments back as long as
+ * the first are unacknowledged (RFC 9293 section 3.7.4), and this socket hears nothing more.
+ */
+static void hurry(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
 
 /* Return: true if there may be more to read */
 static bool carry_once(struct carry *c)
@@ -78,11 +91,13 @@ static bool carry_once(struct carry *c)
 	c->len = 0;
 	if (want == 0)
 		return false;
+	if (c->sent + want > SEGMENT_BYTES)
+		hurry(c->to);
 	sent = sendmsg(c->to, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0)
 		sent = 0;
 	c->room -= (uint32_t)sent;
-	c->sent = true;
+	c->sent += (size_t)sent;
 	c->cut = (size_t)sent < want;
 	return n == sizeof(chunk) && !c->cut;
 }
@@ -93,11 +108,16 @@ static void carry(struct carry *c)
 		;
 }
 
-/* What is unsent when the socket vanishes is gone, and its hold would stay. */
-static bool flushed(int fd)
+/*
+ * What is unsent when the socket vanishes is gone, and its hold would stay. The first segment
+ * leaves at once: nothing is in flight before it.
+ */
+static bool flushed(int fd, size_t sent)
 {
 	int unsent = 0;
 
+	if (sent <= SEGMENT_BYTES)
+		return true;
 	for (int i = 0; i < FLUSH_TRIES; i++) {
 		if (ioctl(fd, SIOCOUTQNSD, &unsent) < 0 || unsent == 0)
 			return true;
@@ -106,13 +126,20 @@ static bool flushed(int fd)
 	return false;
 }
 
-/* Should TCP_REPAIR fail, the FIN of this close() is kept back by datapath/quiet.h. */
-static void vanish(int fd)
+/*
+ * Both sockets are closed. Should TCP_REPAIR fail, the FIN is kept back by datapath/quiet.h.
+ * They were made one after the other, so as a rule one call closes both.
+ */
+static void vanish(int front_fd, int back_fd)
 {
 	int on = 1;
 
-	setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
-	close(fd);
+	setsockopt(front_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
+	setsockopt(back_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
+	if (back_fd == front_fd + 1 && close_range((unsigned int)front_fd, (unsigned int)back_fd, 0) == 0)
+		return;
+	close(front_fd);
+	close(back_fd);
 }
 
 /*
@@ -171,6 +198,45 @@ uint32_t ladon_flow_id(struct ladon *ladon)
 	return id;
 }
 
+static int activate_run(struct ladon *ladon, struct ladon_request *req)
+{
+	int rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
+
+	if (rc < 0) {
+		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
+		return rc;
+	}
+	atomic_store_explicit(&ladon->netfilter, req->netfilter, memory_order_relaxed);
+	return req->reason ? refusal_errno(req->reason) : 0;
+}
+
+/*
+ * Most hosts of ladon have no rules that make conntrack active, and need not ask it. The
+ * program sees whether there are any now, so when they come it is asked after all.
+ */
+static int activate_tracked(struct ladon *ladon, int front_fd, int back_fd,
+			    const struct ladon_handoff *how, struct ladon_request *req,
+			    struct tracking *tracking)
+{
+	bool ask = how->stack || atomic_load_explicit(&ladon->netfilter, memory_order_relaxed);
+	int rc;
+
+	for (;;) {
+		if (ask)
+			tracking_look(tracking, front_fd, back_fd, &req->front);
+		req->reason = tracking->redirected ? LADON_REASON_NAT
+			      : how->stack ? stack_obstacle(ladon, tracking, &req->front)
+					   : LADON_REASON_NONE;
+		if (req->reason)
+			return -EOPNOTSUPP;
+		req->netfilter = ask;
+		rc = activate_run(ladon, req);
+		if (ask || !req->netfilter)
+			return rc;
+		ask = true;
+	}
+}
+
 static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
 		    struct ladon_request *req, struct tracking *tracking)
 {
@@ -182,22 +248,11 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 		req->reason = LADON_REASON_NOT_ESTABLISHED;
 		return rc;
 	}
-	tracking_look(tracking, front_fd, back_fd, &req->front);
-	req->reason = tracking->redirected ? LADON_REASON_NAT
-		      : how->stack	   ? stack_obstacle(ladon, tracking, &req->front)
-					   : LADON_REASON_NONE;
-	if (req->reason)
-		return -EOPNOTSUPP;
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
 	req->id = how->id ? how->id : ladon_flow_id(ladon);
-	rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
-	if (rc < 0) {
-		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
-		return rc;
-	}
-	return req->reason ? refusal_errno(req->reason) : 0;
+	return activate_tracked(ladon, front_fd, back_fd, how, req, tracking);
 }
 
 static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
@@ -228,8 +283,7 @@ static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
 	in.all_read = out.all_read = false;
 	carry(&in);
 	carry(&out);
-	if (in.cut || out.cut || (in.sent && !flushed(back_fd)) ||
-	    (out.sent && !flushed(front_fd))) {
+	if (in.cut || out.cut || !flushed(back_fd, in.sent) || !flushed(front_fd, out.sent)) {
 		req->op = LADON_EDIT_SETTLE;
 		ladon_run(ladon->edit_fd, req, sizeof(*req));
 	}
@@ -255,7 +309,7 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
 	struct ladon_request req = { 0 };
 	struct timespec start;
-	struct tracking tracking;
+	struct tracking tracking = { 0 };
 	int rc;
 
 	if (given)
@@ -267,8 +321,7 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	if (rc < 0)
 		return rc;
 	first_bytes(ladon, front_fd, back_fd, &how, &req);
-	vanish(front_fd);
-	vanish(back_fd);
+	vanish(front_fd, back_fd);
 	if (how.stack)
 		stack_take(ladon, &req.front, &req.back, req.id);
 	else if ((tracking.front || tracking.back) && ladon->conntrack)

@@ -69,6 +69,7 @@ struct ladon {
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
 	struct stack *stack;	     /* NULL: before ladon_stack() */
 	bool adopted_stack;	     /* there are flows that need it */
+	atomic_bool netfilter;	     /* conntrack may know sockets: so it was at the last handoff */
 
 	atomic_uint next_id;
 	atomic_uint_fast64_t handoffs;

@@ -198,7 +198,8 @@ LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);
  *
  * Binds to a source port of ladon's own, announces no larger segments and no
  * other options than the client did, lays the acknowledgement rule on the
- * socket and calls connect(2).
+ * socket and calls connect(2). TCP_NODELAY is the caller's to set, should the socket
+ * be relayed.
  *
  * Return: 0: connected; -EINPROGRESS: as connect(2) on a non-blocking socket,
  * @source is written; -EADDRNOTAVAIL: no source port is free; -EADDRINUSE: the

@@ -249,6 +249,26 @@ def test_a_redirected_connection_is_relayed(net, gateway, backend, one_pool):
     assert "TcpOutRsts" not in net.trouble().get("g", {})
 
 
+def test_rules_that_come_while_it_runs_are_noticed(net):
+    """Conntrack is asked about a connection when there are rules, and not before."""
+    ladon = net.ladond(ONE_POOL)
+    ends.Server(net.backend, ends.echo)
+
+    def visit(port):
+        with ends.connect(net.client, GATEWAY, port=port) as sock:
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+
+    for turn in (1, 2):
+        visit(8080)
+        assert ladon.connections()["handed_off"] == turn
+        net.gateway.nft("table inet ports { chain in { type nat hook prerouting priority dstnat\n"
+                        "tcp dport 80 redirect to :8080\n }\n }")
+        visit(80)
+        assert ladon.reasons() == {"nat": turn}
+        net.gateway.nft("delete table inet ports")
+
+
 def test_an_idle_relay_is_closed(net):
     ladon = net.ladond(ONE_POOL + NO_HANDOFF + "timeouts: {idle: 300ms}\n")
     ends.Server(net.backend, ends.echo)
