@@ -277,6 +277,7 @@ struct ladon_view {
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @front_rtt_us, @back_rtt_us: answer: smoothed round trip times; 0: unknown
+ * @back_guess: for ladon_activate: the address of ladon's in @back is a guess
  * @netfilter: for ladon_activate: conntrack was asked about the two sockets; answer: it may
  *	know them. If it was not asked and may, nothing else was done
  * @view: answer of ladon_look
@@ -294,6 +295,7 @@ struct ladon_request {
 	__u32 back_room;
 	__u32 front_rtt_us;
 	__u32 back_rtt_us;
+	__u32 back_guess;
 	__u32 netfilter;
 	struct ladon_view view;
 };

@@ -418,6 +418,9 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
+	/* A wrong guess may be right about another's socket; but that is not guarded. */
+	if (req->back_guess && !side_is_guarded(&b))
+		return LADON_REASON_NO_SOCKET;
 	if (pair_is_unasked(req, &b))
 		return LADON_REASON_NAT;
 	reason = side_measure(&f, req->front_pending, is_ip6);
@@ -442,8 +445,8 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id, netfilter. Out: reason, pendings,
- * rooms, round trip times, netfilter.
+ * In: op, front, back, front_pending, back_pending, id, back_guess, netfilter. Out: reason,
+ * pendings, rooms, round trip times, netfilter.
  */
 SEC("tc")
 int ladon_activate(struct __sk_buff *skb)

@@ -26,6 +26,7 @@
 
 #include "conntrack.h"
 #include "private.h"
+#include "source.h"
 #include "stack.h"
 
 /* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
@@ -237,22 +238,46 @@ static int activate_tracked(struct ladon *ladon, int front_fd, int back_fd,
 	}
 }
 
+/*
+ * The routes choose the same source address each time, as a rule: the socket is asked for its
+ * own when what they chose last was not right.
+ */
+static int back_key(struct ladon *ladon, int back_fd, const struct ladon_handoff *how, bool guess,
+		    struct ladon_request *req)
+{
+	const struct sockaddr *at = how->source_address;
+	struct addr local;
+	int rc;
+
+	req->back_guess = guess && !at && sources_guess(ladon->sources, how->source, &local);
+	if (req->back_guess)
+		at = &local.sa;
+	rc = socket_key(back_fd, how->backend, at, &req->back);
+	if (rc == 0 && !at) {
+		addr_from_16(req->back.daddr, req->back.dport, &local);
+		sources_chose(ladon->sources, how->source, &local);
+	}
+	return rc;
+}
+
 static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
 		    struct ladon_request *req, struct tracking *tracking)
 {
 	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
 
-	if (rc == 0)
-		rc = socket_key(back_fd, how->backend, how->source_address, &req->back);
-	if (rc < 0) {
-		req->reason = LADON_REASON_NOT_ESTABLISHED;
-		return rc;
-	}
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
 	req->id = how->id ? how->id : ladon_flow_id(ladon);
-	return activate_tracked(ladon, front_fd, back_fd, how, req, tracking);
+	req->reason = LADON_REASON_NOT_ESTABLISHED;
+	if (rc == 0)
+		rc = back_key(ladon, back_fd, how, true, req);
+	if (rc == 0)
+		rc = activate_tracked(ladon, front_fd, back_fd, how, req, tracking);
+	if (!req->back_guess || req->reason != LADON_REASON_NO_SOCKET)
+		return rc;
+	rc = back_key(ladon, back_fd, how, false, req);
+	return rc < 0 ? rc : activate_tracked(ladon, front_fd, back_fd, how, req, tracking);
 }
 
 static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,

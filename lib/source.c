@@ -21,6 +21,7 @@ struct pair {
 	struct pair *next; /* in the bucket */
 	uint32_t source[4];
 	uint32_t backend[4];
+	uint32_t chosen[4]; /* the source that the routes chose last; 0: never */
 	uint16_t backend_port;
 	uint32_t index;	 /* in sources.pairs */
 	uint32_t unused; /* ports of the range not yet handed out, from here on */
@@ -241,13 +242,49 @@ static bool pair_give(const struct sources *s, struct pair *p, uint16_t port, bo
 	return true;
 }
 
-void sources_give(struct sources *s, uint64_t token, bool time_wait, uint64_t now_ms)
+static struct pair *pair_of(const struct sources *s, uint64_t token)
 {
 	uint64_t index = token >> 16;
 
+	return index >= 1 && index <= s->pairs_len ? s->pairs[index - 1] : NULL;
+}
+
+void sources_chose(struct sources *s, uint64_t token, const struct addr *local)
+{
+	struct pair *p;
+
 	pthread_mutex_lock(&s->lock);
-	if (index >= 1 && index <= s->pairs_len)
-		pair_give(s, s->pairs[index - 1], (uint16_t)token, time_wait, now_ms);
+	p = pair_of(s, token);
+	if (p)
+		addr_to_16(local, p->chosen);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool sources_guess(struct sources *s, uint64_t token, struct addr *local)
+{
+	static const uint32_t none[4];
+	uint32_t guess[4] = { 0 };
+	struct pair *p;
+
+	pthread_mutex_lock(&s->lock);
+	p = pair_of(s, token);
+	if (p)
+		memcpy(guess, memcmp(p->source, none, 16) ? p->source : p->chosen, 16);
+	pthread_mutex_unlock(&s->lock);
+	if (memcmp(guess, none, 16) == 0)
+		return false;
+	addr_from_16(guess, htons((uint16_t)token), local);
+	return true;
+}
+
+void sources_give(struct sources *s, uint64_t token, bool time_wait, uint64_t now_ms)
+{
+	struct pair *p;
+
+	pthread_mutex_lock(&s->lock);
+	p = pair_of(s, token);
+	if (p)
+		pair_give(s, p, (uint16_t)token, time_wait, now_ms);
 	pthread_mutex_unlock(&s->lock);
 }
 

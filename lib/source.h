@@ -42,6 +42,16 @@ void sources_free(struct sources *sources);
 int sources_take(struct sources *sources, const struct addr *source, const struct addr *backend,
 		 uint64_t now_ms, uint16_t *port, uint64_t *token);
 
+/** sources_chose() - the routes chose this address for the connection of a token */
+void sources_chose(struct sources *sources, uint64_t token, const struct addr *local);
+
+/**
+ * sources_guess() - the address of the connection of a token: the source, or what was chosen last
+ * @local: with the token's port
+ * Return: false: nobody has said so far.
+ */
+bool sources_guess(struct sources *sources, uint64_t token, struct addr *local);
+
 /**
  * sources_give() - a port that no flow took over is free
  * @time_wait: its socket was connected: rest SOURCE_TIME_WAIT_MS, else the quarantine

@@ -213,6 +213,46 @@ def test_source_ports_are_used_again_after_a_rest(net):
 
 
 @both_families
+def test_the_source_address_changes_and_another_program_has_the_old_one(net, gateway, backend, one_pool):
+    """ladon expects the address that the routes chose last: with a port of the range, another's socket has it now."""
+    new = "fd00:2::77" if ":" in gateway else "10.0.2.77"
+    net.gateway.ip("addr add fd00:2::77/64 dev backend0 nodad", "addr add 10.0.2.77/24 dev backend0")
+    ladon = net.ladond(one_pool + "source-ports: 20000-20007\n")
+    peers = []
+
+    def talk(sock):
+        peers.append(sock.getpeername()[:2])
+        ends.echo(sock)
+
+    def visit():
+        with ends.connect(net.client, gateway) as sock:
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        return peers[-1]
+
+    ends.Server(net.backend, talk, address=backend)
+    old, port = visit()
+
+    def share_the_next_port(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((old, port + 1))
+
+    with ends.connect(net.gateway, backend, prepare=share_the_next_port) as other:
+        other.sendall(b"mine")
+        assert ends.receive_exactly(other, 4) == b"mine"
+        net.gateway.ip(f"route replace {backend} dev backend0 src {new}")
+
+        at, used = visit()
+        assert at == new and used - port in ((1, 2) if ":" in new else (1,))  # IPv6 may not share it
+        assert visit() == (new, used + 1)
+        other.sendall(b"still mine")
+        assert ends.receive_exactly(other, 10) == b"still mine"
+    assert ladon.connections()["handed_off"] == 3
+    assert ladon.reasons() == {}
+    assert net.trouble() == {}
+
+
+@both_families
 def test_kill_9_in_mid_transfer(net, gateway, backend, one_pool):
     """The daemon is killed between two halves of a transfer in both directions."""
     half = 32 * ends.MB

@@ -174,6 +174,34 @@ static void a_marked_port_is_passed_over(void **state)
 	sources_free(s);
 }
 
+static void the_address_is_the_source_or_what_was_chosen_last(void **state)
+{
+	struct sources *s = sources_new(1000, 1099, QUARANTINE_MS);
+	struct addr local, guess, bound_to = from;
+	uint64_t token, next, elsewhere, bound;
+	uint16_t port;
+
+	(void)state;
+	assert_int_equal(addr_parse("198.51.100.9:1000", &local), 0);
+	assert_int_equal(take(s, &backend, 0, &port, &token), 0);
+	assert_int_equal(take(s, &backend, 0, &port, &next), 0);
+	assert_int_equal(take(s, &other, 0, &port, &elsewhere), 0);
+	assert_int_equal(sources_take(s, &from, &backend, 0, &port, &bound), 0);
+	assert_false(sources_guess(s, token, &guess));
+	sources_chose(s, token, &local);
+	assert_true(sources_guess(s, token, &guess));
+	assert_true(addr_equal(&guess, &local));
+	assert_true(sources_guess(s, next, &guess));
+	addr_set_port(&local, 1001);
+	assert_true(addr_equal(&guess, &local));
+	assert_false(sources_guess(s, elsewhere, &guess));
+	assert_true(sources_guess(s, bound, &guess));
+	addr_set_port(&bound_to, port);
+	assert_true(addr_equal(&guess, &bound_to));
+	assert_false(sources_guess(s, 0, &guess));
+	sources_free(s);
+}
+
 static void strange_tokens_and_ports_are_ignored(void **state)
 {
 	struct sources *s = sources_new(1000, 1001, QUARANTINE_MS);
@@ -229,6 +257,7 @@ int main(void)
 		cmocka_unit_test(a_port_is_freed_once),
 		cmocka_unit_test(freed_ports_come_back_in_order),
 		cmocka_unit_test(a_marked_port_is_passed_over),
+		cmocka_unit_test(the_address_is_the_source_or_what_was_chosen_last),
 		cmocka_unit_test(strange_tokens_and_ports_are_ignored),
 		cmocka_unit_test(random_use_never_hands_out_a_port_twice),
 	};
