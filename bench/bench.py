@@ -114,7 +114,7 @@ def one_turn(subject, name, wanted, arguments, notes):
                 notes.append(f"{name}: {case}: {error}")
         trouble = turn.subject.trouble()
     if values.get("errors"):
-        notes.append(f"{name}: {values['errors']} connections failed")
+        notes.append(f"{name}: {values['errors']}")
     if trouble:
         notes.append(f"{name}: {trouble}")
     return values

@@ -162,7 +162,8 @@ def connections(turn):
     got = turn.load("connect", n=PARALLEL)
     if not got["connections"]:
         raise RuntimeError(f"none of {got['errors']} connections worked")
-    return {"connections": got["connections"] / got["seconds"], "errors": got["errors"],
+    return {"connections": got["connections"] / got["seconds"],
+            "errors": got["errors"] and f"{got['errors']} connections failed, the first by {got['trouble']}",
             "busy_per_connection": got["busy_s"] * 1e6 / got["connections"]}
 
 

@@ -469,6 +469,7 @@ struct slot {
  * @left: how many may still be begun
  * @done: complete ones, in the window
  * @errors: refused, reset, closed early, stalled, or answered with other bytes
+ * @trouble: the first of them, in words
  * @keep: complete ones stay open
  */
 struct burst {
@@ -479,8 +480,18 @@ struct burst {
 	unsigned int slots_len;
 	int epoll;
 	uint64_t left, done, errors, begun;
+	char trouble[128];
 	bool keep;
 };
+
+/* What went wrong is in errno; 0: other bytes came back */
+static void slot_trouble(struct burst *b, const struct slot *s, const char *what)
+{
+	if (b->errors++ == 0)
+		snprintf(b->trouble, sizeof(b->trouble), "%s: %s, after %.1f ms", what,
+			 errno ? strerror(errno) : "not what was said",
+			 (double)(now_ns() - s->began) / 1e6);
+}
 
 static void slot_begin(struct burst *b, struct slot *s)
 {
@@ -498,22 +509,36 @@ static void slot_begin(struct burst *b, struct slot *s)
 	memcpy(s->request, b->first.request, REQUEST_LEN);
 	memcpy(s->request + 8, &b->begun, sizeof(b->begun));
 	if (connect(s->fd, &b->to->sa, addr_len(b->to)) < 0 && errno != EINPROGRESS)
-		b->errors++; /* EADDRNOTAVAIL; the slot is found by burst_sweep() */
+		slot_trouble(b, s, "connect"); /* the slot is found by burst_sweep() */
 	epoll_set(b->epoll, EPOLL_CTL_ADD, s->fd, EPOLLIN | EPOLLOUT | EPOLLET,
 		  (uint32_t)(s - b->slots));
 }
 
-static void slot_end(struct burst *b, struct slot *s, bool good)
+static void slot_done(struct burst *b, struct slot *s)
 {
-	if (good && window_holds(&b->window, now_ns()))
+	if (window_holds(&b->window, now_ns()))
 		b->done++;
-	if (!good)
-		b->errors++;
-	if (good && b->keep)
+	if (b->keep)
 		epoll_set(b->epoll, EPOLL_CTL_DEL, s->fd, 0, 0);
 	else
 		close(s->fd);
 	slot_begin(b, s);
+}
+
+static void slot_fail(struct burst *b, struct slot *s, const char *what)
+{
+	slot_trouble(b, s, what);
+	close(s->fd);
+	slot_begin(b, s);
+}
+
+static int slot_errno(const struct slot *s)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	return err ? err : ECONNRESET;
 }
 
 /* slot_say() - the first bytes, all at once: a new socket has room */
@@ -534,9 +559,14 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 	ssize_t n;
 
 	if (!s->said) {
-		s->said = !(events & (EPOLLERR | EPOLLHUP)) && slot_say(b, s);
+		if (events & (EPOLLERR | EPOLLHUP)) {
+			errno = slot_errno(s);
+			slot_fail(b, s, "connect");
+			return;
+		}
+		s->said = slot_say(b, s);
 		if (!s->said)
-			slot_end(b, s, false);
+			slot_fail(b, s, "send");
 		return;
 	}
 	while (s->got < REQUEST_LEN) { /* edges are told once: to the end */
@@ -544,12 +574,13 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0 || memcmp(echo, s->request + s->got, (size_t)n) != 0) {
-			slot_end(b, s, false);
+			errno = n < 0 ? errno : 0;
+			slot_fail(b, s, "answer");
 			return;
 		}
 		s->got += (size_t)n;
 	}
-	slot_end(b, s, true);
+	slot_done(b, s);
 }
 
 /* burst_sweep() - end what makes no progress. Return: slots in use */
@@ -559,8 +590,10 @@ static unsigned int burst_sweep(struct burst *b)
 	unsigned int used = 0;
 
 	for (unsigned int i = 0; i < b->slots_len; i++) {
-		if (b->slots[i].fd >= 0 && now - b->slots[i].began > STALL_NS)
-			slot_end(b, &b->slots[i], false);
+		if (b->slots[i].fd >= 0 && now - b->slots[i].began > STALL_NS) {
+			errno = ETIMEDOUT;
+			slot_fail(b, &b->slots[i], b->slots[i].said ? "answer" : "connect");
+		}
 		used += b->slots[i].fd >= 0;
 	}
 	return used;
@@ -610,8 +643,8 @@ static void connections(const struct addr *to, double seconds, unsigned int n, b
 	b->left = UINT64_MAX;
 	b->window = window_after(0.2, seconds);
 	burst_run(b);
-	printf("{\"connections\": %llu, \"errors\": %llu, ", (unsigned long long)b->done,
-	       (unsigned long long)b->errors);
+	printf("{\"connections\": %llu, \"errors\": %llu, \"trouble\": \"%s\", ",
+	       (unsigned long long)b->done, (unsigned long long)b->errors, b->trouble);
 	window_print(&b->window);
 	printf("}\n");
 }
