@@ -127,21 +127,11 @@ static int policy_read(const struct node *node, enum pool_policy *out)
 		[POOL_ROUND_ROBIN] = "round-robin",
 		[POOL_LEAST_FLOWS] = "least-flows",
 	};
-	const char *text;
-	int rc;
+	unsigned int policy = *out;
+	int rc = node_word(node, policies, 2, NULL, &policy);
 
-	if (!node->yaml)
-		return 0;
-	rc = node_text(node, &text);
-	if (rc < 0)
-		return rc;
-	for (unsigned int i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
-		if (strcmp(text, policies[i]) == 0) {
-			*out = (enum pool_policy)i;
-			return 0;
-		}
-	}
-	return node_fail(node, "\"%.40s\" will not do; it takes round-robin or least-flows", text);
+	*out = (enum pool_policy)policy;
+	return rc;
 }
 
 static int pool_name_read(struct reading *r, const struct node *node, struct config_pool *pool)
@@ -191,18 +181,12 @@ static int pool_read(struct reading *r, const struct node *node)
 
 static int mode_read(const struct node *node, bool *stack)
 {
-	const char *text;
-	int rc;
+	static const char *const modes[] = { "direct", "stack" };
+	unsigned int mode = *stack;
+	int rc = node_word(node, modes, 2, NULL, &mode);
 
-	if (!node->yaml)
-		return 0;
-	rc = node_text(node, &text);
-	if (rc < 0)
-		return rc;
-	*stack = strcmp(text, "stack") == 0;
-	if (!*stack && strcmp(text, "direct") != 0)
-		return node_fail(node, "\"%.40s\" will not do; it takes direct or stack", text);
-	return 0;
+	*stack = mode;
+	return rc;
 }
 
 /* A list in the file, each item of which @read understands. */
@@ -538,37 +522,24 @@ static int interfaces_read(const struct node *node, struct config *config)
 	return rc;
 }
 
-/* Return: the place of a word in a list, or -1, complained */
-static int word_read(const struct node *node, const char *const *words, int len, const char *wanted)
-{
-	const char *text;
-
-	if (node_text(node, &text) < 0)
-		return -1;
-	for (int i = 0; i < len; i++)
-		if (strcmp(text, words[i]) == 0)
-			return i;
-	node_fail(node, "\"%.40s\" will not do; it takes %s", text, wanted);
-	return -1;
-}
-
 static int access_to_read(const struct node *node, struct config *config)
 {
 	static const char *const words[] = { [ACCESS_OFF] = "off", [ACCESS_STDERR] = "stderr" };
+	unsigned int to = ACCESS_OFF;
 	const char *text;
-	int to;
+	int rc;
 
 	if (!node->yaml)
 		return node_fail(node, "is missing; it takes off, stderr or the path of a file");
-	if (node_text(node, &text) == 0 && *text == '/') {
+	rc = node_text(node, &text);
+	if (rc == 0 && *text == '/') {
 		config->access_to = ACCESS_FILE;
 		return value_file(node, PATH_MAX - 1, &config->access_path);
 	}
-	to = word_read(node, words, 2, "off, stderr or the path of a file");
-	if (to < 0)
-		return -EINVAL;
+	if (rc == 0)
+		rc = node_word(node, words, 2, "the path of a file", &to);
 	config->access_to = (enum access_to)to;
-	return 0;
+	return rc;
 }
 
 static int access_log_read(const struct node *node, struct config *config)
@@ -580,21 +551,19 @@ static int access_log_read(const struct node *node, struct config *config)
 	};
 	static const char *const keys[KEYS] = { "to", "format" };
 	static const char *const formats[] = { [ACCESS_JSON] = "json", [ACCESS_TEXT] = "text" };
+	unsigned int format = ACCESS_JSON;
 	struct node at[KEYS];
-	int rc, format;
+	int rc;
 
 	if (!node->yaml)
 		return 0;
 	rc = node_map(node, keys, KEYS, at);
 	if (rc == 0)
 		rc = access_to_read(&at[TO], config);
-	if (rc < 0 || !at[FORMAT].yaml)
-		return rc;
-	format = word_read(&at[FORMAT], formats, 2, "json or text");
-	if (format < 0)
-		return -EINVAL;
+	if (rc == 0)
+		rc = node_word(&at[FORMAT], formats, 2, NULL, &format);
 	config->access_format = (enum access_format)format;
-	return 0;
+	return rc;
 }
 
 enum top_key {

@@ -453,6 +453,41 @@ int node_bool(const struct node *node, bool *out)
 	return node_fail(node, "\"%.40s\" will not do; it takes yes or no", text);
 }
 
+/* "a", "a or b", "a, b or c" */
+static void choice_join(const char *const *words, unsigned int len, const char *other,
+			char out[WORDS_TEXT_MAX])
+{
+	unsigned int last = other ? len : len - 1;
+	size_t used = 0;
+
+	for (unsigned int i = 0; i <= last && used < WORDS_TEXT_MAX; i++)
+		used += (size_t)snprintf(out + used, WORDS_TEXT_MAX - used, "%s%s",
+					 i == 0 ? "" : i == last ? " or " : ", ",
+					 i < len ? words[i] : other);
+}
+
+int node_word(const struct node *node, const char *const *words, unsigned int len,
+	      const char *other, unsigned int *out)
+{
+	char choice[WORDS_TEXT_MAX];
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	for (unsigned int i = 0; i < len; i++) {
+		if (strcmp(text, words[i]) == 0) {
+			*out = i;
+			return 0;
+		}
+	}
+	choice_join(words, len, other, choice);
+	return node_fail(node, "\"%.40s\" will not do; it takes %s", text, choice);
+}
+
 int node_ms(const struct node *node, uint32_t *out)
 {
 	static const struct {

@@ -102,6 +102,14 @@ int node_range(const struct node *node, uint16_t min, uint16_t max, uint16_t *fr
 int node_bool(const struct node *node, bool *out);
 
 /**
+ * node_word() - one of @words; a missing one leaves @out as it is
+ * @other: what else the caller takes, for the complaint; NULL: nothing
+ * @out: its index
+ */
+int node_word(const struct node *node, const char *const *words, unsigned int len,
+	      const char *other, unsigned int *out);
+
+/**
  * node_ms() - a time such as 500ms, 10s, 5m, 2h, 1d; a bare number is seconds
  *
  * At least 1 ms, at most NODE_DAYS_MAX days. A missing one leaves @out as it is.
