@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../base/own.h"
 #include "config_node.h"
@@ -481,6 +482,7 @@ static int listener_read(struct reading *r, const struct node *node)
 		*listener = i ? config->listeners[first] : r->defaults;
 		listener->name = NULL;
 		node_item(&at[LISTENER_LISTEN], i, &item);
+		listener->line = item.line;
 		rc = listener_bind(r, &item, listener);
 		if (rc == 0 && i == 0)
 			rc = listener_fill(r, at, listener);
@@ -591,6 +593,33 @@ static const char *const top_keys[TOP_KEYS] = {
 };
 /* clang-format on */
 
+_Static_assert(TOP_KEYS <= CONFIG_KEYS, "what was said of each is kept");
+
+/* After their values were found right: they are short */
+static int said_keep(const struct node *at, struct config *config)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < TOP_KEYS; i++) {
+		struct config_said *said = &config->said[i];
+
+		said->key = top_keys[i];
+		said->line = at[i].line;
+		if (at[i].yaml && i != TOP_LISTENERS && i != TOP_POOLS)
+			rc = node_write(&at[i], &said->text);
+	}
+	return rc;
+}
+
+const struct config_said *config_said(const struct config *config, const char *key)
+{
+	const struct config_said *said = config->said;
+
+	while (strcmp(said->key, key) != 0)
+		said++;
+	return said;
+}
+
 /* Names only: whether there are such a user and group is asked at the start. */
 static int identity_read(const struct node *at, struct config *config)
 {
@@ -636,7 +665,7 @@ static int settings_read(struct reading *r, const struct node *at)
 	if (rc == 0)
 		rc = access_log_read(&at[TOP_ACCESS_LOG], config);
 	config->idle_ms = r->defaults.idle_ms;
-	return rc;
+	return rc == 0 ? said_keep(at, config) : rc;
 }
 
 static int file_parse(struct reading *r, const struct node *root)
@@ -726,7 +755,14 @@ struct config *config_load(const char *path, char **error)
 
 	if (len >= 0)
 		return config_parse(path, text, (size_t)len, error);
-	if (asprintf(error, "%s: cannot be read: %s", path, strerror((int)-len)) < 0)
+	if (len == -EACCES)
+		len = asprintf(error,
+			       "%s: cannot be read by user %u: %s; let that user read the file and "
+			       "search the directories above it",
+			       path, geteuid(), strerror(EACCES));
+	else
+		len = asprintf(error, "%s: cannot be read: %s", path, strerror((int)-len));
+	if (len < 0)
 		*error = NULL;
 	return NULL;
 }
@@ -766,6 +802,8 @@ void config_free(struct config *config)
 			routes_free(l->routes, l->routes_len);
 		free(l->name);
 	}
+	for (unsigned int i = 0; i < CONFIG_KEYS; i++)
+		free(config->said[i].text);
 	for (char **name = config->interfaces; name && *name; name++)
 		free(*name);
 	free(config->interfaces);

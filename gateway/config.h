@@ -68,6 +68,7 @@ struct config_listener {
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
+	unsigned int line; /* of the file, for messages */
 	uint32_t first_bytes_ms;
 	uint32_t connect_ms;
 	uint32_t idle_ms;
@@ -75,8 +76,18 @@ struct config_listener {
 	unsigned int routes_len;     /* at least 1 */
 };
 
+/* What a key of the file's top level was given, for messages. */
+struct config_said {
+	const char *key;
+	unsigned int line; /* of the key, or of the file's first one if it is not there */
+	char *text;	   /* its value in one line of YAML; NULL: it is not there */
+};
+
+#define CONFIG_KEYS 16 /* of the top level */
+
 struct config {
 	char *path;
+	struct config_said said[CONFIG_KEYS];
 	unsigned int workers; /* at least 1 */
 	bool workers_given;   /* by the file; else one per CPU */
 	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
@@ -112,6 +123,9 @@ struct config *config_load(const char *path, char **error);
 
 /** config_parse() - the same from memory; @path is for messages */
 struct config *config_parse(const char *path, const void *text, size_t len, char **error);
+
+/** config_said() - what was said of a key of the top level; it must be one */
+const struct config_said *config_said(const struct config *config, const char *key);
 
 void config_free(struct config *config);
 

@@ -453,6 +453,52 @@ int node_bool(const struct node *node, bool *out)
 	return node_fail(node, "\"%.40s\" will not do; it takes yes or no", text);
 }
 
+static const char *scalar_text(const struct node *node, int id)
+{
+	const yaml_node_t *yaml = yaml_document_get_node(&node->file->document, id);
+
+	return yaml->type == YAML_SCALAR_NODE ? (const char *)yaml->data.scalar.value : "...";
+}
+
+static void list_write(const struct node *node, FILE *to)
+{
+	const yaml_node_item_t *first = node->yaml->data.sequence.items.start;
+
+	for (const yaml_node_item_t *i = first; i < node->yaml->data.sequence.items.top; i++)
+		fprintf(to, "%s%s", i > first ? ", " : "[", scalar_text(node, *i));
+	fputs("]", to);
+}
+
+static void map_write(const struct node *node, FILE *to)
+{
+	const yaml_node_pair_t *first = node->yaml->data.mapping.pairs.start;
+
+	for (const yaml_node_pair_t *i = first; i < node->yaml->data.mapping.pairs.top; i++)
+		fprintf(to, "%s%s: %s", i > first ? ", " : "{", scalar_text(node, i->key),
+			scalar_text(node, i->value));
+	fputs("}", to);
+}
+
+int node_write(const struct node *node, char **out)
+{
+	size_t len;
+	FILE *to = open_memstream(out, &len);
+
+	if (!to)
+		return -ENOMEM;
+	if (node->yaml->type == YAML_SEQUENCE_NODE)
+		list_write(node, to);
+	else if (node->yaml->type == YAML_MAPPING_NODE)
+		map_write(node, to);
+	else
+		fputs((const char *)node->yaml->data.scalar.value, to);
+	if (fclose(to) == 0)
+		return 0;
+	free(*out);
+	*out = NULL;
+	return -ENOMEM;
+}
+
 /* "a", "a or b", "a, b or c" */
 static void choice_join(const char *const *words, unsigned int len, const char *other,
 			char out[WORDS_TEXT_MAX])

@@ -119,6 +119,14 @@ int node_ms(const struct node *node, uint32_t *out);
 #define NODE_DAYS_MAX 30
 
 /**
+ * node_write() - a value that is there as one line of YAML, one level deep
+ * @out: the caller's, to be freed
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int node_write(const struct node *node, char **out);
+
+/**
  * node_nearest() - the word that was meant
  *
  * Return: the one of @words that is one or two slips of the keyboard away

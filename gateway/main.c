@@ -344,6 +344,14 @@ static int control_listen(struct daemon *d, const char *path)
 	return 0;
 }
 
+/* Found out now, and not when somebody needs it. */
+static void reload_foresee(const char *path)
+{
+	if (euidaccess(path, R_OK) < 0)
+		log_warn("%s: cannot be read by user %u: %s; a reload will be refused", path,
+			 geteuid(), strerror(errno));
+}
+
 /* The socket is made with all rights, and served by threads that never had them. */
 static int rights_drop(struct daemon *d, const struct config *config)
 {
@@ -356,6 +364,7 @@ static int rights_drop(struct daemon *d, const struct config *config)
 		log_err("privileges: cannot be given up: %s", strerror(-rc));
 		return rc;
 	}
+	reload_foresee(config->path);
 	rc = ends_open(config, &d->gateway.ends); /* as who will have to open it again */
 	if (rc < 0)
 		return rc;

@@ -59,15 +59,23 @@ static bool access_is_same(const struct config *a, const struct config *b)
 	       text_is_same(a->access_path, b->access_path);
 }
 
-/* Nobody asked for it at the start, so the kernel side was not opened. */
-static bool handoff_is_missing(const struct gateway *gateway, const struct config *next)
+/* Return: -EOPNOTSUPP, with a line in @error that says where the key stands */
+static int restart_needed(const struct config *now, const struct config *next, const char *key,
+			  char **error)
 {
-	return next->handoff && !gateway->ladon && gateway->no_handoff == LADON_REASON_HANDOFF_OFF;
+	const struct config_said *was = config_said(now, key), *is = config_said(next, key);
+
+	if (asprintf(error,
+		     "%s:%u: %s: to change it from %.80s to %.80s needs a restart; handed-off "
+		     "connections survive one",
+		     next->path, is->line, key, was->text ? was->text : "its default",
+		     is->text ? is->text : "its default") < 0)
+		*error = NULL;
+	return -EOPNOTSUPP;
 }
 
-/* Return: the first key that a running daemon cannot change, or NULL */
-static const char *key_fixed(const struct gateway *gateway, const struct config *now,
-			     const struct config *next)
+/* Keys that a running daemon cannot change */
+static int keys_check(const struct config *now, const struct config *next, char **error)
 {
 	const struct {
 		const char *key;
@@ -75,7 +83,7 @@ static const char *key_fixed(const struct gateway *gateway, const struct config 
 	} keys[] = {
 		{ "workers", workers_are_same(now, next) },
 		{ "flows", now->flows_max == next->flows_max },
-		{ "timeouts.idle", now->idle_ms == next->idle_ms },
+		{ "timeouts", now->idle_ms == next->idle_ms },
 		{ "source-ports",
 		  now->port_min == next->port_min && now->port_max == next->port_max },
 		{ "sources", sources_are_same(now, next) },
@@ -85,14 +93,38 @@ static const char *key_fixed(const struct gateway *gateway, const struct config 
 		{ "user", text_is_same(now->user, next->user) },
 		{ "control-group", text_is_same(now->control_group, next->control_group) },
 		{ "access-log", access_is_same(now, next) },
-		{ "mode", now->stack || !next->stack },
-		{ "handoff", !handoff_is_missing(gateway, next) },
 	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!keys[i].same)
-			return keys[i].key;
-	return NULL;
+			return restart_needed(now, next, keys[i].key, error);
+	return 0;
+}
+
+/* What no listener asked for at the start, the kernel was not prepared for. */
+static int listeners_check(const struct gateway *gateway, const struct config *now,
+			   const struct config *next, char **error)
+{
+	bool no_handoff = !gateway->ladon && gateway->no_handoff == LADON_REASON_HANDOFF_OFF;
+
+	for (unsigned int l = 0; l < next->listeners_len; l++) {
+		const struct config_listener *listener = &next->listeners[l];
+		const char *key = NULL;
+
+		if (listener->handoff && no_handoff)
+			key = "handoff: yes";
+		else if (listener->handoff && listener->stack && !now->stack)
+			key = "mode: stack";
+		if (!key)
+			continue;
+		if (asprintf(error,
+			     "%s:%u: listen %s: %s, which no listener had at the start, needs a "
+			     "restart; handed-off connections survive one",
+			     next->path, listener->line, listener->name, key) < 0)
+			*error = NULL;
+		return -EOPNOTSUPP;
+	}
+	return 0;
 }
 
 /* ---- the steps ---- */
@@ -102,16 +134,16 @@ static int config_read(const struct gateway *gateway, struct config **out, char 
 {
 	const struct config *now = gateway->setup->config;
 	struct config *next = config_load(now->path, error);
-	const char *key;
+	int rc;
 
 	if (!next)
 		return -EINVAL;
-	key = key_fixed(gateway, now, next);
-	if (key) {
-		if (asprintf(error, "%s: %s: changing it needs a restart", now->path, key) < 0)
-			*error = NULL;
+	rc = keys_check(now, next, error);
+	if (rc == 0)
+		rc = listeners_check(gateway, now, next, error);
+	if (rc < 0) {
 		config_free(next);
-		return -EOPNOTSUPP;
+		return rc;
 	}
 	*out = next;
 	return 0;

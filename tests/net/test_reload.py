@@ -169,10 +169,15 @@ def test_an_address_may_become_narrower_and_wider(net):
 REFUSED = {
     "a mistake in the file": (one_pool(FIRST).replace("pool: only", "pool: olny"),
                               ':7: listeners[0].pool: no pool is named "olny"; did you mean "only"?'),
-    "workers": (one_pool(FIRST), ": workers: changing it needs a restart"),
-    "flows": (one_pool(FIRST, more="flows: 77\n"), ": flows: changing it needs a restart"),
+    "workers": (one_pool(FIRST), ":3: workers: to change it from 2 to 3 needs a restart"),
+    "flows": (one_pool(FIRST, more="flows: 77\n"),
+              ":11: flows: to change it from its default to 77 needs a restart"),
     "access-log": (one_pool(FIRST, more="access-log: {to: stderr}\n"),
-                   ": access-log: changing it needs a restart"),
+                   ":11: access-log: to change it from its default to {to: stderr} needs a restart"),
+    "interfaces": (one_pool(FIRST, more="interfaces: [client0, backend0]\n"),
+                   ":11: interfaces: to change it from its default to [client0, backend0] needs a restart"),
+    "mode": (one_pool(FIRST).replace("pool: only", "pool: only\n    mode: stack", 1),
+             ":6: listen 0.0.0.0:8080: mode: stack, which no listener had at the start, needs a restart"),
     "an address in use": (one_pool(FIRST, listen=["0.0.0.0:8080", "0.0.0.0:7000", "0.0.0.0:8083"]),
                           "listen 0.0.0.0:7000: Address already in use"),
 }
@@ -182,7 +187,7 @@ REFUSED = {
 def test_what_cannot_be_had_changes_nothing(net, config, says):
     two_backends(net)
     ladon = net.ladond(one_pool(FIRST))
-    if says.startswith(": workers"):
+    if " workers" in says:
         ladon.settings = lambda before=ladon.settings: before().replace("workers: 2", "workers: 3")
     with net.gateway.socket("0.0.0.0") as taken:
         taken.bind(("0.0.0.0", 7000))
@@ -192,12 +197,50 @@ def test_what_cannot_be_had_changes_nothing(net, config, says):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert says in done.stderr, done.stderr
-    if "listen " not in says:
+    if says.startswith(":"):
         assert done.stderr.startswith(f"ladon: {ladon.config}:"), done.stderr
     assert "reload: refused" in ladon.log()
     assert who_answers(net) == b"1"
     assert is_refused(net, 8083)
     ladon.wait_gone()
+
+
+def test_a_key_that_is_gone_needs_a_restart_too(net):
+    ladon = net.ladond(one_pool(FIRST, more="flows: 77\n"))
+
+    done = reload(ladon, one_pool(FIRST))
+
+    assert done.returncode == 1
+    assert ":1: flows: to change it from 77 to its default needs a restart" in done.stderr
+
+
+def test_a_handoff_that_was_off_at_the_start_needs_a_restart(net):
+    ladon = net.ladond(one_pool(FIRST, more="handoff: no\n"))
+
+    done = reload(ladon, one_pool(FIRST))
+
+    assert done.returncode == 1
+    assert ":6: listen 0.0.0.0:8080: handoff: yes, which no listener had at the start, needs a restart" \
+        in done.stderr
+
+
+def test_a_file_that_the_user_cannot_read(net):
+    """Said at the start, and by the reload."""
+    two_backends(net)
+    ladon = net.ladond(one_pool(FIRST, more="user: nobody\n"))
+    assert "a reload will be refused" not in ladon.log()
+    ladon.kill9()
+    os.chmod(ladon.config, 0o600)
+    with open("/proc/sys/kernel/overflowuid") as file:
+        nobody = file.read().strip()
+    ladon = net.ladond(one_pool(FIRST, more="user: nobody\n"))
+    assert f"cannot be read by user {nobody}: Permission denied; a reload will be refused" in ladon.log()
+
+    done = ladon.command("reload")
+
+    assert done.returncode == 1
+    assert f"{ladon.config}: cannot be read by user {nobody}: Permission denied; let that user" in done.stderr
+    assert who_answers(net) == b"1"
 
 
 def test_sighup_reloads_and_the_service_manager_is_told(net):

@@ -262,6 +262,24 @@ static void every_setting_arrives(void **state)
 	config_free(config);
 }
 
+static void what_was_said_is_kept_for_messages(void **state)
+{
+	struct config *config =
+		parse(LISTENERS POOLS "flows: 77\nsources: [192.0.2.1, '2001:db8::1']\n"
+				      "access-log: { to: /a, format: text }\ninterfaces: a0\n");
+
+	(void)state;
+	assert_string_equal(config_said(config, "flows")->text, "77");
+	assert_int_equal(config_said(config, "flows")->line, 3);
+	assert_string_equal(config_said(config, "sources")->text, "[192.0.2.1, 2001:db8::1]");
+	assert_string_equal(config_said(config, "access-log")->text, "{to: /a, format: text}");
+	assert_string_equal(config_said(config, "interfaces")->text, "a0");
+	assert_null(config_said(config, "pin")->text);
+	assert_int_equal(config_said(config, "pin")->line, 1);
+	assert_int_equal(config->listeners[0].line, 1);
+	config_free(config);
+}
+
 static void without_a_listener_that_hands_off_nothing_does(void **state)
 {
 	struct config *config = parse(LISTENERS POOLS "handoff: no\n");
@@ -429,6 +447,7 @@ int main(void)
 		cmocka_unit_test(each_route_mistake_has_its_message),
 		cmocka_unit_test(defaults_are_filled_in),
 		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
