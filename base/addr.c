@@ -103,11 +103,18 @@ void addr_set_port(struct addr *a, uint16_t port)
 
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
+	return addr_compare(a, b) == 0;
+}
+
+int addr_compare(const struct addr *a, const struct addr *b)
+{
 	uint32_t x[4], y[4];
+	int order;
 
 	addr_to_16(a, x);
 	addr_to_16(b, y);
-	return memcmp(x, y, sizeof(x)) == 0 && addr_port(a) == addr_port(b);
+	order = memcmp(x, y, sizeof(x));
+	return order ? order : (int)addr_port(a) - (int)addr_port(b);
 }
 
 bool addr_is_any(const struct addr *a)

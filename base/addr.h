@@ -38,6 +38,7 @@ socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a); /* host order */
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_equal(const struct addr *a, const struct addr *b); /* address and port */
+int addr_compare(const struct addr *a, const struct addr *b); /* the same as an order */
 bool addr_is_any(const struct addr *a);
 
 /** addr_family() - AF_INET also for ::ffff:a.b.c.d, which is how a dual-stack socket shows IPv4 */

@@ -78,7 +78,8 @@
 	X(CLOSED, NO_DESCRIPTOR,  "out of file descriptors")                        \
 	X(CLOSED, IDLE,           "a relayed connection was idle for too long")     \
 	X(CLOSED, CUT,            "cut by the operator")                            \
-	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")
+	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")         \
+	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -12,6 +12,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -584,14 +585,33 @@ enum top_key {
 	TOP_USER,
 	TOP_PIN,
 	TOP_ACCESS_LOG,
+	TOP_REMOVED_BACKENDS,
 	TOP_KEYS,
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
-	"interfaces", "control", "control-group", "user", "pin", "access-log",
+	"interfaces", "control", "control-group", "user", "pin", "access-log", "removed-backends",
 };
 /* clang-format on */
+
+static int removed_read(const struct node *node, uint32_t *out_ms)
+{
+	static const char *const words[] = { "keep", "cut" };
+	unsigned int word = *out_ms == 0;
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc == 0 && isdigit((unsigned char)*text))
+		return node_ms(node, out_ms);
+	if (rc == 0)
+		rc = node_word(node, words, 2, "a time such as 10m", &word);
+	*out_ms = word ? 0 : CONFIG_KEEP;
+	return rc;
+}
 
 _Static_assert(TOP_KEYS <= CONFIG_KEYS, "what was said of each is kept");
 
@@ -664,6 +684,8 @@ static int settings_read(struct reading *r, const struct node *at)
 	config->workers_given = at[TOP_WORKERS].yaml;
 	if (rc == 0)
 		rc = access_log_read(&at[TOP_ACCESS_LOG], config);
+	if (rc == 0)
+		rc = removed_read(&at[TOP_REMOVED_BACKENDS], &config->removed_ms);
 	config->idle_ms = r->defaults.idle_ms;
 	return rc == 0 ? said_keep(at, config) : rc;
 }
@@ -696,6 +718,7 @@ static struct config *config_new(const char *path)
 		return NULL;
 	config->workers = cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : (unsigned int)cpus;
 	config->flows_max = FLOWS_DEFAULT;
+	config->removed_ms = CONFIG_KEEP;
 	if (value_copy(path, &config->path) < 0) {
 		config_free(config);
 		return NULL;

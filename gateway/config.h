@@ -83,7 +83,8 @@ struct config_said {
 	char *text;	   /* its value in one line of YAML; NULL: it is not there */
 };
 
-#define CONFIG_KEYS 16 /* of the top level */
+#define CONFIG_KEYS 16	       /* of the top level */
+#define CONFIG_KEEP UINT32_MAX /* config.removed_ms: for ever */
 
 struct config {
 	char *path;
@@ -102,6 +103,7 @@ struct config {
 	char *user;		  /* to become after the start; NULL: stay */
 	char *pin;		  /* directory; NULL: libladon's default */
 	uint32_t idle_ms;	  /* of handed-off flows */
+	uint32_t removed_ms; /* how long flows to removed backends go on: 0, or CONFIG_KEEP */
 	enum access_to access_to;
 	enum access_format access_format;
 	char *access_path; /* ACCESS_FILE only */

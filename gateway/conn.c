@@ -150,11 +150,30 @@ static void conn_done(struct conn *c)
 	worker_conn_ended(c->worker);
 }
 
-void conn_cut(struct conn *c)
+static void conn_stop(struct conn *c, enum ladon_reason why)
 {
-	conn_end(c, LADON_REASON_CUT);
+	conn_end(c, why);
 	c->state = CONN_DONE;
 	conn_done(c);
+}
+
+void conn_cut(struct conn *c)
+{
+	conn_stop(c, LADON_REASON_CUT);
+}
+
+void conn_remove(struct conn *c)
+{
+	conn_reset(c);
+	conn_stop(c, LADON_REASON_REMOVED);
+}
+
+void conn_reset(struct conn *c)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(c->front.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	setsockopt(c->back.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 /* ---- life ---- */

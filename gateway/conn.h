@@ -102,6 +102,12 @@ void conn_later(struct conn *c);
 /** conn_cut() - end it now, because of the operator */
 void conn_cut(struct conn *c);
 
+/** conn_remove() - end it now, both ends by a RST, because its backend is gone from the file */
+void conn_remove(struct conn *c);
+
+/** conn_reset() - when it ends, both ends are to be told by a RST */
+void conn_reset(struct conn *c);
+
 /** conn_limit() - what the connection does now may take @ms: then its step is called with @late */
 void conn_limit(struct conn *c, uint64_t ms);
 

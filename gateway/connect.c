@@ -10,6 +10,7 @@
 
 #include "../base/own.h"
 #include "conn.h"
+#include "removed.h"
 
 #define PORT_TRIES 64 /* source ports that are in use towards the backend; they rest after that */
 
@@ -241,6 +242,8 @@ int conn_connect(struct conn *c)
 	} else {
 		rc = c->late ? -ETIMEDOUT : connect_patience(c);
 	}
+	if (rc == 0 && removed_is_due(c->worker->gateway->removed, &c->to))
+		rc = -ECONNABORTED; /* it began by a former configuration */
 	if (rc == 0) {
 		conn_debug(c, "connect: %s answered", c->backend->config->text);
 		return 0;

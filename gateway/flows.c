@@ -26,22 +26,11 @@ struct flows {
 
 /* ---- the index ---- */
 
-static int address_compare(const struct addr *a, const struct addr *b)
-{
-	uint32_t x[4], y[4];
-	int order;
-
-	addr_to_16(a, x);
-	addr_to_16(b, y);
-	order = memcmp(x, y, sizeof(x));
-	return order ? order : (int)addr_port(a) - (int)addr_port(b);
-}
-
 static int fixed_compare(const void *a, const void *b)
 {
 	const struct backend *const *x = a, *const *y = b;
 
-	return address_compare(&(*x)->config->addr, &(*y)->config->addr);
+	return addr_compare(&(*x)->config->addr, &(*y)->config->addr);
 }
 
 static void index_fini(struct index *index)
@@ -166,13 +155,13 @@ static struct backend *find_fixed(const struct flows *flows, const struct addr *
 	while (low < high) { /* the first that is not smaller */
 		unsigned int middle = low + (high - low) / 2;
 
-		if (address_compare(&flows->index.fixed[middle]->config->addr, addr) < 0)
+		if (addr_compare(&flows->index.fixed[middle]->config->addr, addr) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	for (; low < flows->index.fixed_len; low++) {
-		if (address_compare(&flows->index.fixed[low]->config->addr, addr) != 0)
+		if (addr_compare(&flows->index.fixed[low]->config->addr, addr) != 0)
 			break;
 		found = busier(found, flows->index.fixed[low]);
 	}
@@ -217,6 +206,22 @@ static struct backend *busiest_named(const struct flows *flows)
 	for (unsigned int i = 0; i < flows->index.named_len; i++)
 		found = busier(found, flows->index.named[i]);
 	return found;
+}
+
+void flows_backend_each(struct flows *flows, void (*fn)(void *arg, const struct addr *), void *arg)
+{
+	struct addr addrs[POOL_ADDRS_MAX];
+
+	pthread_mutex_lock(&flows->lock);
+	for (unsigned int i = 0; i < flows->index.fixed_len; i++)
+		fn(arg, &flows->index.fixed[i]->config->addr);
+	for (unsigned int i = 0; i < flows->index.named_len; i++) {
+		unsigned int len = backend_addrs(flows->index.named[i], addrs);
+
+		for (unsigned int a = 0; a < len; a++)
+			fn(arg, &addrs[a]);
+	}
+	pthread_mutex_unlock(&flows->lock);
 }
 
 /* ---- beginnings and ends ---- */

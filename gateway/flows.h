@@ -13,6 +13,7 @@
 
 #include "gateway.h"
 
+struct addr;
 struct flows;
 
 /** flows_new() - knows no backend yet. NULL: no memory */
@@ -21,6 +22,9 @@ void flows_free(struct flows *flows);
 
 /** flows_follow() - find the backends of this setup from now on. Return: 0 or -ENOMEM: no change */
 int flows_follow(struct flows *flows, const struct setup *setup);
+
+/** flows_backend_each() - call @fn with each address of a backend that is known or remembered */
+void flows_backend_each(struct flows *flows, void (*fn)(void *arg, const struct addr *), void *arg);
 
 /** flows_adopt() - count the flows that a former daemon left */
 void flows_adopt(struct flows *flows);

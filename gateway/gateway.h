@@ -21,6 +21,7 @@
 
 struct ends;
 struct flows;
+struct removed;
 struct resolver;
 struct setup;
 struct worker;
@@ -39,13 +40,14 @@ struct gateway {
 	struct worker_counts *counts;	 /* [workers_len] */
 	unsigned int workers_len;
 	struct flows *flows;
+	struct removed *removed;
 	struct resolver *resolver;
 	struct tallies tallies;
 	uint64_t started_ms;		 /* CLOCK_MONOTONIC */
 
 	pthread_mutex_t changing; /* one reload at a time, and none while it stops */
 	atomic_bool stopping;	  /* set with .changing held */
-	sem_t switched;		  /* posted by each worker that serves the next setup */
+	sem_t obeyed;		  /* posted by each worker that has done what all were told */
 
 	pthread_mutex_t lock; /* over what follows */
 	struct setup *setup;  /* in force, and held: setup_current(); NULL: not yet */

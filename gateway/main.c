@@ -31,6 +31,7 @@
 #include "loop.h"
 #include "privilege.h"
 #include "reload.h"
+#include "removed.h"
 #include "setup.h"
 #include "worker.h"
 
@@ -178,19 +179,21 @@ static int gateway_init(struct gateway *g, unsigned int workers)
 	tallies_init(&g->tallies);
 	pthread_mutex_init(&g->changing, NULL);
 	pthread_mutex_init(&g->lock, NULL);
-	sem_init(&g->switched, 0, 0);
+	sem_init(&g->obeyed, 0, 0);
 	g->workers = calloc(workers, sizeof(struct worker *));
 	g->counts = calloc(workers, sizeof(struct worker_counts));
 	g->flows = flows_new(g);
-	return g->workers && g->counts && g->flows ? 0 : -ENOMEM;
+	g->removed = removed_new(g);
+	return g->workers && g->counts && g->flows && g->removed ? 0 : -ENOMEM;
 }
 
 static void gateway_fini(struct gateway *g)
 {
+	removed_free(g->removed);
 	flows_free(g->flows);
 	free(g->counts);
 	free(g->workers);
-	sem_destroy(&g->switched);
+	sem_destroy(&g->obeyed);
 	pthread_mutex_destroy(&g->lock);
 	pthread_mutex_destroy(&g->changing);
 	tallies_fini(&g->tallies);
@@ -411,6 +414,7 @@ static int setup_begin(struct daemon *d, struct setup *setup)
 		return rc;
 	setup_hold(setup);
 	setup_use(setup);
+	removed_follow(d->gateway.removed);
 	return 0;
 }
 
@@ -522,13 +526,14 @@ static void daemon_run(struct daemon *d)
 	struct pollfd fds[] = {
 		{ .fd = d->signal_fd, .events = POLLIN },
 		{ .fd = d->done_fd, .events = POLLIN },
+		{ .fd = removed_fd(d->gateway.removed), .events = POLLIN },
 		{ .fd = d->gateway.ladon ? ladon_fd(d->gateway.ladon) : -1, .events = POLLIN },
 	};
 	bool pause = false;
 	eventfd_t n;
 
 	while (!daemon_is_done(d)) {
-		int ready = poll(fds, pause ? 2 : 3, pause ? DISPATCH_PAUSE_MS : -1);
+		int ready = poll(fds, pause ? 3 : 4, pause ? DISPATCH_PAUSE_MS : -1);
 
 		if (ready < 0 && errno != EINTR)
 			break;
@@ -536,9 +541,11 @@ static void daemon_run(struct daemon *d)
 			signals_read(d);
 		if (fds[1].revents && eventfd_read(d->done_fd, &n) == 0)
 			d->workers_done += (unsigned int)n;
-		if (!pause && fds[2].revents)
+		if (fds[2].revents)
+			removed_tick(d->gateway.removed);
+		if (!pause && fds[3].revents)
 			ladon_dispatch(d->gateway.ladon);
-		pause = !pause && fds[2].revents;
+		pause = !pause && fds[3].revents;
 	}
 }
 

@@ -124,10 +124,7 @@ static bool relay_is_broken(const struct conn *c)
 /* What one end learned by a RST, the other shall not mistake for an end of the data. */
 static int relay_break(struct conn *c)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-	setsockopt(c->front.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	setsockopt(c->back.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	conn_reset(c);
 	return conn_end(c, LADON_REASON_RELAY_ERROR);
 }
 

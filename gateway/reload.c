@@ -11,6 +11,7 @@
 #include "../base/log.h"
 #include "../paths/resolve.h"
 #include "flows.h"
+#include "removed.h"
 #include "setup.h"
 
 static int refuse(char **error, int rc, const char *what, const char *why)
@@ -216,6 +217,7 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 	count(gateway->setup, setup, out);
 	resolver_use(gateway->resolver, names);
 	setup_use(setup);
+	removed_follow(gateway->removed);
 	return 0;
 }
 

@@ -285,9 +285,7 @@ void setup_use(struct setup *setup)
 		setup->shares[w].users = 1;
 		worker_switch(gateway->workers[w], &setup->shares[w]);
 	}
-	for (unsigned int w = 0; w < gateway->workers_len; w++)
-		while (sem_wait(&gateway->switched) < 0)
-			;
+	workers_wait(gateway);
 	if (former)
 		setup_drop(former);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "removed.h"
 #include "setup.h"
 
 uint64_t worker_conn_id(struct worker *worker)
@@ -42,6 +43,36 @@ void worker_switch(struct worker *worker, struct share *next)
 	eventfd_write(worker->orders.fd, 1);
 }
 
+void workers_wait(struct gateway *gateway)
+{
+	for (unsigned int w = 0; w < gateway->workers_len; w++)
+		while (sem_wait(&gateway->obeyed) < 0)
+			;
+}
+
+void workers_review(struct gateway *gateway)
+{
+	for (unsigned int w = 0; w < gateway->workers_len; w++) {
+		atomic_store(&gateway->workers[w]->review, true);
+		eventfd_write(gateway->workers[w]->orders.fd, 1);
+	}
+	workers_wait(gateway);
+}
+
+/* Those that have no backend yet find out when they have (connect.c). */
+static void worker_review(struct worker *worker)
+{
+	struct conn *next;
+
+	for (struct conn *c = worker->conns; c; c = next) {
+		next = c->next;
+		if ((c->state == CONN_BEGIN || c->state == CONN_RELAY) &&
+		    removed_is_due(worker->gateway->removed, &c->to))
+			conn_remove(c);
+	}
+	sem_post(&worker->gateway->obeyed);
+}
+
 /* New sockets first: no client finds nobody. The former share may be referred to by
  * events of this round, and is left at its end.
  */
@@ -56,7 +87,7 @@ static void worker_serve(struct worker *worker, struct share *share)
 		listener_retire(&former->listeners[i]);
 	if (former)
 		loop_later(&worker->loop, &former->leaving);
-	sem_post(&worker->gateway->switched);
+	sem_post(&worker->gateway->obeyed);
 }
 
 static void worker_close(struct worker *worker)
@@ -79,6 +110,8 @@ static void worker_obey(struct watch *watch, uint32_t ready)
 	next = atomic_exchange(&worker->next, NULL);
 	if (next)
 		worker_serve(worker, next);
+	if (atomic_exchange(&worker->review, false))
+		worker_review(worker);
 	if (order == WORKER_RUN)
 		return;
 	worker_close(worker);

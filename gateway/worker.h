@@ -36,9 +36,10 @@ struct worker {
 	/* between threads */
 	pthread_t thread;
 	bool started;
-	struct watch orders; /* an eventfd: @order or @next has changed */
+	struct watch orders; /* an eventfd: @order, @next or @review has changed */
 	atomic_int order;
 	struct share *_Atomic next; /* to serve from now on; NULL: no change */
+	atomic_bool review; /* are backends of its connections gone? */
 	int done_fd; /* main's eventfd: one more thread has ended */
 
 	/* What a step leaves here is gone when it has returned -EAGAIN. */
@@ -65,9 +66,19 @@ int worker_start(struct worker *worker, int done_fd);
 /**
  * worker_switch() - accept for this share from now on, instead of another
  *
- * From any thread; gateway->switched is posted when it has happened.
+ * From any thread; gateway->obeyed is posted when it has happened.
  */
 void worker_switch(struct worker *worker, struct share *next);
+
+/** workers_wait() - until each worker has posted gateway->obeyed */
+void workers_wait(struct gateway *gateway);
+
+/**
+ * workers_review() - let all cut what they relay to backends that are due (removed.h)
+ *
+ * Back when that is done. gateway->changing is held, and they have not been told to end.
+ */
+void workers_review(struct gateway *gateway);
 
 /** worker_tell() - from any thread; an order that is not a greater one changes nothing */
 void worker_tell(struct worker *worker, enum worker_order order);

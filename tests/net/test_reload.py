@@ -6,7 +6,6 @@
 """
 import os
 import signal
-import textwrap
 import threading
 
 import pytest
@@ -17,22 +16,6 @@ from lib.net import BACKENDS, GATEWAY, until
 
 FIRST, SECOND = f"{BACKENDS[0]}:8080", f"{BACKENDS[1]}:8080"
 RELOADS = 20
-
-
-def write(ladon, config):
-    """What the daemon's file says from now on."""
-    with open(ladon.config + ".new", "w") as file:
-        file.write(ladon.settings() + textwrap.dedent(config))
-    os.rename(ladon.config + ".new", ladon.config)
-
-
-def reload(ladon, config):
-    """Write it, and let the daemon read it. Return: the outcome of ladon(8)."""
-    write(ladon, config)
-    done = ladon.command("reload")
-    for _ in range(2):  # RELOADING and READY, or the socket's queue is full one day
-        ladon.notify.recv(4096)
-    return done
 
 
 def named(name):
@@ -78,7 +61,7 @@ def test_no_client_is_refused_or_reset_in_twenty_reloads(net):
     looping = [ends.spawn(clients) for _ in range(4)]
     for i in range(RELOADS):
         extra = [f"0.0.0.0:{9000 + i}", f"{GATEWAY}:{9100 + i % 2}"]
-        done = reload(ladon, one_pool(FIRST, listen=["0.0.0.0:8080", *extra][:1 + i % 3]))
+        done = ladon.reload(one_pool(FIRST, listen=["0.0.0.0:8080", *extra][:1 + i % 3]))
         assert done.returncode == 0, done.stderr
     stop.set()
     served = sum(client.result(30) for client in looping)
@@ -97,13 +80,13 @@ def test_new_connections_follow_and_old_ones_stay(net):
     with ends.connect(net.client) as flow:
         assert flow.recv(1) == b"1"
         ladon.wait_handed_off()
-        assert reload(ladon, one_pool(FIRST).replace("pool: only", "pool: only\n    handoff: no")
+        assert ladon.reload(one_pool(FIRST).replace("pool: only", "pool: only\n    handoff: no")
                       ).returncode == 0
         with ends.connect(net.client) as relayed:
             assert relayed.recv(1) == b"1"
             assert ladon.connections()["relayed"] == 1
 
-            assert reload(ladon, one_pool(SECOND)).returncode == 0
+            assert ladon.reload(one_pool(SECOND)).returncode == 0
 
             assert who_answers(net) == b"2"
             for sock in (flow, relayed):
@@ -133,7 +116,7 @@ def test_a_connection_that_is_being_set_up_goes_on_as_it_began(net):
         sock.sendall(b"GET / HTTP/1.1\r\n")
         until(lambda: ladon.connections()["open"] == 1, "it is peeked at")
 
-        assert reload(ladon, routed.replace("example.org", "example.com") % SECOND).returncode == 0
+        assert ladon.reload(routed.replace("example.org", "example.com") % SECOND).returncode == 0
 
         sock.sendall(b"Host: example.org\r\n\r\n")
         assert sock.recv(1) == b"1"
@@ -145,7 +128,7 @@ def test_listeners_come_and_go(net):
     assert who_answers(net, 8081) == b"1"
     before = ladon.connections()["accepted"]
 
-    done = reload(ladon, one_pool(FIRST, listen=["0.0.0.0:8082", "0.0.0.0:8080"]))
+    done = ladon.reload(one_pool(FIRST, listen=["0.0.0.0:8082", "0.0.0.0:8080"]))
 
     assert done.returncode == 0, done.stderr
     assert is_refused(net, 8081)
@@ -160,7 +143,7 @@ def test_an_address_may_become_narrower_and_wider(net):
     two_backends(net)
     ladon = net.ladond(one_pool(FIRST))
     for listen in (f"{GATEWAY}:8080", "0.0.0.0:8080"):
-        done = reload(ladon, one_pool(FIRST, listen=listen))
+        done = ladon.reload(one_pool(FIRST, listen=listen))
         assert done.returncode == 0, done.stderr
         assert who_answers(net) == b"1"
         assert len(net.gateway.sockets(but=("01", "02", "04", "05", "06", "07", "08", "09"))) == 2
@@ -193,7 +176,7 @@ def test_what_cannot_be_had_changes_nothing(net, config, says):
         taken.bind(("0.0.0.0", 7000))
         taken.listen()
 
-        done = reload(ladon, config)
+        done = ladon.reload(config)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert says in done.stderr, done.stderr
@@ -208,7 +191,7 @@ def test_what_cannot_be_had_changes_nothing(net, config, says):
 def test_a_key_that_is_gone_needs_a_restart_too(net):
     ladon = net.ladond(one_pool(FIRST, more="flows: 77\n"))
 
-    done = reload(ladon, one_pool(FIRST))
+    done = ladon.reload(one_pool(FIRST))
 
     assert done.returncode == 1
     assert ":1: flows: to change it from 77 to its default needs a restart" in done.stderr
@@ -217,7 +200,7 @@ def test_a_key_that_is_gone_needs_a_restart_too(net):
 def test_a_handoff_that_was_off_at_the_start_needs_a_restart(net):
     ladon = net.ladond(one_pool(FIRST, more="handoff: no\n"))
 
-    done = reload(ladon, one_pool(FIRST))
+    done = ladon.reload(one_pool(FIRST))
 
     assert done.returncode == 1
     assert ":6: listen 0.0.0.0:8080: handoff: yes, which no listener had at the start, needs a restart" \
@@ -246,7 +229,7 @@ def test_a_file_that_the_user_cannot_read(net):
 def test_sighup_reloads_and_the_service_manager_is_told(net):
     two_backends(net)
     ladon = net.ladond(one_pool(FIRST))
-    write(ladon, one_pool(SECOND))
+    ladon.write(one_pool(SECOND))
     ladon.notify.settimeout(10)
 
     ladon.signal(signal.SIGHUP)
@@ -255,7 +238,7 @@ def test_sighup_reloads_and_the_service_manager_is_told(net):
     assert "RELOADING=1" in begun and any(line.startswith("MONOTONIC_USEC=") for line in begun)
     assert "READY=1" in ended
     assert who_answers(net) == b"2"
-    write(ladon, "nonsense: 1\n")
+    ladon.write("nonsense: 1\n")
     ladon.signal(signal.SIGHUP)
     ladon.notify.recv(4096)
     assert b"refused" in ladon.notify.recv(4096)
@@ -267,7 +250,7 @@ def test_reloads_leave_nothing_behind(net):
     ladon = net.ladond(one_pool(FIRST))
     for i in range(RELOADS):
         assert who_answers(net) in b"12"
-        done = reload(ladon, one_pool((FIRST, SECOND)[i % 2]))
+        done = ladon.reload(one_pool((FIRST, SECOND)[i % 2]))
         assert done.returncode == 0, done.stderr
     ladon.wait_gone()
     assert ladon.stop() == 0

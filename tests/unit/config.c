@@ -37,8 +37,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -47,7 +47,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -72,6 +72,8 @@ static const struct mistake setting_mistakes[] = {
 	{ "an access log without a place", LISTENERS POOLS "access-log: { format: json }\n", "f:3: access-log.to: is missing; it takes off, stderr or the path of a file" },
 	{ "a place that is no path", LISTENERS POOLS "access-log: { to: log }\n", "f:3: access-log.to: \"log\" will not do; it takes off, stderr or the path of a file" },
 	{ "an unknown form", LISTENERS POOLS "access-log: { to: stderr, format: xml }\n", "f:3: access-log.format: \"xml\" will not do; it takes json or text" },
+	{ "neither a word nor a time", LISTENERS POOLS "removed-backends: drain\n", "f:3: removed-backends: \"drain\" will not do; it takes keep, cut or a time such as 10m" },
+	{ "a time that is none", LISTENERS POOLS "removed-backends: 10x\n", "f:3: removed-backends: \"10x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
 	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
@@ -202,6 +204,7 @@ static void defaults_are_filled_in(void **state)
 	assert_null(config->pin);
 	assert_int_equal(config->access_to, ACCESS_OFF);
 	assert_null(config->access_path);
+	assert_int_equal(config->removed_ms, CONFIG_KEEP);
 	assert_null(config->user);
 	assert_null(config->control_group);
 	assert_int_equal(config->idle_ms, 7200000);
@@ -225,7 +228,8 @@ static void every_setting_arrives(void **state)
 		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
-		      "access-log: { to: /a, format: text }\n" POOLS "listeners:\n"
+		      "access-log: { to: /a, format: text }\nremoved-backends: 10m\n" POOLS
+		      "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
 		      "    timeouts: { connect: 3m } }\n");
@@ -248,6 +252,7 @@ static void every_setting_arrives(void **state)
 	assert_int_equal(config->access_to, ACCESS_FILE);
 	assert_string_equal(config->access_path, "/a");
 	assert_int_equal(config->access_format, ACCESS_TEXT);
+	assert_int_equal(config->removed_ms, 600000);
 	assert_int_equal(config->idle_ms, 86400000);
 	assert_false(l[0].handoff);
 	assert_true(l[0].stack);
@@ -260,6 +265,26 @@ static void every_setting_arrives(void **state)
 	assert_int_equal(l[1].connect_ms, 180000);
 	assert_int_equal(l[1].idle_ms, 86400000);
 	config_free(config);
+}
+
+static void removed_backends_are_kept_or_cut(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t ms;
+	} rows[] = {
+		{ LISTENERS POOLS "removed-backends: keep\n", CONFIG_KEEP },
+		{ LISTENERS POOLS "removed-backends: cut\n", 0 },
+		{ LISTENERS POOLS "removed-backends: 5\n", 5000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config *config = parse(rows[i].text);
+
+		assert_int_equal(config->removed_ms, rows[i].ms);
+		config_free(config);
+	}
 }
 
 static void what_was_said_is_kept_for_messages(void **state)
@@ -447,6 +472,7 @@ int main(void)
 		cmocka_unit_test(each_route_mistake_has_its_message),
 		cmocka_unit_test(defaults_are_filled_in),
 		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(removed_backends_are_kept_or_cut),
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
 		cmocka_unit_test(lists_become_rules_and_listeners),

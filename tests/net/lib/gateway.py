@@ -45,6 +45,20 @@ class Ladond:
             self._wait_ready()
         self.fds_at_start = self.fds()
 
+    def write(self, config):
+        """What the daemon's file says from now on."""
+        with open(self.config + ".new", "w") as file:
+            file.write(self.settings() + textwrap.dedent(config))
+        os.rename(self.config + ".new", self.config)
+
+    def reload(self, config):
+        """Write it, and let the daemon read it. Return: the outcome of ladon(8)."""
+        self.write(config)
+        done = self.command("reload")
+        for _ in range(2):  # RELOADING and READY, or the socket's queue is full one day
+            self.notify.recv(4096)
+        return done
+
     def settings(self):
         return f"control: {self.control}\npin: {self.net.bpffs()}/ladon\nworkers: 2\n"
 
