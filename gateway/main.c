@@ -229,7 +229,7 @@ _Static_assert(sizeof(union ladon_address) == sizeof(struct addr), "one array se
 /*
  * A mistake in the file is to be mended; a lack of rights or of a kernel may be meant. Flows of
  * another version are an upgrade gone wrong: whoever made it goes back to the former version, which
- * takes them over, and must not find out by the speed.
+ * takes them over, and must not find out by the speed. So must not who starts a second ladond.
  */
 static int handoff_failed(struct daemon *d, const struct config *config, int rc)
 {
@@ -628,7 +628,9 @@ static int cleanup(const struct config *config)
 		return -EBUSY;
 	}
 	rc = ladon_cleanup(config->pin);
-	if (rc < 0)
+	if (rc == -EBUSY)
+		log_err("cleanup: another process uses the pin directory; stop it first");
+	else if (rc < 0)
 		log_err("cleanup: not everything could be taken off: %s", strerror(-rc));
 	else
 		log_info("cleanup: ladon's programs, maps and qdiscs are off; all flows have ended");

@@ -3,8 +3,9 @@
  * cleanup.c - take everything off that ladon left in the kernel, and nothing else
  *
  * A filter is ladon's if it is at ladon's priority and handle and its program
- * has ladon's name; a qdisc, if ladon_interfaces says that ladon made it, and
- * goes only when no filter of anybody is left in it.
+ * has ladon's name and uses the maps that are pinned; if none is, the name must do.
+ * A qdisc is, if ladon_interfaces says that ladon made it, and goes only when no
+ * filter of anybody is left in it.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -27,26 +28,52 @@
 #include "private.h"
 #include "stack.h"
 
+#define PROGRAM_MAPS 32 /* more than any program of ours uses */
+
 /* ---- filters ---- */
 
-static bool program_is_ours(uint32_t id)
+/* Both programs use these, those of every version. */
+struct ours {
+	uint32_t flows_id, guards_id; /* of maps; 0: not pinned */
+};
+
+static uint32_t map_id(const char *dir, const char *name)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	_close_ int fd = -1;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = bpf_obj_get(path);
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+static bool program_is_ours(uint32_t id, const struct ours *ours)
 {
 	_close_ int fd = bpf_prog_get_fd_by_id(id);
-	struct bpf_prog_info info = { 0 };
+	uint32_t maps[PROGRAM_MAPS];
+	struct bpf_prog_info info = { .nr_map_ids = PROGRAM_MAPS,
+				      .map_ids = (uint64_t)(uintptr_t)maps };
 	uint32_t len = sizeof(info);
 
-	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
-	       (strcmp(info.name, "ladon_ingress") == 0 || strcmp(info.name, "ladon_egress") == 0);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
+	    (strcmp(info.name, "ladon_ingress") != 0 && strcmp(info.name, "ladon_egress") != 0))
+		return false;
+	for (uint32_t i = 0; i < info.nr_map_ids && i < PROGRAM_MAPS; i++)
+		if (maps[i] == ours->flows_id || maps[i] == ours->guards_id)
+			return true;
+	return !ours->flows_id && !ours->guards_id;
 }
 
 /* Return: 0, also if nothing of ladon's is there; or a negative errno */
-static int point_detach(int ifindex, enum bpf_tc_attach_point point)
+static int point_detach(const struct ours *ours, int ifindex, enum bpf_tc_attach_point point)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, found, .priority = TC_PRIORITY, .handle = TC_HANDLE);
 	LIBBPF_OPTS(bpf_tc_opts, gone, .priority = TC_PRIORITY, .handle = TC_HANDLE);
 
-	if (bpf_tc_query(&hook, &found) < 0 || !program_is_ours(found.prog_id))
+	if (bpf_tc_query(&hook, &found) < 0 || !program_is_ours(found.prog_id, ours))
 		return 0;
 	return bpf_tc_detach(&hook, &gone);
 }
@@ -103,12 +130,13 @@ static int qdisc_remove(struct mnl_socket *netlink, int ifindex)
 }
 
 /* @interfaces_fd: -1: nobody knows whose the qdisc is */
-static int interface_clean(struct mnl_socket *netlink, int interfaces_fd, int ifindex)
+static int interface_clean(struct mnl_socket *netlink, const struct ours *ours, int interfaces_fd,
+			   int ifindex)
 {
-	int rc = point_detach(ifindex, BPF_TC_INGRESS), err;
+	int rc = point_detach(ours, ifindex, BPF_TC_INGRESS), err;
 	uint8_t qdisc = LADON_QDISC_FOUND;
 
-	err = point_detach(ifindex, BPF_TC_EGRESS);
+	err = point_detach(ours, ifindex, BPF_TC_EGRESS);
 	rc = rc < 0 ? rc : err;
 	if (interfaces_fd >= 0)
 		bpf_map_lookup_elem(interfaces_fd, &ifindex, &qdisc);
@@ -119,6 +147,7 @@ static int interface_clean(struct mnl_socket *netlink, int interfaces_fd, int if
 
 static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
 {
+	const struct ours ours = { map_id(dir, "ladon_flows"), map_id(dir, "ladon_guards") };
 	struct if_nameindex *all = if_nameindex();
 	_close_ int fd = -1;
 	char path[512];
@@ -129,7 +158,7 @@ static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
 	snprintf(path, sizeof(path), "%s/ladon_interfaces", dir);
 	fd = bpf_obj_get(path);
 	for (const struct if_nameindex *i = all; i->if_index; i++) {
-		int err = interface_clean(netlink, fd, (int)i->if_index);
+		int err = interface_clean(netlink, &ours, fd, (int)i->if_index);
 
 		rc = rc < 0 ? rc : err;
 	}
@@ -194,10 +223,10 @@ static void directory_remove(const char *dir)
 	rmdir(dir);
 }
 
-int ladon_cleanup(const char *pin_dir)
+/* All but the directory */
+static int everything_remove(const char *dir)
 {
 	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	const char *dir = pin_dir ? pin_dir : PIN_DIR;
 	libbpf_print_fn_t printer;
 	int rc, err;
 
@@ -213,7 +242,19 @@ int ladon_cleanup(const char *pin_dir)
 	err = pins_remove(dir);
 	rc = rc < 0 ? rc : err;
 	err = forward_undo();
-	rc = rc < 0 ? rc : err;
+	return rc < 0 ? rc : err;
+}
+
+int ladon_cleanup(const char *pin_dir)
+{
+	const char *dir = pin_dir ? pin_dir : PIN_DIR;
+	int lock_fd = pins_lock(dir), rc;
+
+	if (lock_fd == -EBUSY)
+		return lock_fd;
+	rc = everything_remove(dir);
+	if (lock_fd >= 0)
+		close(lock_fd); /* what is open is not unmounted */
 	if (rc == 0)
 		directory_remove(dir);
 	return rc;

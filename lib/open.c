@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/tcp.h>
 #include <linux/version.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -41,7 +43,7 @@
 #define TICK_MS		250
 
 #define FDS (sizeof(((struct ladon *)NULL)->fds) / sizeof(int))
-_Static_assert(offsetof(struct ladon, timer_fd) ==
+_Static_assert(offsetof(struct ladon, lock_fd) ==
 		       offsetof(struct ladon, fds) + (FDS - 1) * sizeof(int),
 	       "fds[] has a place for each descriptor");
 
@@ -110,6 +112,27 @@ static int dir_make(const char *path)
 }
 
 /* A new mount namespace (ip netns exec) hides /sys/fs/bpf: then mount our own. */
+int pins_lock(const char *dir)
+{
+	_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return TAKE_FD(fd);
+}
+
+static int pin_dir_lock(struct ladon *ladon)
+{
+	ladon->lock_fd = pins_lock(ladon->pin_dir);
+	if (ladon->lock_fd < 0)
+		ladon_say(ladon, LADON_LEVEL_ERR, "pin directory %s: %s", ladon->pin_dir,
+			  ladon->lock_fd == -EBUSY ? "another process uses it" :
+						     strerror(-ladon->lock_fd));
+	return ladon->lock_fd < 0 ? ladon->lock_fd : 0;
+}
+
 static int pin_dir_open(struct ladon *ladon)
 {
 	struct statfs fs;
@@ -400,6 +423,8 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		rc = repair_check(ladon);
 	if (rc == 0)
 		rc = pin_dir_open(ladon);
+	if (rc == 0)
+		rc = pin_dir_lock(ladon);
 	if (rc == 0)
 		rc = programs_load(ladon);
 	if (rc == 0) {

@@ -59,8 +59,10 @@ struct ladon {
 			int raw4_fd, raw6_fd;
 			/* what ladon_fd() returns: links, events and the timer */
 			int epoll_fd, timer_fd;
+			/* nobody else may have pin_dir open */
+			int lock_fd;
 		};
-		int fds[20]; /* all of them; -1: not open */
+		int fds[21]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 
@@ -86,6 +88,16 @@ struct ladon {
 
 __attribute__((format(printf, 3, 4))) void ladon_say(const struct ladon *ladon,
 						     enum ladon_level level, const char *fmt, ...);
+
+/**
+ * pins_lock() - be the only one who uses a pin directory, until the descriptor is closed
+ *
+ * Whatever ends a process gives its lock back. It lies on the directory, not on a name: other
+ * network namespaces that see the same file system meet it, too.
+ *
+ * Return: the descriptor; -EBUSY: another process, or handle, is; or another negative errno.
+ */
+int pins_lock(const char *dir);
 
 /** ladon_now_ms() - CLOCK_MONOTONIC; its low 32 bits are the clock of struct ladon_flow */
 uint64_t ladon_now_ms(void);

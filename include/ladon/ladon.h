@@ -134,8 +134,8 @@ struct ladon_options {
  *
  * Return: 0, or -EPERM: CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing;
  * -EOPNOTSUPP: the kernel refused the programs (older than 6.1, no BTF);
- * -EBUSY: flows are pinned in pin_dir whose layout this version does not know;
- * nothing was changed, and they go on; -EINVAL: an option is out of range;
+ * -EBUSY: flows are pinned in pin_dir whose layout this version does not know,
+ * or another process has it open; nothing was changed, and they go on; -EINVAL: an option is out of range;
  * -ENODEV: a named interface does not exist; -ENOMEM.
  * A message says more.
  */
@@ -153,10 +153,12 @@ LADON_API void ladon_close(struct ladon *ladon);
  * @pin_dir: as in struct ladon_options; NULL: the default
  *
  * Detaches the programs, removes qdiscs that ladon made and nobody else uses,
- * and unpins and unmounts. Filters, programs and qdiscs of others stay. No
- * handle may be open, in no process.
+ * and unpins and unmounts. Filters, programs and qdiscs of others stay; as long
+ * as there are pins, also those of a ladon that has another pin_dir.
  *
- * Return: 0, also if there was nothing; or a negative errno: something is left.
+ * Return: 0, also if there was nothing; -EBUSY: a handle is open, in this or
+ * another process, and nothing was touched; or another negative errno: something
+ * is left.
  */
 LADON_API int ladon_cleanup(const char *pin_dir);
 
