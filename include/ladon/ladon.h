@@ -92,7 +92,7 @@ enum ladon_level {
  * @size: sizeof(struct ladon_options)
  * @pin_dir: where programs and maps are pinned, in a BPF file system (one is
  *	mounted there if it is none); NULL: /sys/fs/bpf/ladon. One directory per
- *	network namespace.
+ *	network namespace, one open handle per directory.
  * @interfaces: names, ended by NULL; NULL: every interface that is up and is
  *	not a loopback, followed as they come and go
  * @flows_max: size of the flow table; 0: 65536. Ignored if a pinned table exists
@@ -135,8 +135,8 @@ struct ladon_options {
  * Return: 0, or -EPERM: CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing;
  * -EOPNOTSUPP: the kernel refused the programs (older than 6.1, no BTF);
  * -EBUSY: flows are pinned in pin_dir whose layout this version does not know,
- * or another process has it open; nothing was changed, and they go on; -EINVAL: an option is out of range;
- * -ENODEV: a named interface does not exist; -ENOMEM.
+ * or another process has it open: nothing was changed, and they go on; -EINVAL:
+ * an option is out of range; -ENODEV: a named interface does not exist; -ENOMEM.
  * A message says more.
  */
 LADON_API int ladon_open(struct ladon **out, const struct ladon_options *options);
