@@ -8,6 +8,7 @@ import pytest
 
 from lib import ends, wire
 from lib.gateway import FAMILIES
+from lib.net import BACKENDS, GATEWAY
 
 ONE_POOL = FAMILIES[0][2]
 SIZE = 8 * ends.MB
@@ -28,14 +29,14 @@ def turn(space, settings):
         space.sysctl(f"net.ipv4.{name}", value)
 
 
-def both_ways(net):
+def both_ways(net, at=GATEWAY, backend=BACKENDS[0]):
     """SIZE each way at once through ladon. Return: the options that client and backend agreed on."""
     def talk(sock):
         ends.answer(sock)
         return ends.exchange(sock, SIZE, say=1), ends.tcp_info(sock)[1]
 
-    server = ends.Server(net.backend, talk)
-    with ends.connect(net.client) as sock:
+    server = ends.Server(net.backend, talk, address=backend)
+    with ends.connect(net.client, at) as sock:
         options = ends.tcp_info(sock)[1]
         ends.ask(sock)
         assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
@@ -135,6 +136,24 @@ def test_mss_of_the_listener_makes_a_narrow_way_fit(net):
 
     assert ladon.connections()["handed_off"] == 1, ladon.reasons()
     assert max(s.length for s in seen.segments if not s.incoming) <= 1240
+    assert net.trouble() == {}
+
+
+@pytest.mark.parametrize("mss", [536, 1240])
+@pytest.mark.parametrize("at, backend, config", FAMILIES, ids=("ipv4", "ipv6"))
+def test_mss_of_a_listener_is_both_ends_limit(net, at, backend, config, mss):
+    """Wide ways: the client is told by ladon's SYN-ACK, the backend by ladon's SYN."""
+    net.offload(tso=False, gso=False, gro=False)
+    ladon = net.ladond(config.replace("    pool: only", f"    pool: only\n    mss: {mss}", 1))
+
+    with wire.capture(net.client) as client, wire.capture(net.backend) as server:
+        both_ways(net, at, backend)
+
+    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    for seen in (client, server):
+        for incoming in (False, True):
+            largest = max(s.length for s in seen.segments if s.incoming == incoming)
+            assert mss - 12 <= largest <= mss  # 12: of timestamps, which not all segments of ladon's have
     assert net.trouble() == {}
 
 
