@@ -612,6 +612,25 @@ static __always_inline struct ladon_guard *guard_find(struct bpf_sock *sk)
 	return sk ? bpf_sk_storage_get(&ladon_guards, sk, 0, 0) : NULL;
 }
 
+/* What no guarded socket of this host says: only RSTs and ICMP errors may be about flows. */
+static __always_inline int local_said(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+
+	switch (packet_parse(skb, &pkt)) {
+	case VERDICT_ICMP:
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_TELL);
+		break;
+	case VERDICT_CONTINUE:
+		if (pkt.flags & TCP_RST && quiet_is_astray(&pkt))
+			return quiet_steal(LADON_REASON_QUIET_END);
+		break;
+	default:
+		break;
+	}
+	return TC_ACT_UNSPEC;
+}
+
 /**
  * ladon_egress() - tc egress of every interface: guarded sockets keep quiet
  *
@@ -631,7 +650,7 @@ int ladon_egress(struct __sk_buff *skb)
 			return quiet(skb, sk, guard);
 	}
 	if (!skb->ingress_ifindex)
-		return quiet_reset(skb);
+		return local_said(skb);
 	if (skb->tc_index != STACK_MARK)
 		return TC_ACT_UNSPEC;
 	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_LEAVE);

@@ -189,19 +189,16 @@ static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pk
 }
 
 /*
- * A packet that was between tc ingress and its socket when the flow began may
+ * Is a RST of this host's about a flow? A packet that was between tc ingress and its socket when the flow began may
  * find the socket gone, and the stack answers with a RST. It must not leave: to
  * both ends the connection lives.
  */
-static __always_inline int quiet_reset(struct __sk_buff *skb)
+static __always_inline bool quiet_is_astray(const struct packet *pkt)
 {
 	struct ladon_flow_key key;
-	struct packet pkt = {};
 
-	if (packet_parse(skb, &pkt) != VERDICT_CONTINUE || !(pkt.flags & TCP_RST))
-		return TC_ACT_UNSPEC;
-	packet_reverse_key(&pkt, &key);
-	return flow_find(&key) ? quiet_steal(LADON_REASON_QUIET_END) : TC_ACT_UNSPEC;
+	packet_reverse_key(pkt, &key);
+	return flow_find(&key);
 }
 
 /* Linux writes this option first. Return: 0: it is not there */

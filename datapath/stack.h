@@ -14,8 +14,11 @@
  * it would take every other RST for a forged one and leave it without NAT. The mark
  * is skb->tc_index, which nothing on that way touches or asks for.
  *
+ * An ICMP error that the stack raises about a client's segment quotes it as conntrack
+ * saw it, and NAT takes only the addresses back: the numbers are taken back at egress.
+ *
  * A packet that NAT has missed comes to the local stack, whose RST does not leave
- * (quiet_reset() in quiet.h).
+ * (local_said() in handoff.bpf.c).
  */
 #ifndef LADON_STACK_H
 #define LADON_STACK_H
@@ -29,6 +32,7 @@
 #include "flow.h"
 #include "life.h"
 #include "packet.h"
+#include "quote.h"
 #include "translate.h"
 
 /* In skb->tc_index: its numbers are still the backend's. Any value that nobody else uses */
@@ -108,6 +112,47 @@ static __always_inline enum verdict stack_leave(ctx_t *ctx, struct packet *pkt)
 	if (translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
 		return VERDICT_DROP;
 	return stack_fix_csum(ctx, pkt, &d);
+}
+
+/* The checksum of the quoted header makes up for its numbers, and the error's own has nothing to. */
+static __noinline void stack_tell_numbers(word32_t *tcp, const struct ladon_entry *flow)
+{
+	word16_t *check = (word16_t *)tcp + 8;
+	__u64 delta = 0;
+
+	translate_word(tcp + 1, 0 - flow->d_seq, &delta);
+	if (tcp[3] & bpf_htonl(TCP_ACK << 16))
+		translate_word(tcp + 2, 0 - flow->d_ack, &delta);
+	*check = csum_mend(*check, delta);
+}
+
+/**
+ * stack_tell() - tc egress: an ICMP message of this host's
+ * @pkt: zeroed by the caller
+ *
+ * The stack quotes more than a whole header of TCP, always.
+ */
+static __always_inline void stack_tell(ctx_t *ctx, struct packet *pkt)
+{
+	struct ladon_flow_key crossed = {}, key;
+	struct quote quote = {};
+	const struct ladon_entry *flow;
+	word32_t *tcp;
+
+	ctx_pull(ctx, QUOTE_HEADERS_MAX);
+	if (!quote_parse(ctx, pkt, &quote, &crossed) || !quote.is_to_sender || !quote.is_whole)
+		return;
+	__builtin_memcpy(key.saddr, crossed.daddr, sizeof(key.saddr));
+	__builtin_memcpy(key.daddr, crossed.saddr, sizeof(key.daddr));
+	key.sport = crossed.dport;
+	key.dport = crossed.sport;
+	flow = flow_find(&key);
+	if (!flow || !(flow->state & LADON_STATE_STACK) || flow->what & LADON_FLOW_TO_CLIENT)
+		return;
+	tcp = ctx_data(ctx) + sizeof(struct ethhdr) + sizeof(struct icmp_header) +
+	      2 * (pkt->is_ip6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	if ((void *)(tcp + 5) <= ctx_end(ctx))
+		stack_tell_numbers(tcp, flow);
 }
 
 #endif

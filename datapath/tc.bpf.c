@@ -5,8 +5,8 @@
  * Attached to every interface that clients or backends are behind. What is not
  * ladon's goes on to whatever else is attached, and to the stack.
  *
- * ladon_icmp, ladon_enter and ladon_leave are not attached: ladon_ingress and
- * ladon_egress jump to them.
+ * ladon_icmp, ladon_enter, ladon_leave and ladon_tell are not attached: ladon_ingress
+ * and ladon_egress jump to them.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -101,6 +101,15 @@ int ladon_leave(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC; /* it was counted when it came */
 	count(pkt.why, pkt.len_bytes);
 	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int ladon_tell(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+
+	stack_tell(skb, &pkt);
+	return TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -212,6 +212,7 @@ static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
 	fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
 	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
 	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
+	fd_take(&ladon->tell_fd, bpf_program__fd(skel->progs.ladon_tell), &rc);
 	map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 	map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
 	kernel_lacks_say(ladon, skel);
@@ -277,6 +278,7 @@ static int programs_join(const struct ladon *ladon)
 		[LADON_JUMP_ENTER] = ladon->enter_fd,
 		[LADON_JUMP_ICMP] = ladon->icmp_fd,
 		[LADON_JUMP_LEAVE] = ladon->leave_fd,
+		[LADON_JUMP_TELL] = ladon->tell_fd,
 	};
 	int rc = 0;
 

@@ -348,3 +348,104 @@ def test_without_df_the_sender_is_told_too(net):
         assert ends.receive_exactly(sock, 5000) == ends.pattern(5000)
 
     assert (error.type, error.code) == (3, 4)
+
+
+# ---- mode: stack: what the stack itself finds, it says as a router does; the numbers are ladon's ----
+
+def stack(net, family):
+    net.forward()
+    return net.ladond(family.config + "mode: stack\n")
+
+
+def in_stack(net, ladon):
+    ladon.wait_handed_off()
+    until(lambda: any("ASSURED" in line for line in net.gateway.tracked()), "conntrack has the flow")
+
+
+@families
+def test_a_narrow_way_behind_either_router_of_a_stacks_flow(net, family):
+    routed = Routed(net)
+    routed.narrow(net.client, family.near, 1400)
+    routed.narrow(net.backend, family.far, 1280)
+    ladon = stack(net, family)
+
+    assert transfer(routed, ladon, family, lambda: in_stack(net, ladon)) == (1280, 1400)
+
+    repaired(routed.near, routed.far)
+
+
+@offloads
+@families
+@pytest.mark.parametrize("to_client, to_backend", [(1400, 1280), (1280, 1400)])
+def test_the_gateways_own_links_become_narrower_for_the_stack(net, family, offload, to_client, to_backend):
+    routed = Routed(net)
+    routed.offload(**OFFLOADS[offload])
+    ladon = stack(net, family)
+
+    def narrower():
+        in_stack(net, ladon)
+        net.gateway.ip(f"link set client0 mtu {to_client}", f"link set backend0 mtu {to_backend}")
+        net.client.ip(f"link set eth0 mtu {to_client}")
+        net.backend.ip(f"link set eth0 mtu {to_backend}")
+
+    mtus = transfer(routed, ladon, family, narrower)
+
+    assert mtus == (min(to_client, to_backend),) * 2
+    repaired(routed.near, routed.far)
+
+
+REJECT = """table inet fw {{
+    chain forward {{
+        type filter hook forward priority filter
+        tcp dport 8080 {reject}
+    }}
+}}"""
+
+
+@families
+@pytest.mark.parametrize("what", ["hops", "rule"])
+def test_the_stack_tells_the_client_about_its_own_segment(net, family, what):
+    """Time to live at the gateway, and a rule that rejects; then the byte is repeated and arrives."""
+    routed = Routed(net)
+    ladon = stack(net, family)
+    ends.Server(routed.far, ends.echo, address=family.far)
+    with ends.connect(routed.near, family.gateway) as sock:
+        ends.ask(sock)
+        in_stack(net, ladon)
+        if what == "hops":
+            hop_limit(sock, 2)
+        else:
+            net.gateway.nft(REJECT.format(reject="reject with icmpx type admin-prohibited"))
+        type_and_code = told_about_a_byte(routed, family, sock)
+        hop_limit(sock, 64)
+        net.gateway.run("nft", "delete", "table", "inet", "fw")
+        assert ends.receive_exactly(sock, 1) == b"x"
+
+    assert type_and_code == {"hops": {4: (11, 0), 6: (3, 0)}, "rule": {4: (3, 13), 6: (1, 1)}}[what][family.number]
+
+
+@families
+def test_the_stack_tells_the_backend_about_its_own_segment(net, family):
+    """Its numbers are its own already."""
+    routed = Routed(net)
+    ladon = stack(net, family)
+    heard = []
+
+    def talk(sock):
+        ends.answer(sock)
+        hop_limit(sock, 2)
+        errors = Errors(routed.far, family.number == 6)
+        with wire.capture(routed.far) as seen:
+            sock.sendall(b"x")
+            error = errors.next()
+        byte = next(s for s in seen.segments if not s.incoming and s.length == 1)
+        heard.append((error.seq == byte.seq, error.dest == family.gateway_back, error.dport))
+        hop_limit(sock, 64)
+
+    server = ends.Server(routed.far, talk, address=family.far)
+    with ends.connect(routed.near, family.gateway) as sock:
+        ends.ask(sock)
+        assert ends.receive_exactly(sock, 1) == b"x"
+        source = int(ladon.ask("flow show")["flows"][0]["source"].rpartition(":")[2])
+        server.result()
+    assert heard == [(True, True, source)]
