@@ -189,9 +189,9 @@ static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pk
 }
 
 /*
- * Is a RST of this host's about a flow? A packet that was between tc ingress and its socket when the flow began may
- * find the socket gone, and the stack answers with a RST. It must not leave: to
- * both ends the connection lives.
+ * Is a RST of this host's about a flow? A packet that was between tc ingress and its
+ * socket when the flow began may find the socket gone, and the stack answers with one.
+ * It must not leave: to both ends the connection lives.
  */
 static __always_inline bool quiet_is_astray(const struct packet *pkt)
 {
