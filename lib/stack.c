@@ -293,6 +293,7 @@ void stack_take(struct ladon *ladon, const struct ladon_flow_key *front,
 	if (rc == 0)
 		return;
 	flows_kill_one(ladon, front);
+	conntrack_forget(ladon->conntrack, front, back); /* if it has not */
 	ladon_say(ladon, LADON_LEVEL_WARN, "flow %u: conntrack refused it: %s; killed", id,
 		  strerror(-rc));
 }

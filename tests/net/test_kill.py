@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import select
 import socket
 import struct
@@ -26,6 +25,7 @@ from lib import ends, tls
 from lib.chaos import Chaos, Place
 from lib.gateway import FAMILIES
 from lib.net import BACKENDS, CLIENT, GATEWAY, is_ipv6, until
+from lib.strace import Strace
 
 FIRST = ends.pattern(4000, 7)
 MORE = ends.pattern(20000, 8)
@@ -55,45 +55,9 @@ CASES = {
                    [HELLO[:40], HELLO[40:]], *FAMILIES[1][:2], steps=slice(1, None, 2)),
 }
 
-# Waits, and what only the C library wants: before them nothing is other than after the call before
-NO_STEPS = ("epoll_wait", "futex", "restart_syscall", "mmap", "munmap", "mprotect", "madvise", "brk")
 RESEND_SECONDS = 0.5  # more than TCP waits before it repeats something
 FLOWS, KILLS = 1000, 100
 TCP_CLOSE = 7  # include/net/tcp_states.h
-
-
-class Strace:
-    """On the workers of a daemon. step: (name, n): kill at the n-th call of that name."""
-
-    def __init__(self, ladon, step=None):
-        self.path = os.path.join(ladon.net.dir, "strace")
-        inject = ["-e", f"inject={step[0]}:signal=SIGKILL:when={step[1]}"] if step else []
-        tasks = [task for task in os.listdir(f"/proc/{ladon.pid}/task") if task != str(ladon.pid) and
-                 self._name(ladon.pid, task) == "ladond"]
-        self.process = subprocess.Popen(
-            ["strace", "-o", self.path, *inject, *(word for task in tasks for word in ("-p", task))],
-            stderr=subprocess.PIPE, text=True)
-        for _ in tasks:
-            line = self.process.stderr.readline()
-            assert "attached" in line, line
-
-    @staticmethod
-    def _name(pid, task):
-        with open(f"/proc/{pid}/task/{task}/comm") as file:
-            return file.read().strip()
-
-    def close(self):
-        """Return: the steps that were made."""
-        self.process.terminate()
-        self.process.wait(10)
-        self.process.stderr.close()
-        counts, steps = collections.Counter(), []
-        with open(self.path) as file:
-            for name in re.findall(r"^(?:\d+ +)?(\w+)\(", file.read(), re.M):
-                if name not in NO_STEPS:
-                    counts[name] += 1
-                    steps.append((name, counts[name]))
-        return steps
 
 
 class Visit:
@@ -194,7 +158,7 @@ def has_left(ladon):
 
 def visit_and_kill(net, ladon, case, step):
     """Return: the Visit, or None if this time the daemon did without that step."""
-    strace = Strace(ladon, step)
+    strace = Strace(ladon, f"{step[0]}:signal=SIGKILL:when={step[1]}")
     visit = Visit(net, case, step)
     until(lambda: ladon.process.poll() is not None or visit.listen(0.005), "the kill, or an answer")
     if case.handoff:
@@ -255,7 +219,7 @@ def test_the_port_of_a_flow_that_a_killed_daemon_left_can_be_used_again(net):
     ends.Server(net.backend, lambda sock: sock.sendall(ends.receive_exactly(sock, len(FIRST))))
     steps = steps_of_a_connection(net, ladon, CASES["pool"])
     ladon.kill9()
-    vanish = next(i for i, (name, _) in enumerate(steps) if name == "ioctl") + 1
+    vanish = next(i for i, (name, *_) in enumerate(steps) if name == "ioctl") + 1
 
     ladon = net.ladond(FAMILIES[0][2])
     visit = visit_and_kill(net, ladon, CASES["pool"], steps[vanish])

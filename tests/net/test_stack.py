@@ -15,6 +15,7 @@ import pytest
 from lib import ends, wire
 from lib.gateway import BUILD, FAMILIES
 from lib.net import CLIENT, CLIENT6, GATEWAY_BACK, GATEWAY_BACK6, is_ipv6, run, until
+from lib.strace import Strace
 
 BOTH = pytest.mark.parametrize("at, backend, config", FAMILIES, ids=("ipv4", "ipv6"))
 AT, BACKEND, CONFIG = FAMILIES[0]
@@ -238,6 +239,32 @@ def test_the_next_daemon_keeps_a_flow_and_ends_what_conntrack_forgot(net):
         until(lambda: [f["state"] for f in again.ask("flow show")["flows"]].count("open") == 1,
               "one of the two lives")
     until(lambda: again.flows() == [] and net.gateway.tracked() == [], "all is gone")
+
+
+@pytest.mark.parametrize("error", ["ENOBUFS", "EPERM"])
+def test_what_conntrack_refuses_is_killed(net, error):
+    """After the flow has begun it is too late to relay it, and it must not go on past the firewall."""
+    ladon, _ = gateway(net, talk=ends.echo)
+    strace = Strace(ladon)
+    with ends.connect(net.client) as sock:
+        ends.ask(sock)
+        in_stack(net, ladon)
+        name, number, _ = next(step for step in strace.close() if "AF_NETLINK" in step[2])
+
+        strace = Strace(ladon, f"{name}:error={error}:when={number}")
+        with ends.connect(net.client) as refused:
+            refused.sendall(b"first bytes")
+            until(lambda: "conntrack refused it: " in ladon.log(), "the flow is killed")
+            strace.close()
+            with pytest.raises(ConnectionResetError):
+                refused.sendall(b"anybody there?")
+                ends.receive(refused)
+        ends.ask(sock)
+        with ends.connect(net.client) as third:
+            ends.ask(third)
+            ladon.wait_handed_off(3)
+            until(lambda: len(net.gateway.tracked()) == 2, "the other two are tracked, and nothing else is")
+    assert net.gateway.named_counter("fw", "dropped") == 0
 
 
 def take_back(pins):

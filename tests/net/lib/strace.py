@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""strace.py - which system calls the workers of a ladond make, and what becomes of one of them"""
+import collections
+import os
+import re
+import subprocess
+
+# Waits, and what only the C library wants: before them nothing is other than after the call before
+NO_STEPS = ("epoll_wait", "futex", "restart_syscall", "mmap", "munmap", "mprotect", "madvise", "brk")
+
+
+class Strace:
+    """On the workers of a daemon. inject: what becomes of which system call, as strace(1) has it."""
+
+    def __init__(self, ladon, inject=None):
+        self.path = os.path.join(ladon.net.dir, "strace")
+        inject = ["-e", f"inject={inject}"] if inject else []
+        tasks = [task for task in os.listdir(f"/proc/{ladon.pid}/task") if task != str(ladon.pid) and
+                 self._name(ladon.pid, task) == "ladond"]
+        self.process = subprocess.Popen(
+            ["strace", "-o", self.path, *inject, *(word for task in tasks for word in ("-p", task))],
+            stderr=subprocess.PIPE, text=True)
+        for _ in tasks:
+            line = self.process.stderr.readline()
+            assert "attached" in line, line
+
+    @staticmethod
+    def _name(pid, task):
+        with open(f"/proc/{pid}/task/{task}/comm") as file:
+            return file.read().strip()
+
+    def close(self):
+        """Return: the steps that were made, each with what strace said of it: [(name, n, line)]."""
+        self.process.terminate()
+        self.process.wait(10)
+        self.process.stderr.close()
+        counts, steps = collections.Counter(), []
+        with open(self.path) as file:
+            for line in file:
+                call = re.match(r"(?:\d+ +)?(\w+)\(", line)
+                if call and call[1] not in NO_STEPS:
+                    counts[call[1]] += 1
+                    steps.append((call[1], counts[call[1]], line))
+        return steps
