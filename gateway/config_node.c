@@ -508,7 +508,9 @@ static void choice_join(const char *const *words, unsigned int len, const char *
 
 	for (unsigned int i = 0; i <= last && used < WORDS_TEXT_MAX; i++)
 		used += (size_t)snprintf(out + used, WORDS_TEXT_MAX - used, "%s%s",
-					 i == 0 ? "" : i == last ? " or " : ", ",
+					 i == 0	     ? ""
+					 : i == last ? " or "
+						     : ", ",
 					 i < len ? words[i] : other);
 }
 

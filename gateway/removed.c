@@ -32,7 +32,7 @@ struct removed {
 	bool looking;	   /* who is gone is not known yet */
 	uint64_t since_ms; /* when the configuration came into force */
 
-	pthread_mutex_t lock; /* over what follows, to write which takes gateway->changing as well */
+	pthread_mutex_t lock; /* over what follows; to write takes gateway->changing, too */
 	void *gone;	      /* tsearch(3)'s tree of struct gone */
 	atomic_uint due;      /* how many of them are */
 };
@@ -155,8 +155,8 @@ static void look_at(void *arg, const struct addr *addr)
 		return;
 	}
 	former = gone_find(&look->removed->gone, addr);
-	gone->until_ms = former && former->until_ms < look->until_ms ? former->until_ms :
-								       look->until_ms;
+	gone->until_ms =
+		former && former->until_ms < look->until_ms ? former->until_ms : look->until_ms;
 	look->gone_len++;
 }
 

@@ -128,8 +128,8 @@ static int pin_dir_lock(struct ladon *ladon)
 	ladon->lock_fd = pins_lock(ladon->pin_dir);
 	if (ladon->lock_fd < 0)
 		ladon_say(ladon, LADON_LEVEL_ERR, "pin directory %s: %s", ladon->pin_dir,
-			  ladon->lock_fd == -EBUSY ? "another process uses it" :
-						     strerror(-ladon->lock_fd));
+			  ladon->lock_fd == -EBUSY ? "another process uses it"
+						   : strerror(-ladon->lock_fd));
 	return ladon->lock_fd < 0 ? ladon->lock_fd : 0;
 }
 
