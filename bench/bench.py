@@ -23,6 +23,7 @@ from subjects import SUBJECTS, Direct, Unavailable  # noqa: E402
 FULL = (("memory",),
         ("bulk_gso", "round_trip", "connections", "handoff", "bulk_mtu"))
 QUICK = (("round_trip", "connections", "bulk_mtu"),)
+FULL_SUBJECTS = ("forward", "dnat", "ladon", "relay", "haproxy", "nginx")
 QUICK_SUBJECTS = ("forward", "ladon", "haproxy")
 QUICK_SECONDS = 45  # no round begins that would not end by then
 SECONDS_MAX = 20  # all loads of a turn fit into cases.TURN_SECONDS
@@ -55,10 +56,13 @@ def parse():
                         choices=range(1, 101))
     parser.add_argument("--seconds", type=float, metavar="S", help="of each load (2; quick: 0.8)")
     parser.add_argument("--subjects", type=words_of(SUBJECTS), metavar="A,B")
+    parser.add_argument("--cases", type=words_of([case for turn in FULL for case in turn]), metavar="A,B")
     parser.add_argument("--tls", action="store_true", help="route by the name in a ClientHello")
     arguments = parser.parse_args()
-    arguments.subjects = arguments.subjects or (QUICK_SUBJECTS if arguments.quick else [*SUBJECTS])
+    arguments.subjects = arguments.subjects or (QUICK_SUBJECTS if arguments.quick else FULL_SUBJECTS)
     arguments.turns = QUICK if arguments.quick else FULL
+    if arguments.cases:
+        arguments.turns = (arguments.cases,)
     arguments.seconds = arguments.seconds or (0.8 if arguments.quick else 2)
     if not 0.1 <= arguments.seconds <= SECONDS_MAX:
         parser.error(f"--seconds: 0.1 to {SECONDS_MAX}")

@@ -17,7 +17,7 @@ import subprocess
 import time
 
 from lib.gateway import BUILD
-from lib.net import Net, run
+from lib.net import Net, is_ipv6, join, run
 
 from subjects import CONNECTIONS_MAX, DIRECT, PORT
 
@@ -69,14 +69,15 @@ class Turn:
         self.steer(False)
 
     def _serve(self):
-        server = self.net.backend.popen(LOAD, "serve", f"0.0.0.0:{PORT}", str(TURN_SECONDS),
+        anywhere = join("::" if is_ipv6(self.subject.backend) else "0.0.0.0", PORT)
+        server = self.net.backend.popen(LOAD, "serve", anywhere, str(TURN_SECONDS),
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         server.stdout.readline()
         return server
 
     def _argv(self, what, seconds, n):
         return [LOAD, what, *(["-t"] if self.tls else []), "-n", str(n),
-                f"{self.subject.address}:{PORT}", str(seconds)]
+                join(self.subject.address, PORT), str(seconds)]
 
     def load(self, what, *, n=1, cpu=None):
         """Run a client, on that CPU if one is given, and return what it printed."""

@@ -159,7 +159,8 @@ def histogram(results):
 # ---- as a chart ----
 
 COLOURS = {"forward": "999999", "dnat": "b3895d", "ladon": "1b7837", "relay": "7fbf7b",
-           "haproxy": "4575b4", "nginx": "91bfdb"}
+           "haproxy": "4575b4", "nginx": "91bfdb", "ladon66": "762a83", "ladon64": "c2a5cf",
+           "ladon46": "af8dc3"}
 
 
 def chart(results, path):

@@ -12,7 +12,7 @@ import shutil
 import textwrap
 
 from lib.gateway import Ladond
-from lib.net import BACKENDS, GATEWAY, until
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, join, until
 
 BACKEND = BACKENDS[0]
 DIRECT = ("10.0.3.1", "10.0.3.2")  # client and backend, without a gateway between them
@@ -30,13 +30,14 @@ class Unavailable(Exception):
 
 
 class Subject:
-    """What all have in common. `address` is where the client connects to.
+    """What all have in common. `address` is where the client connects to, `backend` where the server is.
 
     tls: the gateway reads a ClientHello and routes by its server name; else it
     knows the backend from the start.
     """
 
     address = GATEWAY
+    backend = BACKEND
 
     def __init__(self, net, tls):
         self.net = net
@@ -101,11 +102,11 @@ class Ladon(Subject):
                 source-ports: {PROXY_PORTS.replace(" ", "-")}
                 flows: 131072
                 listeners:
-                  - listen: "{GATEWAY}:{PORT}"
+                  - listen: "{join(self.address, PORT)}"
                     {route}
                 pools:
                   - name: web
-                    backends: ["{BACKEND}:{PORT}"]
+                    backends: ["{join(self.backend, PORT)}"]
                 """, "--log", "warn")
         except (AssertionError, OSError) as error:
             raise Unavailable(str(error)) from error
@@ -127,6 +128,25 @@ class Ladon(Subject):
             return None
         reasons = ", ".join(self.daemon.reasons())
         return f"{count[wrong]} of {count['accepted']} connections {wrong}: {reasons}"
+
+
+class Ladon66(Ladon):
+    """The same for IPv6."""
+
+    address = GATEWAY6
+    backend = BACKENDS6[0]
+
+
+class Ladon64(Ladon):
+    """An IPv6 client and an IPv4 backend."""
+
+    address = GATEWAY6
+
+
+class Ladon46(Ladon):
+    """And the reverse."""
+
+    backend = BACKENDS6[0]
 
 
 class Relay(Ladon):
@@ -224,6 +244,9 @@ SUBJECTS = {
     "relay": Relay,
     "haproxy": Haproxy,
     "nginx": Nginx,
+    "ladon66": Ladon66,
+    "ladon64": Ladon64,
+    "ladon46": Ladon46,
 }
 
 
