@@ -52,13 +52,15 @@ unit_translate :=
 unit_packet    :=
 unit_icmp      :=
 unit_raise     :=
-units          := addr peek route config pool flows timer access lane resolve control out source translate packet icmp raise
+unit_cross     :=
+units          := addr peek route config pool flows timer access lane resolve control out source translate packet icmp raise cross
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 fuzz_translate :=
 fuzz_icmp      :=
-fuzzers        := peek config translate icmp
+fuzz_cross     :=
+fuzzers        := peek config translate icmp cross
 
 # ---- how ----
 

@@ -24,7 +24,7 @@
  * Flows of LADON_ABI_OLDEST and later are taken over: raise that, too, if theirs
  * cannot be read any more. Counters and events may change without either.
  */
-#define LADON_ABI	    4
+#define LADON_ABI	    5
 #define LADON_ABI_OLDEST    3
 #define LADON_ABI_UNWRITTEN 3 /* the last that was not written anywhere */
 
@@ -46,6 +46,7 @@ enum {
 	LADON_FLOW_NO_SACK = 1 << 3,   /* NOP SACK blocks: the receiver has none */
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
 	LADON_FLOW_STACK = 1 << 5,     /* the stack is to forward, once conntrack knows how */
+	LADON_FLOW_CROSS = 1 << 6,     /* arrives in one address family, leaves in the other */
 };
 
 /* ladon_entry.state: changed by atomic or/and only */
@@ -143,10 +144,12 @@ enum {
  * they are replaced: add at the end.
  */
 enum {
-	LADON_JUMP_ENTER, /* ladon_enter, of tc.bpf.c: from ladon_ingress */
-	LADON_JUMP_ICMP,  /* ladon_icmp, of tc.bpf.c: from ladon_ingress */
-	LADON_JUMP_LEAVE, /* ladon_leave, of tc.bpf.c: from ladon_egress */
-	LADON_JUMP_TELL,  /* ladon_tell, of tc.bpf.c: from ladon_egress */
+	LADON_JUMP_ENTER,      /* ladon_enter, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_ICMP,       /* ladon_icmp, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_LEAVE,      /* ladon_leave, of tc.bpf.c: from ladon_egress */
+	LADON_JUMP_TELL,       /* ladon_tell, of tc.bpf.c: from ladon_egress */
+	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_CROSS_ICMP, /* ladon_cross_icmp, of tc.bpf.c: from ladon_icmp */
 	LADON_JUMPS,
 };
 

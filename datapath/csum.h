@@ -55,6 +55,17 @@ static __always_inline void csum_change8_at(__u64 *delta, __u32 offset, __u8 fro
 	csum_change16(delta, bpf_htons(from << shift), bpf_htons(to << shift));
 }
 
+/** csum_words() - the sum over @count words */
+static __always_inline __u64 csum_words(const word32_t *words, int count)
+{
+	__u64 sum = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		sum += words[i];
+	return sum;
+}
+
 /** csum_fold32() - as a __wsum, which is what the kernel's helpers take */
 static __always_inline __u32 csum_fold32(__u64 sum)
 {

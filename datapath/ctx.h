@@ -14,6 +14,8 @@
  *	ctx_is_partial		is the TCP checksum only half made?
  *	ctx_cut			keep that many bytes, all of them linear, as one segment
  *	ctx_insert		zeroes between the Ethernet and the IP header
+ *	ctx_change_family	make it an IPv6 packet (or IPv4): zeroes for the longer headers appear
+ *				between the Ethernet and the IP header, or the first bytes of the latter go
  *	ctx_inserted		bytes of that sum were written over those zeroes
  *	ctx_loop		bpf_loop()
  *
@@ -31,6 +33,7 @@ enum verdict {
 	VERDICT_FORWARD, /* the stack's, but for the numbers: see stack.h */
 	VERDICT_RAISE,	 /* drop it, and tell the sender by an ICMP error */
 	VERDICT_ICMP,	 /* an ICMP message: what it is about decides (icmp.h) */
+	VERDICT_CROSS,	 /* leaves in the other address family: see cross.h */
 };
 
 #ifdef __bpf__

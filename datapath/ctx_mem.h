@@ -3,7 +3,7 @@
  * ctx_mem.h - packets in plain memory: for tests
  *
  * The IP header must be aligned to four bytes, so data is at 2 modulo 4. Who
- * calls ctx_insert() has room before data.
+ * calls ctx_insert() or ctx_change_family() has room before data.
  */
 #ifndef LADON_CTX_MEM_H
 #define LADON_CTX_MEM_H
@@ -98,6 +98,18 @@ static __always_inline long ctx_insert(ctx_t *ctx, __u32 len_bytes)
 	ctx->data -= len_bytes;
 	memset(ctx->data + sizeof(struct ethhdr), 0, len_bytes);
 	ctx->len_bytes += len_bytes;
+	return 0;
+}
+
+static __always_inline long ctx_change_family(ctx_t *ctx, bool to_ip6, __s32 more)
+{
+	__s32 grows = to_ip6 ? 20 + more : -20 - more;
+
+	memmove(ctx->data - grows, ctx->data, sizeof(struct ethhdr));
+	ctx->data -= grows;
+	ctx->len_bytes += grows;
+	if (to_ip6)
+		memset(ctx->data + sizeof(struct ethhdr), 0, grows);
 	return 0;
 }
 

@@ -126,9 +126,29 @@ static __always_inline long ctx_insert(ctx_t *ctx, __u32 len_bytes)
 	return bpf_skb_adjust_room(ctx, len_bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET);
 }
 
+/*
+ * net/core/filter.c: bpf_skb_change_proto() moves the MAC header by the 20 bytes between the two IP
+ * headers, and sets skb->protocol and the type of a GSO packet; the size of its segments stays
+ * (since Linux 5.13). csum_start needs nothing: it counts from skb->head.
+ *
+ * @more: bytes beyond those 20
+ */
+static __always_inline long ctx_change_family(ctx_t *ctx, bool to_ip6, __s32 more)
+{
+	long rc = bpf_skb_change_proto(ctx, bpf_htons(to_ip6 ? ETH_P_IPV6 : ETH_P_IP), 0);
+
+	if (rc < 0 || !more)
+		return rc;
+	return bpf_skb_adjust_room(ctx, to_ip6 ? more : -more, BPF_ADJ_ROOM_MAC,
+				   BPF_F_ADJ_ROOM_NO_CSUM_RESET);
+}
+
 static __always_inline void ctx_inserted(ctx_t *ctx, __u64 sum)
 {
-	bpf_csum_update(ctx, csum_fold32(sum)); /* fails but for COMPLETE */
+	struct sk_buff *skb = ctx_kernel(ctx);
+
+	if (!skb || BPF_CORE_READ_BITFIELD(skb, ip_summed) == CTX_CHECKSUM_COMPLETE)
+		bpf_csum_update(ctx, csum_fold32(sum)); /* fails but for COMPLETE */
 }
 
 /*

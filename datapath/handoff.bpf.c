@@ -47,6 +47,7 @@ char _license[] SEC("license") = "GPL";
 struct side {
 	struct tcp_sock *tp;
 	struct ladon_guard *guard;
+	bool is_ip6;
 	__u32 next;    /* sequence number of the first byte that is not yet forwarded */
 	__u32 pending; /* read by ladon and not forwarded, or not yet read */
 	__u32 room;    /* bytes that can be sent at once */
@@ -155,14 +156,14 @@ static __always_inline bool side_hush(struct side *s)
  * kernel's rtable and rt6_info stand around the dst_entry, where the verifier lets
  * nobody read directly.
  */
-static __always_inline void side_gateway(struct side *s, struct dst_entry *dst, bool is_ip6,
+static __always_inline void side_gateway(struct side *s, struct dst_entry *dst,
 					 struct ladon_hop *hop)
 {
 	struct rtable *rt4 = (void *)dst;
 	struct rt6_info *rt6 = (void *)dst;
 	struct net *net = s->tp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net;
 
-	if (is_ip6) {
+	if (s->is_ip6) {
 		s->route_gen = kernel_route_gen(net, true);
 		if (!(BPF_CORE_READ(rt6, rt6i_flags) & RTF_GATEWAY_FLAG))
 			return;
@@ -179,7 +180,7 @@ static __always_inline void side_gateway(struct side *s, struct dst_entry *dst, 
 }
 
 /* Where packets to the peer leave */
-static __always_inline __u32 side_way(struct side *s, bool is_ip6)
+static __always_inline __u32 side_way(struct side *s)
 {
 	struct dst_entry *dst = s->tp->inet_conn.icsk_inet.sk.sk_dst_cache;
 	struct ladon_hop hop = {};
@@ -191,11 +192,11 @@ static __always_inline __u32 side_way(struct side *s, bool is_ip6)
 	hop.ifindex = dst->dev->ifindex;
 	if (!bpf_map_lookup_elem(&ladon_interfaces, &hop.ifindex))
 		return LADON_REASON_NO_INTERFACE;
-	side_gateway(s, dst, is_ip6, &hop);
+	side_gateway(s, dst, &hop);
 	return hop_intern(&hop, &s->hop) ? LADON_REASON_NONE : LADON_REASON_TABLE_FULL;
 }
 
-static __always_inline __u32 side_measure(struct side *s, __u32 read, bool is_ip6)
+static __always_inline __u32 side_measure(struct side *s, __u32 read)
 {
 	struct tcp_sock *tp = s->tp;
 	__u64 unacked;
@@ -203,7 +204,7 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read, bool is_ip
 
 	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED_STATE)
 		return LADON_REASON_NOT_ESTABLISHED;
-	reason = side_way(s, is_ip6);
+	reason = side_way(s);
 	if (reason)
 		return reason;
 	if (side_is_authenticated(tp))
@@ -226,8 +227,9 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read, bool is_ip
 }
 
 /* Largest payload plus options that the way to the peer takes. */
-static __always_inline __u32 side_mss(const struct side *s, __u32 headers)
+static __always_inline __u32 side_mss(const struct side *s)
 {
+	__u32 headers = s->is_ip6 ? IP6_AND_TCP_BYTES : IP4_AND_TCP_BYTES;
 	__u32 path = s->tp->inet_conn.icsk_pmtu_cookie - headers;
 	__u32 peer = s->tp->rx_opt.mss_clamp;
 
@@ -240,11 +242,11 @@ static __always_inline __u32 side_announced(const struct side *s)
 	return s->guard->announced ? s->guard->announced : s->tp->advmss;
 }
 
-static __always_inline __u32 pair_check(const struct side *f, const struct side *b, __u32 headers)
+static __always_inline __u32 pair_check(const struct side *f, const struct side *b)
 {
 	if (side_has_ts(f) != side_has_ts(b))
 		return LADON_REASON_TIMESTAMPS;
-	if (f->tp->advmss > side_mss(b, headers) || side_announced(b) > side_mss(f, headers))
+	if (f->tp->advmss > side_mss(b) || side_announced(b) > side_mss(f))
 		return LADON_REASON_MSS;
 	return LADON_REASON_NONE;
 }
@@ -273,6 +275,8 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 		e->what |= LADON_FLOW_NO_SACK;
 	if (!ecn)
 		e->what |= LADON_FLOW_NO_ECN;
+	if (from->is_ip6 != to->is_ip6)
+		e->what |= LADON_FLOW_CROSS;
 	e->wscale_in = BPF_CORE_READ_BITFIELD(from->tp, rx_opt.snd_wscale);
 	e->wscale_out = BPF_CORE_READ_BITFIELD(to->tp, rx_opt.rcv_wscale);
 	e->route = LADON_ROUTE(to->hop, to->route_gen);
@@ -383,7 +387,8 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 	return reason;
 }
 
-static __always_inline bool side_open(struct side *s, struct bpf_sock *sk)
+static __always_inline bool side_open(struct side *s, struct bpf_sock *sk,
+				      const struct ladon_flow_key *key)
 {
 	struct ladon_guard fresh = {};
 
@@ -394,6 +399,7 @@ static __always_inline bool side_open(struct side *s, struct bpf_sock *sk)
 	if (!s->guard)
 		return false;
 	s->mode = s->guard->mode;
+	s->is_ip6 = !is_ip4(key->saddr);
 	return true;
 }
 
@@ -409,12 +415,11 @@ static __always_inline bool pair_is_unasked(struct ladon_request *req, const str
 static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_sock *front,
 					  struct bpf_sock *back)
 {
-	bool is_ip6 = !is_ip4(req->front.saddr);
 	struct side f = {}, b = {};
 	__u32 reason;
 
 	/* A socket that is not full (TIME_WAIT, a request) has no storage. */
-	if (!side_open(&f, front) || !side_open(&b, back))
+	if (!side_open(&f, front, &req->front) || !side_open(&b, back, &req->back))
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
@@ -423,11 +428,11 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 		return LADON_REASON_NO_SOCKET;
 	if (pair_is_unasked(req, &b))
 		return LADON_REASON_NAT;
-	reason = side_measure(&f, req->front_pending, is_ip6);
+	reason = side_measure(&f, req->front_pending);
 	if (!reason)
-		reason = side_measure(&b, req->back_pending, is_ip6);
+		reason = side_measure(&b, req->back_pending);
 	if (!reason)
-		reason = pair_check(&f, &b, is_ip6 ? IP6_AND_TCP_BYTES : IP4_AND_TCP_BYTES);
+		reason = pair_check(&f, &b);
 	if (reason) {
 		side_restore(&f);
 		side_restore(&b);
@@ -457,8 +462,8 @@ int ladon_activate(struct __sk_buff *skb)
 	if (!req)
 		return TC_ACT_SHOT;
 	req->reason = LADON_REASON_NO_SOCKET;
-	if (is_ip4(req->front.saddr) != is_ip4(req->back.saddr)) {
-		req->reason = LADON_REASON_FAMILY;
+	if (req->op == LADON_EDIT_STACK && is_ip4(req->front.saddr) != is_ip4(req->back.saddr)) {
+		req->reason = LADON_REASON_FAMILY; /* conntrack's NAT keeps the family */
 		return TC_ACT_OK;
 	}
 	front = sock_find(skb, &req->front);

@@ -22,12 +22,15 @@ struct icmp_header {
 };
 _Static_assert(sizeof(struct icmp_header) == 8, "what is quoted begins after 8 bytes");
 
-/* The errors, by type, and after each the codes that ladon itself gives */
+/* The errors, by type, and after each the codes that ladon itself gives, or translates into */
 enum {
 	ICMP4_UNREACHABLE = 3,
 	ICMP4_NET = 0,
 	ICMP4_HOST = 1,
+	ICMP4_PROTOCOL = 2,
+	ICMP4_PORT = 3,
 	ICMP4_FRAGMENTATION_NEEDED = 4,
+	ICMP4_HOST_PROHIBITED = 10,
 	ICMP4_PROHIBITED = 13,
 	ICMP4_TIME_EXCEEDED = 11,
 	ICMP4_IN_TRANSIT = 0,
@@ -37,10 +40,12 @@ enum {
 	ICMP6_NO_ROUTE = 0,
 	ICMP6_PROHIBITED = 1,
 	ICMP6_ADDRESS = 3,
+	ICMP6_PORT = 4,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_TIME_EXCEEDED = 3,
 	ICMP6_IN_TRANSIT = 0,
 	ICMP6_PARAMETER_PROBLEM = 4,
+	ICMP6_NEXT_HEADER = 1,
 };
 
 #endif

@@ -58,7 +58,7 @@ static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delt
  * struct way - how a packet leaves
  * @ifindex: interface
  * @hop: index into ladon_hops
- * @mtu: the interface's; 0: it is gone
+ * @mtu: of a packet as it arrives, the largest that the interface takes; 0: it is gone
  * @is_known: the next hop is @next; else the kernel looks for the route
  */
 struct way {
@@ -168,6 +168,7 @@ static __always_inline void out_take(struct way *way, const struct ladon_hop *ho
 
 /**
  * out_find() - where the packets of a flow leave
+ * @is_ip6: the family that they leave in
  *
  * What the entry remembers counts as long as no route has changed since. The generation
  * is read before the kernel is asked: an answer that a change overtakes is asked for
@@ -177,16 +178,16 @@ static __always_inline void out_take(struct way *way, const struct ladon_hop *ho
  * is to become of a packet that has no way.
  */
 static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
-					     struct ladon_entry *flow, struct way *way)
+					     struct ladon_entry *flow, bool is_ip6, struct way *way)
 {
 	__u32 route = *(volatile __u32 *)&flow->route, generation = 0, refused = 0, answer;
 	const struct ladon_hop *hop;
 	enum verdict verdict;
 
 	way->hop = LADON_ROUTE_HOP(route);
-	if (!ctx_route_gen(ctx, pkt->is_ip6, &generation) ||
+	if (!ctx_route_gen(ctx, is_ip6, &generation) ||
 	    LADON_ROUTE(way->hop, generation) != route) {
-		answer = out_ask(ctx, flow, pkt->is_ip6, generation);
+		answer = out_ask(ctx, flow, is_ip6, generation);
 		if (answer < LADON_HOPS)
 			way->hop = answer;
 		else
@@ -200,7 +201,7 @@ static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
 	way->ifindex = hop->ifindex;
 	if (!refused)
-		out_take(way, hop, flow, pkt->is_ip6);
+		out_take(way, hop, flow, is_ip6);
 	return VERDICT_CONTINUE;
 }
 
@@ -238,6 +239,7 @@ static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packe
 
 /**
  * out_fits() - does the link take a packet of this size?
+ * @grows: by how many bytes the packet becomes longer until it leaves
  * @way: from out_find(); .mtu is filled in
  *
  * Who forwards a packet that is too large fragments it, where that is allowed (IPv4
@@ -248,9 +250,11 @@ static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packe
  * Return: VERDICT_RAISE if not
  */
 static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt, __u32 now_ms,
-					     struct way *way)
+					     __s32 grows, struct way *way)
 {
-	way->mtu = out_mtu(ctx, way->hop, way->ifindex, now_ms);
+	__u32 mtu = out_mtu(ctx, way->hop, way->ifindex, now_ms);
+
+	way->mtu = mtu ? mtu - grows : 0;
 	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);
 }
 

@@ -5,6 +5,8 @@
 #ifndef LADON_PIPELINE_H
 #define LADON_PIPELINE_H
 
+#include "cross.h"
+#include "cross_icmp.h"
 #include "ctx.h"
 #include "flow.h"
 #include "icmp.h"
@@ -15,13 +17,21 @@
 #include "quote.h"
 #include "translate.h"
 
+/* Flows that are not for the ordinary path. Return: VERDICT_CONTINUE: this one is, for now */
+static __always_inline enum verdict pipeline_aside(const struct ladon_entry *flow)
+{
+	if (flow->what & LADON_FLOW_CROSS)
+		return VERDICT_CROSS;
+	return flow->state & LADON_STATE_STACK ? VERDICT_FORWARD : VERDICT_CONTINUE;
+}
+
 /**
  * pipeline() - decide about one packet, and translate it
  * @pkt: zeroed by the caller
  * @way: zeroed by the caller; on VERDICT_CONTINUE: how the packet, complete but
  *	for its MAC addresses, leaves
  *
- * Return: VERDICT_CONTINUE, VERDICT_FORWARD, or another one and pkt->why.
+ * Return: VERDICT_CONTINUE, VERDICT_FORWARD, VERDICT_CROSS, or another one and pkt->why.
  */
 static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
@@ -41,12 +51,15 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 
 	now_ms = flow_now_ms();
 	verdict = life_admit(pkt, flow, now_ms);
-	if (verdict == VERDICT_CONTINUE && flow->state & LADON_STATE_STACK)
-		return VERDICT_FORWARD;
+	if (verdict == VERDICT_CONTINUE && flow->what & (LADON_FLOW_STACK | LADON_FLOW_CROSS)) {
+		verdict = pipeline_aside(flow);
+		if (verdict != VERDICT_CONTINUE)
+			return verdict;
+	}
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_find(ctx, pkt, flow, way);
+		verdict = out_find(ctx, pkt, flow, pkt->is_ip6, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms, way);
+		verdict = out_fits(ctx, pkt, now_ms, 0, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_CONTINUE)
@@ -63,10 +76,44 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 }
 
 /**
+ * pipeline_cross() - the rest of the way of what pipeline() called VERDICT_CROSS
+ *
+ * Parameters and return values are the same.
+ */
+static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pkt, struct way *way)
+{
+	struct csum_delta d = {};
+	struct ladon_entry *flow = NULL;
+	enum verdict verdict;
+	__u32 now_ms;
+
+	packet_pull(ctx);
+	if (packet_parse(ctx, pkt) == VERDICT_CONTINUE)
+		flow = flow_find(&pkt->key);
+	if (!flow) /* gone since pipeline() found it */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	if (!pkt->is_ip6 && !cross_is_sound(pkt->ip4))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
+
+	now_ms = flow_now_ms();
+	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, now_ms, pkt->is_ip6 ? -CROSS_BYTES : CROSS_BYTES, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_age(pkt, &d);
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+	life_follow(pkt, flow, now_ms);
+	return cross_tcp(ctx, pkt, flow, &d);
+}
+
+/**
  * pipeline_icmp() - the same for what pipeline() called VERDICT_ICMP
  *
  * An error about a flow is translated and goes the way of the flow's packets, to the
  * sender of what it quotes; the stack does not see it. All else is the stack's.
+ *
+ * Return: also VERDICT_CROSS: pipeline_cross_icmp() is to do that.
  */
 static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
@@ -83,10 +130,12 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_NOT_TCP);
 	if (!quote.is_to_sender)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_ASTRAY);
+	if (flow->what & LADON_FLOW_CROSS)
+		return VERDICT_CROSS;
 
-	verdict = out_find(ctx, pkt, flow, way);
+	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, flow_now_ms(), way);
+		verdict = out_fits(ctx, pkt, flow_now_ms(), 0, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_RAISE) /* no error about an error: RFC 1122 section 3.2.2 */
@@ -100,6 +149,37 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 			 pkt->is_ip6, &d) < 0) /* last: ends the packet pointers */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
 	return packet_end(pkt, VERDICT_CONTINUE, LADON_REASON_ICMP_ERROR);
+}
+
+/** pipeline_cross_icmp() - an error about a flow whose ends speak unlike families */
+static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packet *pkt,
+							struct way *way)
+{
+	struct csum_delta d = {};
+	struct ladon_entry *flow = NULL;
+	struct ladon_flow_key key = {};
+	struct quote quote = {};
+	enum verdict verdict;
+
+	ctx_pull(ctx, QUOTE_HEADERS_MAX);
+	if (quote_parse(ctx, pkt, &quote, &key))
+		flow = flow_find(&key);
+	if (!flow) /* gone since pipeline_icmp() found it */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	if (!pkt->is_ip6 && !cross_is_sound(pkt->ip4))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
+
+	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, flow_now_ms(),
+				   pkt->is_ip6 ? -2 * CROSS_BYTES : 2 * CROSS_BYTES, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_age(pkt, &d);
+	if (verdict == VERDICT_RAISE || (verdict == VERDICT_CONTINUE && cross_icmp_is_long(pkt)))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_UNSENT);
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+	return cross_icmp(ctx, pkt, &quote, flow, &d);
 }
 
 #endif

@@ -104,7 +104,8 @@ static __always_inline struct icmp_header raise_icmp6(__u32 why, __u32 mtu)
 	case LADON_REASON_PROHIBITED:
 		return raise_icmp(ICMP6_UNREACHABLE, ICMP6_PROHIBITED, 0);
 	default:
-		return raise_icmp(ICMP6_TOO_BIG, 0, mtu);
+		/* No IPv6 sender believes in less (RFC 8200 section 5), whatever IPv4 takes. */
+		return raise_icmp(ICMP6_TOO_BIG, 0, mtu < RAISE_BYTES_IP6 ? RAISE_BYTES_IP6 : mtu);
 	}
 }
 

@@ -43,6 +43,8 @@
 	X(PACKET, PROHIBITED,     "the route to the other end prohibits it; dropped, the sender was told by ICMP") \
 	X(PACKET, BLACKHOLE,      "the route to the other end is a blackhole; dropped") \
 	X(PACKET, UNTOLD,         "the sender was to be told by ICMP, but is told too much already; dropped") \
+	X(PACKET, HEADER_CSUM,    "a wrong IPv4 header checksum, which IPv6 has none to show; dropped") \
+	X(PACKET, ICMP_NO_WORD,   "an ICMP error about a flow that the other address family has no word for; dropped") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
 	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \
@@ -50,7 +52,7 @@
 	X(RELAY, NO_SOCKET,       "the kernel did not find the socket by its addresses") \
 	X(RELAY, NO_INTERFACE,    "the way to the client or backend leads through an interface ladon is not on") \
 	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
-	X(RELAY, FAMILY,          "the client speaks IPv4 and the backend IPv6, or the reverse") \
+	X(RELAY, FAMILY,          "mode stack, and the client speaks IPv4 and the backend IPv6, or the reverse") \
 	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
 	X(RELAY, NAT,             "netfilter changes the client's connection on its way to the socket") \
 	X(RELAY, TABLE_FULL,      "the flow table is full")                         \

@@ -5,8 +5,9 @@
  * Attached to every interface that clients or backends are behind. What is not
  * ladon's goes on to whatever else is attached, and to the stack.
  *
- * ladon_icmp, ladon_enter, ladon_leave and ladon_tell are not attached: ladon_ingress
- * and ladon_egress jump to them.
+ * Only ladon_ingress is attached: it and ladon_egress jump to the others. Each is a
+ * program of its own, so that what it needs costs other packets nothing, and its stack does not
+ * stand upon theirs: BPF has 512 bytes.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -22,10 +23,57 @@
 #include "reset.h"
 #include "stack.h"
 
-/*
- * An ICMP message: a program of its own, so that what it needs costs other packets nothing, and
- * its stack does not stand upon theirs: BPF has 512 bytes
- */
+/* What is left to do when the pipeline has decided. Return: what tc is to be told */
+static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, struct way *way,
+				    enum verdict verdict)
+{
+	if (verdict == VERDICT_RAISE &&
+	    !raise_is_allowed(raise_sender(pkt->key.saddr), bpf_ktime_get_ns()))
+		verdict = packet_end(pkt, VERDICT_DROP, LADON_REASON_UNTOLD);
+	count(pkt->why, pkt->len_bytes);
+	switch (verdict) {
+	case VERDICT_CONTINUE:
+		return out_send(way);
+	case VERDICT_STACK:
+		return TC_ACT_UNSPEC; /* the next program's, then the stack's */
+	case VERDICT_RESET:
+		if (reset_answer(skb, pkt) == VERDICT_RESET)
+			return bpf_redirect(skb->ifindex, 0);
+		return TC_ACT_SHOT;
+	case VERDICT_RAISE:
+		if (raise_answer(skb, pkt->len_bytes, pkt->is_ip6, pkt->why, way->mtu) ==
+		    VERDICT_RAISE)
+			return bpf_redirect(skb->ifindex, 0);
+		return TC_ACT_SHOT;
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
+static __always_inline int conclude_icmp(const struct packet *pkt, struct way *way,
+					 enum verdict verdict)
+{
+	count(pkt->why, pkt->len_bytes);
+	switch (verdict) {
+	case VERDICT_CONTINUE:
+		return out_send(way);
+	case VERDICT_STACK:
+		return TC_ACT_UNSPEC;
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
+SEC("tc")
+int ladon_cross_icmp(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+	struct way way = {};
+	enum verdict verdict = pipeline_cross_icmp(skb, &pkt, &way);
+
+	return conclude_icmp(&pkt, &way, verdict);
+}
+
 SEC("tc")
 int ladon_icmp(struct __sk_buff *skb)
 {
@@ -33,15 +81,19 @@ int ladon_icmp(struct __sk_buff *skb)
 	struct way way = {};
 	enum verdict verdict = pipeline_icmp(skb, &pkt, &way);
 
-	count(pkt.why, pkt.len_bytes);
-	switch (verdict) {
-	case VERDICT_CONTINUE:
-		return out_send(&way);
-	case VERDICT_STACK:
-		return TC_ACT_UNSPEC;
-	default:
-		return TC_ACT_SHOT;
-	}
+	if (verdict == VERDICT_CROSS)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS_ICMP);
+	return conclude_icmp(&pkt, &way, verdict);
+}
+
+SEC("tc")
+int ladon_cross(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+	struct way way = {};
+	enum verdict verdict = pipeline_cross(skb, &pkt, &way);
+
+	return conclude(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")
@@ -51,35 +103,15 @@ int ladon_ingress(struct __sk_buff *skb)
 	struct way way = {};
 	enum verdict verdict = pipeline(skb, &pkt, &way);
 
+	if (verdict == VERDICT_CROSS)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS);
 	if (verdict == VERDICT_FORWARD)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ENTER);
 	if (verdict == VERDICT_ICMP) {
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
 		return TC_ACT_UNSPEC; /* never */
 	}
-	if (verdict == VERDICT_RAISE &&
-	    !raise_is_allowed(raise_sender(pkt.key.saddr), bpf_ktime_get_ns()))
-		verdict = packet_end(&pkt, VERDICT_DROP, LADON_REASON_UNTOLD);
-	count(pkt.why, pkt.len_bytes);
-	switch (verdict) {
-	case VERDICT_CONTINUE:
-		return out_send(&way);
-	case VERDICT_STACK:
-		return TC_ACT_UNSPEC; /* the next program's, then the stack's */
-	case VERDICT_RESET:
-		if (reset_answer(skb, &pkt) == VERDICT_RESET)
-			return bpf_redirect(skb->ifindex, 0);
-		return TC_ACT_SHOT;
-	case VERDICT_RAISE:
-		if (raise_answer(skb, pkt.len_bytes, pkt.is_ip6, pkt.why, way.mtu) == VERDICT_RAISE)
-			return bpf_redirect(skb->ifindex, 0);
-		return TC_ACT_SHOT;
-	case VERDICT_DROP:
-	case VERDICT_FORWARD:
-	case VERDICT_ICMP:
-		break;
-	}
-	return TC_ACT_SHOT;
+	return conclude(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")

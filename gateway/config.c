@@ -38,6 +38,7 @@
 #define IDLE_MS		  (2 * 3600 * 1000)
 #define MSS_MIN		  88	/* TCP_MIN_MSS and MAX_TCP_WINDOW: what TCP_MAXSEG accepts, */
 #define MSS_MAX		  32767 /* net/ipv4/tcp.c */
+#define MSS_CROSS	  1440	/* of 1500 bytes, those that IPv6 and TCP leave */
 
 /* What is known while a file is read, and not after. The trees are tsearch(3)'s, of struct seen. */
 struct reading {
@@ -460,6 +461,31 @@ static int listener_bind(struct reading *r, const struct node *node,
 	return seen_add(&r->addresses, text, 0, node->line);
 }
 
+/* May a connection of its come to an IPv6 backend? A name may have addresses of either family. */
+static bool listener_meets_ip6(const struct config *config, const struct config_listener *l)
+{
+	for (unsigned int i = 0; i < l->routes_len; i++) {
+		const struct config_pool *pool = &config->pools[l->routes[i].pool];
+
+		for (unsigned int j = 0; j < pool->backends_len; j++)
+			if (pool->backends[j].host ||
+			    pool->backends[j].addr.sa.sa_family == AF_INET6)
+				return true;
+	}
+	return false;
+}
+
+/*
+ * To an IPv6 backend, packets of an IPv4 client leave 20 bytes longer than they came. Their
+ * size is announced before anybody knows the backend, so to all of the listener's clients.
+ */
+static void listener_settle(const struct config *config, struct config_listener *l)
+{
+	if (!l->mss && l->handoff && !l->stack && l->addr.sa.sa_family == AF_INET &&
+	    listener_meets_ip6(config, l))
+		l->mss = MSS_CROSS;
+}
+
 /* A listener with several addresses becomes several, in a row, that share their routes. */
 static int listener_read(struct reading *r, const struct node *node)
 {
@@ -490,6 +516,8 @@ static int listener_read(struct reading *r, const struct node *node)
 		config->handoff |= listener->handoff;
 		config->stack |= listener->handoff && listener->stack;
 	}
+	for (unsigned int i = first; rc == 0 && i < config->listeners_len; i++)
+		listener_settle(config, &config->listeners[i]);
 	return rc;
 }
 

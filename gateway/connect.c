@@ -65,7 +65,7 @@ static enum ladon_reason connect_obstacle(const struct conn *c)
 		return LADON_REASON_HANDOFF_OFF;
 	if (!gateway->ladon)
 		return gateway->no_handoff;
-	if (addr_family(&c->client) != addr_family(&c->to))
+	if (c->listener->config->stack && addr_family(&c->client) != addr_family(&c->to))
 		return LADON_REASON_FAMILY;
 	return LADON_REASON_NONE;
 }

@@ -213,6 +213,8 @@ static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
 	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
 	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
 	fd_take(&ladon->tell_fd, bpf_program__fd(skel->progs.ladon_tell), &rc);
+	fd_take(&ladon->cross_fd, bpf_program__fd(skel->progs.ladon_cross), &rc);
+	fd_take(&ladon->cross_icmp_fd, bpf_program__fd(skel->progs.ladon_cross_icmp), &rc);
 	map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
 	map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
 	kernel_lacks_say(ladon, skel);
@@ -279,6 +281,8 @@ static int programs_join(const struct ladon *ladon)
 		[LADON_JUMP_ICMP] = ladon->icmp_fd,
 		[LADON_JUMP_LEAVE] = ladon->leave_fd,
 		[LADON_JUMP_TELL] = ladon->tell_fd,
+		[LADON_JUMP_CROSS] = ladon->cross_fd,
+		[LADON_JUMP_CROSS_ICMP] = ladon->cross_icmp_fd,
 	};
 	int rc = 0;
 

@@ -30,12 +30,14 @@ enum {
 	SEGMENT_CWR = 0x80,
 };
 
-/* Zero means: IPv4, no traffic class, TTL 64, no options, no payload. */
+/* Zero means: IPv4 with DF, no traffic class, TTL 64, no options, no payload. */
 struct segment {
 	bool ip6;
 	struct ladon_flow_key key;
 	uint8_t tos;
 	uint8_t ttl;
+	uint16_t id;	 /* IPv4 only */
+	bool may_be_cut; /* IPv4 only: without DF */
 	uint8_t flags;
 	uint16_t window;
 	uint16_t urgent;
@@ -125,7 +127,8 @@ static inline void segment_write_ip4(const struct segment *s, uint8_t *ip, size_
 	ip[0] = 0x45;
 	ip[1] = s->tos;
 	segment_put16(ip + 2, 20 + (uint32_t)tcp_len);
-	segment_put16(ip + 6, 0x4000);
+	segment_put16(ip + 4, s->id);
+	segment_put16(ip + 6, s->may_be_cut ? 0 : 0x4000);
 	ip[8] = s->ttl ? s->ttl : 64;
 	ip[9] = 6;
 	memcpy(ip + 12, &s->key.saddr[3], 4);

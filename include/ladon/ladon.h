@@ -186,6 +186,10 @@ LADON_API int ladon_dispatch(struct ladon *ladon);
  * meanwhile, with its initial window unacknowledged: be quick.
  * Call it before listen(2) or right after.
  *
+ * Packets of an IPv4 client leave 20 bytes longer for an IPv6 backend: if there may be
+ * some, let the socket announce segments that fit then (TCP_MAXSEG; 1440 for Ethernet).
+ * Else such connections are refused for their MSS.
+ *
  * Return: 0 or a negative errno; then the socket is an ordinary one.
  */
 LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);

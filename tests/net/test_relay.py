@@ -13,7 +13,7 @@ import pytest
 
 from lib import ends
 from lib.gateway import FAMILIES, one_pool
-from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, GATEWAY_BACK, until
+from lib.net import BACKENDS, GATEWAY, GATEWAY_BACK, until
 
 ONE_POOL = FAMILIES[0][2]
 SIZE = 20 * ends.MB
@@ -60,14 +60,6 @@ def test_handoff_switched_off_for_one_listener(net):
             assert ends.receive_exactly(sock, 4) == b"word"
     assert ladon.reasons() == {"handoff_off": 1}
     assert ladon.connections()["handed_off"] == 1
-
-
-@pytest.mark.parametrize("gateway, backend", [(GATEWAY, BACKENDS6[0]), (GATEWAY6, BACKENDS[0])],
-                         ids=("4 to 6", "6 to 4"))
-def test_unlike_families(net, gateway, backend):
-    at = "[fd00:2::2]:8080" if backend == BACKENDS6[0] else "10.0.2.2:8080"
-    ladon = net.ladond(one_pool(at, listen=["0.0.0.0:8080", "[::]:8080"]))
-    relayed_both_ways(net, ladon, "family", gateway, backend)
 
 
 def test_the_backend_is_this_very_host(net):

@@ -226,6 +226,7 @@ static void test_sockets_that_are_not_there_are_refused(void **state)
 	run(skel->progs.ladon_activate, &req, sizeof(req));
 	assert_int_equal(req.reason, LADON_REASON_NO_SOCKET);
 	req.back = back_key(true);
+	req.op = LADON_EDIT_STACK;
 	run(skel->progs.ladon_activate, &req, sizeof(req));
 	assert_int_equal(req.reason, LADON_REASON_FAMILY);
 	run(skel->progs.ladon_look, &req, sizeof(req));

@@ -3,7 +3,8 @@
  * odd.c - the program at tc ingress under packets that no sane sender writes
  *
  * A table of odd packets of a live flow, with the verdict and the reason of
- * each; the same packets where there is no flow. Then a property, for packets
+ * each; the same packets where there is no flow. All of it twice: of flows whose ends
+ * speak the same family, and unlike ones. Then a property, for packets
  * cut at every length, with every byte changed, and changed at random: what IP
  * would hand to TCP as a segment of the flow never goes to the stack, which has no
  * socket for it and would answer with a RST. What that is, a slow parser says
@@ -35,6 +36,7 @@
 #define UNSPEC	    ((uint32_t)TC_ACT_UNSPEC)
 
 static struct tc_bpf *skel;
+static bool crossing; /* flows leave in the other family */
 
 /* What the program made of the last packet */
 static struct {
@@ -112,6 +114,9 @@ static void put_entry(const struct ladon_flow_key *arrives, const struct ladon_f
 {
 	struct ladon_entry entry = { .what = what | LADON_FLOW_TS, .route = HOP, .id = 7 };
 
+	if (crossing)
+		entry.what |= LADON_FLOW_CROSS;
+
 	memcpy(entry.saddr, leaves->saddr, 16);
 	memcpy(entry.daddr, leaves->daddr, 16);
 	entry.sport = leaves->sport;
@@ -124,8 +129,8 @@ static void put_entry(const struct ladon_flow_key *arrives, const struct ladon_f
 static void make_flow(bool ip6)
 {
 	struct ladon_flow_key in = client_key(ip6), to_client = segment_key(ip6, 1, 443, 10, 40000);
-	struct ladon_flow_key to_backend = segment_key(ip6, 1, 20000, 20, 8443);
-	struct ladon_flow_key back = segment_key(ip6, 20, 8443, 1, 20000);
+	struct ladon_flow_key to_backend = segment_key(ip6 != crossing, 1, 20000, 20, 8443);
+	struct ladon_flow_key back = segment_key(ip6 != crossing, 20, 8443, 1, 20000);
 
 	put_entry(&in, &to_backend, 0);
 	put_entry(&back, &to_client, LADON_FLOW_TO_CLIENT);
@@ -133,7 +138,8 @@ static void make_flow(bool ip6)
 
 static void delete_flow(bool ip6)
 {
-	struct ladon_flow_key in = client_key(ip6), back = segment_key(ip6, 20, 8443, 1, 20000);
+	struct ladon_flow_key in = client_key(ip6);
+	struct ladon_flow_key back = segment_key(ip6 != crossing, 20, 8443, 1, 20000);
 
 	bpf_map_delete_elem(bpf_map__fd(skel->maps.ladon_flows), &in);
 	bpf_map_delete_elem(bpf_map__fd(skel->maps.ladon_flows), &back);
@@ -532,6 +538,10 @@ static void expect_row(const struct row *row, bool ip6, bool has_flow)
 	uint32_t verdict = has_flow ? row->verdict : UNSPEC;
 	enum ladon_reason why = has_flow ? row->why : row->alone;
 
+	if (has_flow && crossing && row->spoil == ip4_wrong_header_checksum) {
+		verdict = TC_ACT_SHOT;
+		why = LADON_REASON_HEADER_CSUM;
+	}
 	if (has_flow)
 		make_flow(ip6);
 	row->spoil(o);
@@ -539,7 +549,10 @@ static void expect_row(const struct row *row, bool ip6, bool has_flow)
 	delete_flow(ip6);
 	if (out.verdict != verdict || out.why != why)
 		fail_msg("%s, IPv%d, %s flow: verdict %d, %s", row->name, ip6 ? 6 : 4,
-			 has_flow ? "a" : "no", (int)out.verdict, reason_name(out.why));
+			 !has_flow  ? "no"
+			 : crossing ? "a crossing"
+				    : "a",
+			 (int)out.verdict, reason_name(out.why));
 }
 
 static void test_odd_packets(void **state)
@@ -693,6 +706,13 @@ static void test_changed_at_random(void **state)
 
 /* ---- set-up ---- */
 
+static int put_jump(uint32_t index, const struct bpf_program *prog)
+{
+	int fd = bpf_program__fd(prog);
+
+	return bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_jumps), &index, &fd, BPF_ANY);
+}
+
 static int set_up(void **state)
 {
 	struct ladon_hop hop = { .state = LADON_HOP_READY, .ifindex = LOOPBACK };
@@ -711,7 +731,7 @@ static int set_up(void **state)
 	{
 		bpf_map__set_pin_path(map, NULL);
 	}
-	if (tc_bpf__load(skel) < 0)
+	if (tc_bpf__load(skel) < 0 || put_jump(LADON_JUMP_CROSS, skel->progs.ladon_cross) < 0)
 		return -1;
 	return bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_hops), &index, &hop, BPF_ANY);
 }
@@ -732,5 +752,9 @@ int main(void)
 		cmocka_unit_test(test_changed_at_random),
 	};
 
-	return cmocka_run_group_tests_name("prog/odd", tests, set_up, tear_down);
+	int failed = cmocka_run_group_tests_name("prog/odd", tests, set_up, tear_down);
+
+	crossing = true;
+	return failed +
+	       cmocka_run_group_tests_name("prog/odd, unlike families", tests, set_up, tear_down);
 }

@@ -383,11 +383,16 @@ static struct segment numbered(const struct segment *s, const struct way *way, b
 
 static void make_stack_flow(bool ip6)
 {
-	struct ladon_flow_key client = client_key(ip6), back = back_key(ip6);
+	struct ladon_flow_key keys[] = { client_key(ip6), back_key(ip6) };
 
 	make_flow(ip6);
-	edit(&client, LADON_STATE_STACK, 0);
-	edit(&back, LADON_STATE_STACK, 0);
+	for (int i = 0; i < 2; i++) {
+		struct ladon_entry flow = entry(&keys[i]);
+
+		flow.what |= LADON_FLOW_STACK;
+		flow.state = LADON_STATE_STACK;
+		put(&keys[i], &flow);
+	}
 }
 
 static void test_the_stack_gets_the_backend_s_numbers(void **state)
@@ -1192,6 +1197,293 @@ static void test_the_interface_is_gone(void **state)
 	nanosleep(&some_jiffies, NULL);
 }
 
+/* ---- flows whose ends speak unlike families ---- */
+
+/* @ip6: how a packet of the way arrives */
+static struct way crossing(bool ip6, bool to_client)
+{
+	struct ladon_flow_key to = to_client ? client_key(!ip6) : back_key(!ip6);
+
+	return (struct way){ to_client ? back_key(ip6) : client_key(ip6), reversed(&to) };
+}
+
+static void make_crossing(const struct way *way, bool to_client)
+{
+	struct ladon_entry flow = make_entry(&way->out, to_client);
+
+	flow.what |= LADON_FLOW_CROSS;
+	put(&way->in, &flow);
+}
+
+/* @s as it leaves; IPv4's identification is ladon's choice, and taken from what came out */
+static struct segment crossed(const struct segment *s, const struct way *way, bool to_client)
+{
+	struct segment t = translated(s, way, to_client);
+
+	t.ip6 = !s->ip6;
+	t.may_be_cut = s->ip6 && 40 + t.options_len + t.payload_len <= 1260;
+	t.id = s->ip6 ? (uint16_t)segment_get16(out.bytes + SEGMENT_ETHERNET + 4) : 0;
+	return t;
+}
+
+static void crosses(bool ip6, bool to_client, size_t payload_len, uint32_t flags)
+{
+	struct way way = crossing(ip6, to_client);
+	struct segment s = data_segment(ip6, &way.in), t;
+	struct ladon_count before = counted(LADON_REASON_NONE), after;
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len;
+	int rc;
+
+	make_crossing(&way, to_client);
+	s.tos = 0xb9;
+	s.payload_len = payload_len;
+	len = segment_write(&s, packet);
+	rc = run_flags(packet, len, flags);
+	if (rc == -EINVAL && flags)
+		return;
+	assert_int_equal(rc, 0);
+	assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+	t = crossed(&s, &way, to_client);
+	expect_out(&t);
+	after = counted(LADON_REASON_NONE);
+	assert_int_equal(after.packets, before.packets + 1);
+	assert_int_equal(after.bytes - before.bytes, len - SEGMENT_ETHERNET);
+	assert_int_equal(entry(&way.in).packets, 1);
+	assert_int_equal(entry(&way.in).bytes, len - SEGMENT_ETHERNET); /* as it arrived */
+}
+
+static void test_families_are_crossed(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		crosses(i & 1, i & 2, 100, 0);
+		crosses(i & 1, i & 2, 1401, 0);
+		crosses(i & 1, i & 2, 100, BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+		crosses(i & 1, i & 2, 1401, BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+	}
+}
+
+/* IPv6 has no checksum of the header that would say so at the end of the way. */
+static void test_a_damaged_header_does_not_cross(void **state)
+{
+	struct way way = crossing(false, false);
+	struct segment s = data_segment(false, &way.in);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(&s, packet);
+
+	(void)state;
+	make_crossing(&way, false);
+	packet[SEGMENT_ETHERNET + 1] ^= 4;
+	expect_bytes(packet, len, TC_ACT_SHOT, LADON_REASON_HEADER_CSUM);
+	assert_int_equal(entry(&way.in).packets, 0);
+}
+
+static void test_what_cannot_be_translated_does_not_cross(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = crossing(ip6, false);
+		struct segment s = data_segment(ip6, &way.in);
+
+		make_crossing(&way, false);
+		s.options[3] = 0;
+		expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	}
+}
+
+/* Of another client each time: senders are told so and so often. */
+static struct segment next_crossing(bool ip6, size_t payload_len)
+{
+	struct segment s = next_segment(ip6, payload_len);
+	struct way way = crossing(ip6, false);
+
+	way.in = s.key;
+	make_crossing(&way, false);
+	return s;
+}
+
+static void test_ttl_of_what_would_cross(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_crossing(ip6, 1200);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len;
+
+		s.ttl = 1;
+		len = segment_write(&s, packet);
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TTL);
+		expect_error(&s, packet, len, ip6 ? 3 : 11, 0, 0);
+		assert_int_equal(entry(&s.key).packets, 0);
+	}
+}
+
+/* What counts is the size that it leaves with, and what is said is the one it may arrive with. */
+static void test_too_large_to_cross(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		uint32_t fits = ip6 ? 1420 : 1380;
+		struct segment s = next_crossing(ip6, fits - (ip6 ? 40 : 20) - 32);
+		struct ladon_count before;
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len;
+
+		set_mtu(1400);
+		expect_bytes(packet, segment_write(&s, packet), TC_ACT_REDIRECT, LADON_REASON_NONE);
+		s.payload_len++;
+		len = segment_write(&s, packet);
+		expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TOO_LARGE);
+		expect_error(&s, packet, len, ip6 ? 2 : 3, ip6 ? 0 : 4, fits);
+
+		s.payload_len = 1800;
+		before = counted(LADON_REASON_TOO_LARGE);
+		run_gso(&s, fits - (ip6 ? 40 : 20) - 32);
+		assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+		assert_int_equal(segment_is_ip6(out.bytes), !ip6);
+		run_gso(&s, fits - (ip6 ? 40 : 20) - 31);
+		assert_int_equal(counted(LADON_REASON_TOO_LARGE).packets, before.packets + 1);
+		set_mtu(65536);
+	}
+}
+
+/* An IPv4 link may be narrower than any IPv6 sender believes: it is told the least that it does. */
+static void test_too_large_for_a_very_narrow_link(void **state)
+{
+	struct segment s = next_crossing(true, 1000);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(&s, packet);
+
+	(void)state;
+	set_mtu(1000);
+	expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_TOO_LARGE);
+	expect_error(&s, packet, len, 2, 0, 1280);
+	set_mtu(65536);
+}
+
+static void test_killed_flows_answer_in_the_family_of_who_asks(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = crossing(ip6, false);
+		struct segment s = data_segment(ip6, &way.in), want;
+		struct ladon_flow_key key = reversed(&way.in);
+
+		make_crossing(&way, false);
+		edit(&way.in, LADON_STATE_KILLED, 0);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_KILLED);
+		want = bare_segment(ip6, &key, SEGMENT_RST, 5000, 0);
+		want.window = 0;
+		expect_out(&want);
+	}
+}
+
+/* An error about what crossed from @ip6 crosses back, with what it quotes. */
+static void error_crosses(bool ip6, size_t tcp_bytes, uint32_t flags)
+{
+	struct way there = crossing(ip6, false), back = crossing(!ip6, true);
+	struct segment s = data_segment(ip6, &there.in), t;
+	struct icmp_error e;
+	uint8_t sent[SEGMENT_BYTES_MAX], passed[SEGMENT_BYTES_MAX], packet[SEGMENT_BYTES_MAX];
+	size_t len;
+	int rc;
+
+	make_crossing(&there, false);
+	make_crossing(&back, true);
+	s.options_len = 0;
+	t = crossed(&s, &there, false);
+	t.may_be_cut = false;
+	t.id = 0;
+	segment_write(&t, passed);
+	s.ttl = 63;
+	segment_write(&s, sent);
+	e = error_about(passed, !ip6, (ip6 ? 20 : 40) + tcp_bytes, &back);
+	len = icmp_error_write(&e, packet);
+	rc = run_flags(packet, len, flags);
+	if (rc == -EINVAL && flags)
+		return;
+	assert_int_equal(rc, 0);
+	assert_int_equal(out.verdict, TC_ACT_REDIRECT);
+	e = (struct icmp_error){ .ip6 = ip6,
+				 .key = back.out,
+				 .type = ip6 ? 2 : 3,
+				 .code = ip6 ? 0 : 4,
+				 .rest = ip6 ? 1420 : 1380,
+				 .ttl = 63,
+				 .quote = sent + SEGMENT_ETHERNET,
+				 .quote_len = (ip6 ? 40 : 20) + tcp_bytes };
+	len = icmp_error_write(&e, packet);
+	assert_int_equal(out.len, len);
+	assert_int_equal(icmp_error_sum(out.bytes), 0xffff);
+	assert_memory_equal(out.bytes, packet, len);
+}
+
+static void test_errors_cross(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		error_crosses(ip6, 120, 0);
+		error_crosses(ip6, 20, 0);
+		error_crosses(ip6, 120, BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+	}
+}
+
+static void test_errors_that_do_not_cross(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct way way = crossing(ip6, true);
+		struct ladon_flow_key sent = reversed(&way.in);
+		struct segment s = data_segment(ip6, &sent);
+		struct icmp_error e;
+		uint8_t quoted[SEGMENT_BYTES_MAX], packet[SEGMENT_BYTES_MAX];
+		size_t len;
+
+		make_crossing(&way, true);
+		s.payload_len = 1400;
+		segment_write(&s, quoted);
+		e = error_about(quoted, ip6, 80, &way);
+		e.type = ip6 ? 4 : 3;
+		e.code = ip6 ? 2 : 14;
+		expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT,
+			     LADON_REASON_ICMP_NO_WORD);
+		e.ttl = 1;
+		expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT,
+			     LADON_REASON_ICMP_UNSENT);
+		e.ttl = 64;
+		((uint8_t *)e.key.daddr)[15] ^= 2;
+		expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT,
+			     LADON_REASON_ICMP_ASTRAY);
+		if (ip6)
+			continue;
+		((uint8_t *)e.key.daddr)[15] ^= 2;
+		len = icmp_error_write(&e, packet);
+		packet[SEGMENT_ETHERNET + 8]++;
+		expect_bytes(packet, len, TC_ACT_SHOT, LADON_REASON_HEADER_CSUM);
+	}
+}
+
+static void test_an_error_that_is_too_long_to_cross(void **state)
+{
+	struct way way = crossing(false, true);
+	struct ladon_flow_key sent = reversed(&way.in);
+	struct segment s = data_segment(false, &sent);
+	struct icmp_error e;
+	uint8_t quoted[SEGMENT_BYTES_MAX], packet[SEGMENT_BYTES_MAX];
+
+	(void)state;
+	make_crossing(&way, true);
+	s.payload_len = 1400;
+	segment_write(&s, quoted);
+	e = error_about(quoted, false, 1240 - 28, &way);
+	expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_REDIRECT,
+		     LADON_REASON_ICMP_ERROR);
+	assert_int_equal(segment_ip_len(out.bytes), 1280);
+	e.quote_len++;
+	expect_bytes(packet, icmp_error_write(&e, packet), TC_ACT_SHOT, LADON_REASON_ICMP_UNSENT);
+}
+
 /* ---- routes that change ---- */
 
 /* Since Linux 6.2, see ctx_kernel() */
@@ -1428,6 +1720,22 @@ static void print_costs(bool ip6)
 	print_segment_cost("miss, SYN", &s);
 }
 
+/* There and back, so that a packet that crossed crosses again: the mean of both */
+static void print_crossing_cost(void)
+{
+	struct ladon_flow_key keys[] = { client_key(false), client_key(true) };
+	struct segment s = data_segment(false, &keys[0]);
+	uint8_t packet[SEGMENT_BYTES_MAX];
+
+	for (int i = 0; i < 2; i++) {
+		struct ladon_entry flow = make_entry(&keys[!i], false);
+
+		flow.what |= LADON_FLOW_CROSS;
+		put(&keys[i], &flow);
+	}
+	print_cost(program_fd(), "both", "crossed, timestamps", packet, segment_write(&s, packet));
+}
+
 /* What a test run costs by itself: of a program that says "pass" */
 static void print_empty_cost(void)
 {
@@ -1452,6 +1760,7 @@ static void test_print_costs(void **state)
 	print_empty_cost();
 	print_costs(false);
 	print_costs(true);
+	print_crossing_cost();
 	let_lo_forward(false);
 	shell("ip route del 192.0.2.0/24; ip -6 route del 2001:db8::/64");
 }
@@ -1497,7 +1806,9 @@ static int set_up(void **state)
 		return -1;
 	put_hop(IFINDEX);
 	if (put_jump(LADON_JUMP_ENTER, skel->progs.ladon_enter) < 0 ||
-	    put_jump(LADON_JUMP_ICMP, skel->progs.ladon_icmp) < 0)
+	    put_jump(LADON_JUMP_ICMP, skel->progs.ladon_icmp) < 0 ||
+	    put_jump(LADON_JUMP_CROSS, skel->progs.ladon_cross) < 0 ||
+	    put_jump(LADON_JUMP_CROSS_ICMP, skel->progs.ladon_cross_icmp) < 0)
 		return -1;
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.ladon_events), on_event, NULL, NULL);
 	return ring ? 0 : -1;
@@ -1548,6 +1859,17 @@ int main(void)
 		cmocka_unit_test_setup(test_the_segments_of_a_super_packet, each_test),
 		cmocka_unit_test_setup(test_the_interface_is_gone, each_test),
 		cmocka_unit_test_setup(test_checksum_complete_of_an_error, each_test),
+		cmocka_unit_test_setup(test_families_are_crossed, each_test),
+		cmocka_unit_test_setup(test_a_damaged_header_does_not_cross, each_test),
+		cmocka_unit_test_setup(test_what_cannot_be_translated_does_not_cross, each_test),
+		cmocka_unit_test_setup(test_ttl_of_what_would_cross, each_test),
+		cmocka_unit_test_setup(test_too_large_to_cross, each_test),
+		cmocka_unit_test_setup(test_too_large_for_a_very_narrow_link, each_test),
+		cmocka_unit_test_setup(test_killed_flows_answer_in_the_family_of_who_asks,
+				       each_test),
+		cmocka_unit_test_setup(test_errors_cross, each_test),
+		cmocka_unit_test_setup(test_errors_that_do_not_cross, each_test),
+		cmocka_unit_test_setup(test_an_error_that_is_too_long_to_cross, each_test),
 		cmocka_unit_test_setup(test_the_way_is_asked_for, each_test),
 		cmocka_unit_test_setup(test_the_way_is_remembered, each_test),
 		cmocka_unit_test_setup(test_there_is_no_way, each_test),

@@ -221,6 +221,40 @@ static void defaults_are_filled_in(void **state)
 	config_free(config);
 }
 
+/* What an IPv4 client may send is to fit when it leaves as IPv6, if that may be. */
+static void segments_that_fit_both_families(void **state)
+{
+	static const struct {
+		const char *listen, *backend, *more;
+		uint16_t mss;
+	} rows[] = {
+		{ "0.0.0.0:1", "'[2001:db8::1]:1'", "", 1440 },
+		{ "0.0.0.0:1", "'192.0.2.1:1', '[2001:db8::1]:1'", "", 1440 },
+		{ "0.0.0.0:1", "'some.name:1'", "", 1440 },
+		{ "0.0.0.0:1", "'192.0.2.1:1'", "", 0 },
+		{ "[::]:1", "'[2001:db8::1]:1'", "", 0 },
+		{ "[::]:1", "'192.0.2.1:1'", "", 0 },
+		{ "0.0.0.0:1", "'[2001:db8::1]:1'", ", mss: 1460", 1460 },
+		{ "0.0.0.0:1", "'[2001:db8::1]:1'", ", handoff: no", 0 },
+		{ "0.0.0.0:1", "'[2001:db8::1]:1'", ", mode: stack", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config *config;
+		char text[300];
+
+		snprintf(text, sizeof(text),
+			 "pools: [{ name: web, backends: [%s] }]\n"
+			 "listeners: [{ listen: ['%s', '[::]:2'], pool: web%s }]\n",
+			 rows[i].backend, rows[i].listen, rows[i].more);
+		config = parse(text);
+		assert_int_equal(config->listeners[0].mss, rows[i].mss);
+		assert_int_equal(config->listeners[1].mss, rows[i].mss == 1460 ? 1460 : 0);
+		config_free(config);
+	}
+}
+
 static void every_setting_arrives(void **state)
 {
 	struct config *config =
@@ -471,6 +505,7 @@ int main(void)
 		cmocka_unit_test(each_listener_mistake_has_its_message),
 		cmocka_unit_test(each_route_mistake_has_its_message),
 		cmocka_unit_test(defaults_are_filled_in),
+		cmocka_unit_test(segments_that_fit_both_families),
 		cmocka_unit_test(every_setting_arrives),
 		cmocka_unit_test(removed_backends_are_kept_or_cut),
 		cmocka_unit_test(what_was_said_is_kept_for_messages),

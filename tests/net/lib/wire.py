@@ -10,7 +10,7 @@ import struct
 import threading
 
 Segment = collections.namedtuple(
-    "Segment", "incoming source sport dest dport seq ack flags window length ttl ecn options")
+    "Segment", "incoming source sport dest dport seq ack flags window length ttl tos ecn options")
 
 FIN, SYN, RST, PSH, ACK, ECE, CWR = 1, 2, 4, 8, 16, 64, 128
 TIMESTAMPS, SACK = 8, 5  # option kinds
@@ -23,11 +23,11 @@ def parse(frame, incoming):
     """Return: a Segment, or None if it is not TCP without IP options."""
     kind = struct.unpack_from("!H", frame, 12)[0]
     if kind == 0x0800 and frame[14] == 0x45 and frame[23] == socket.IPPROTO_TCP:
-        family, at, ttl, ecn = socket.AF_INET, 34, frame[22], frame[15] & 3
+        family, at, ttl, tos = socket.AF_INET, 34, frame[22], frame[15]
         total = struct.unpack_from("!H", frame, 16)[0] - 20
         source, dest = frame[26:30], frame[30:34]
     elif kind == 0x86DD and frame[20] == socket.IPPROTO_TCP:
-        family, at, ttl, ecn = socket.AF_INET6, 54, frame[21], frame[15] >> 4 & 3
+        family, at, ttl, tos = socket.AF_INET6, 54, frame[21], struct.unpack_from("!H", frame, 14)[0] >> 4 & 0xFF
         total = struct.unpack_from("!H", frame, 18)[0]
         source, dest = frame[22:38], frame[38:54]
     else:
@@ -36,7 +36,7 @@ def parse(frame, incoming):
     header = (offset >> 4) * 4
     return Segment(incoming, socket.inet_ntop(family, source), sport,
                    socket.inet_ntop(family, dest), dport, seq, ack, flags, window,
-                   total - header, ttl, ecn, bytes(frame[at + 20:at + header]))
+                   total - header, ttl, tos, tos & 3, bytes(frame[at + 20:at + header]))
 
 
 def options(segment):
