@@ -16,6 +16,14 @@
  *
  * It does not look at the size of what it is given: that is done here. An
  * interface's MTU is asked for at most once in a jiffy.
+ *
+ * That a neighbour does not answer the kernel finds out: it keeps what is for it, asks
+ * three times in three seconds, and gives up. The sender of a packet that it kept it tells then,
+ * if the packet has a route, and only if the kernel has looked for the route itself it
+ * has. So that is left to it while the neighbour is not known. The sender is this machine,
+ * for the packet is translated: the error arrives on lo, and ladon_local (tc.bpf.c) has it
+ * translated back like any router's. Whether the neighbour is known is asked with
+ * the route, and for the first packet of each flow in OUT_AGAIN_MS.
  */
 #ifndef LADON_OUT_H
 #define LADON_OUT_H
@@ -91,6 +99,15 @@ static __always_inline void out_hop(const struct bpf_fib_lookup *answer,
 	hop->family = answer->family;
 }
 
+/* A power of two. Who sends into the void repeats it, after pauses that soon are longer. */
+#define OUT_AGAIN_MS 2048
+
+/* Is this the first packet of its flow for some time? */
+static __always_inline bool out_is_due(const struct ladon_entry *flow, __u32 now_ms)
+{
+	return (flow->seen_ms ^ now_ms) >= OUT_AGAIN_MS;
+}
+
 /*
  * Ask the kernel for the way of a flow's packets, and remember it. A function of its
  * own, with its own stack, that is given values and returns one: what others point to cannot
@@ -98,7 +115,8 @@ static __always_inline void out_hop(const struct bpf_fib_lookup *answer,
  *
  * @generation: that of the routes, read before
  *
- * Return: index into ladon_hops; or, from LADON_HOPS on, what bpf_fib_lookup() said
+ * Return: what bpf_fib_lookup() said: SUCCESS, or NO_NEIGH if the neighbour is not known:
+ * then flow->route is the way; else it is what it was before
  */
 static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
 {
@@ -111,7 +129,7 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 	__u32 index, rc;
 
 	if (!flow)
-		return LADON_HOPS + BPF_FIB_LKUP_RET_FWD_DISABLED; /* never */
+		return BPF_FIB_LKUP_RET_FWD_DISABLED; /* never */
 	ask.sport = flow->sport;
 	ask.dport = flow->dport;
 	if (is_ip6) {
@@ -122,15 +140,16 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 		ask.ipv4_dst = flow->daddr[3];
 	}
 	rc = bpf_fib_lookup(ctx, &ask, sizeof(ask), 0);
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    rc != BPF_FIB_LKUP_RET_FRAG_NEEDED) /* these two found a route, too */
-		return LADON_HOPS + rc;
+	if (rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) /* all else was found */
+		rc = BPF_FIB_LKUP_RET_SUCCESS;
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return rc;
 	out_hop(&ask, flow, &hop);
 	if (!hop_intern(&hop, &index))
-		return LADON_HOPS + BPF_FIB_LKUP_RET_FWD_DISABLED;
+		return BPF_FIB_LKUP_RET_FWD_DISABLED;
 	if (flow->route != LADON_ROUTE(index, generation)) /* others read this cache line */
 		*(volatile __u32 *)&flow->route = LADON_ROUTE(index, generation);
-	return index;
+	return rc;
 }
 
 /* There is no way: say so as a router would. Else the kernel shall look for each packet. */
@@ -178,20 +197,18 @@ static __always_inline void out_take(struct way *way, const struct ladon_hop *ho
  * is to become of a packet that has no way.
  */
 static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
-					     struct ladon_entry *flow, bool is_ip6, struct way *way)
+					     struct ladon_entry *flow, bool is_ip6, __u32 now_ms,
+					     struct way *way)
 {
-	__u32 route = *(volatile __u32 *)&flow->route, generation = 0, refused = 0, answer;
+	__u32 route = *(volatile __u32 *)&flow->route, generation = 0, refused = 0;
 	const struct ladon_hop *hop;
 	enum verdict verdict;
 
 	way->hop = LADON_ROUTE_HOP(route);
 	if (!ctx_route_gen(ctx, is_ip6, &generation) ||
-	    LADON_ROUTE(way->hop, generation) != route) {
-		answer = out_ask(ctx, flow, is_ip6, generation);
-		if (answer < LADON_HOPS)
-			way->hop = answer;
-		else
-			refused = answer - LADON_HOPS;
+	    LADON_ROUTE(way->hop, generation) != route || out_is_due(flow, now_ms)) {
+		refused = out_ask(ctx, flow, is_ip6, generation);
+		way->hop = LADON_ROUTE_HOP(*(volatile __u32 *)&flow->route);
 	}
 	verdict = refused ? out_refused(pkt, refused) : VERDICT_CONTINUE;
 	if (verdict != VERDICT_CONTINUE)

@@ -57,7 +57,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 			return verdict;
 	}
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_find(ctx, pkt, flow, pkt->is_ip6, way);
+		verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_fits(ctx, pkt, now_ms, 0, way);
 	if (verdict == VERDICT_CONTINUE)
@@ -96,7 +96,7 @@ static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pk
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
 
 	now_ms = flow_now_ms();
-	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, way);
+	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, now_ms, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_fits(ctx, pkt, now_ms, pkt->is_ip6 ? -CROSS_BYTES : CROSS_BYTES, way);
 	if (verdict == VERDICT_CONTINUE)
@@ -122,6 +122,7 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 	struct ladon_flow_key key = {};
 	struct quote quote = {};
 	enum verdict verdict;
+	__u32 now_ms;
 
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (quote_parse(ctx, pkt, &quote, &key))
@@ -133,9 +134,10 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 	if (flow->what & LADON_FLOW_CROSS)
 		return VERDICT_CROSS;
 
-	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, way);
+	now_ms = flow_now_ms();
+	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, flow_now_ms(), 0, way);
+		verdict = out_fits(ctx, pkt, now_ms, 0, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
 	if (verdict == VERDICT_RAISE) /* no error about an error: RFC 1122 section 3.2.2 */
@@ -160,6 +162,7 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 	struct ladon_flow_key key = {};
 	struct quote quote = {};
 	enum verdict verdict;
+	__u32 now_ms;
 
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (quote_parse(ctx, pkt, &quote, &key))
@@ -169,9 +172,10 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 	if (!pkt->is_ip6 && !cross_is_sound(pkt->ip4))
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
 
-	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, way);
+	now_ms = flow_now_ms();
+	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, now_ms, way);
 	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, flow_now_ms(),
+		verdict = out_fits(ctx, pkt, now_ms,
 				   pkt->is_ip6 ? -2 * CROSS_BYTES : 2 * CROSS_BYTES, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);

@@ -2,8 +2,8 @@
 /*
  * tc.bpf.c - the pipeline at tc ingress
  *
- * Attached to every interface that clients or backends are behind. What is not
- * ladon's goes on to whatever else is attached, and to the stack.
+ * Attached to every interface that clients or backends are behind, and ladon_local to lo. What
+ * is not ladon's goes on to whatever else is attached, and to the stack.
  *
  * Only ladon_ingress is attached: it and ladon_egress jump to the others. Each is a
  * program of its own, so that what it needs costs other packets nothing, and its stack does not
@@ -112,6 +112,20 @@ int ladon_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC; /* never */
 	}
 	return conclude(skb, &pkt, &way, verdict);
+}
+
+/*
+ * At ingress of lo: what this machine tells itself. ICMP errors about a flow's packets are among
+ * that, because they leave with ladon's address: that a neighbour does not answer, say.
+ */
+SEC("tc")
+int ladon_local(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+
+	if (packet_parse(skb, &pkt) == VERDICT_ICMP)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
+	return TC_ACT_UNSPEC;
 }
 
 SEC("tc")

@@ -32,9 +32,9 @@
 
 /* ---- filters ---- */
 
-/* Both programs use these, those of every version. */
+/* Each program uses one of these, that of every version. */
 struct ours {
-	uint32_t flows_id, guards_id; /* of maps; 0: not pinned */
+	uint32_t flows_id, guards_id, jumps_id; /* of maps; 0: not pinned */
 };
 
 static uint32_t map_id(const char *dir, const char *name)
@@ -58,10 +58,12 @@ static bool program_is_ours(uint32_t id, const struct ours *ours)
 	uint32_t len = sizeof(info);
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
-	    (strcmp(info.name, "ladon_ingress") != 0 && strcmp(info.name, "ladon_egress") != 0))
+	    (strcmp(info.name, "ladon_ingress") != 0 && strcmp(info.name, "ladon_egress") != 0 &&
+	     strcmp(info.name, "ladon_local") != 0))
 		return false;
 	for (uint32_t i = 0; i < info.nr_map_ids && i < PROGRAM_MAPS; i++)
-		if (maps[i] == ours->flows_id || maps[i] == ours->guards_id)
+		if (maps[i] == ours->flows_id || maps[i] == ours->guards_id ||
+		    maps[i] == ours->jumps_id)
 			return true;
 	return !ours->flows_id && !ours->guards_id;
 }
@@ -147,7 +149,8 @@ static int interface_clean(struct mnl_socket *netlink, const struct ours *ours, 
 
 static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
 {
-	const struct ours ours = { map_id(dir, "ladon_flows"), map_id(dir, "ladon_guards") };
+	const struct ours ours = { map_id(dir, "ladon_flows"), map_id(dir, "ladon_guards"),
+				   map_id(dir, "ladon_jumps") };
 	struct if_nameindex *all = if_nameindex();
 	_close_ int fd = -1;
 	char path[512];

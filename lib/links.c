@@ -24,6 +24,7 @@
 #include "private.h"
 #include "stack.h"
 
+#define LO_IFINDEX 1 /* include/net/flow.h: LOOPBACK_IFINDEX, in every network namespace */
 
 struct link {
 	struct link *next;
@@ -47,9 +48,13 @@ static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd
 	return bpf_tc_attach(&hook, &opts);
 }
 
-/* Egress first: from the first packet that is translated, our sockets keep quiet. */
+/*
+ * Egress first: from the first packet that is translated, our sockets keep quiet. On lo ladon
+ * listens only (ladon_local).
+ */
 static int programs_attach(const struct ladon *ladon, int ifindex, uint8_t *qdisc)
 {
+	bool is_lo = ifindex == LO_IFINDEX;
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	libbpf_print_fn_t printer = libbpf_set_print(NULL); /* it would print EEXIST */
@@ -57,10 +62,13 @@ static int programs_attach(const struct ladon *ladon, int ifindex, uint8_t *qdis
 
 	if (rc == 0)
 		*qdisc = LADON_QDISC_MADE;
-	if (rc == 0 || rc == -EEXIST)
+	if (rc == -EEXIST)
+		rc = 0;
+	if (rc == 0 && !is_lo)
 		rc = point_attach(ifindex, BPF_TC_EGRESS, ladon->egress_fd);
 	if (rc == 0)
-		rc = point_attach(ifindex, BPF_TC_INGRESS, ladon->ingress_fd);
+		rc = point_attach(ifindex, BPF_TC_INGRESS,
+				  is_lo ? ladon->local_fd : ladon->ingress_fd);
 	libbpf_set_print(printer);
 	return rc;
 }
@@ -73,17 +81,32 @@ static struct link *link_find(struct links *links, int ifindex)
 	return NULL;
 }
 
-static int link_attach(struct links *links, int ifindex, const char *name)
+static int interface_attach(const struct ladon *ladon, int ifindex)
 {
-	struct ladon *ladon = links->ladon;
-	struct link *link;
 	uint8_t qdisc = LADON_QDISC_FOUND;
 	int rc;
 
 	bpf_map_lookup_elem(ladon->interfaces_fd, &ifindex, &qdisc); /* a former process knows */
 	rc = programs_attach(ladon, ifindex, &qdisc);
-	if (rc == 0)
-		rc = bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &qdisc, BPF_ANY);
+	return rc < 0 ? rc : bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &qdisc, BPF_ANY);
+}
+
+/* Without it, senders are not told by ICMP what this machine finds out about their way. */
+static void lo_attach(const struct ladon *ladon)
+{
+	int rc = interface_attach(ladon, LO_IFINDEX);
+
+	if (rc < 0)
+		ladon_say(ladon, LADON_LEVEL_WARN, "interface lo: cannot attach: %s",
+			  strerror(-rc));
+}
+
+static int link_attach(struct links *links, int ifindex, const char *name)
+{
+	struct ladon *ladon = links->ladon;
+	int rc = interface_attach(ladon, ifindex);
+	struct link *link;
+
 	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
 	if (!link) {
 		ladon_say(ladon, LADON_LEVEL_WARN, "interface %s: cannot attach: %s", name,
@@ -210,6 +233,7 @@ int links_open(struct ladon *ladon, struct links **out)
 	links->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!links->netlink || mnl_socket_bind(links->netlink, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
+	lo_attach(ladon);
 	rc = links_dump(links);
 	if (rc == 0)
 		rc = links_read(links, 0);

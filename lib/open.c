@@ -209,6 +209,8 @@ static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
 	if (rc < 0)
 		return load_failed(ladon, "packet programs", rc);
 	rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
+	if (rc == 0)
+		rc = program_take(ladon, &ladon->local_fd, skel->progs.ladon_local);
 	fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
 	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
 	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);

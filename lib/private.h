@@ -51,7 +51,7 @@ struct ladon {
 		struct {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
 			int activate_fd, edit_fd, look_fd, reap_fd;
-			int ingress_fd, egress_fd, enter_fd, icmp_fd, leave_fd, tell_fd;
+			int ingress_fd, egress_fd, local_fd, enter_fd, icmp_fd, leave_fd, tell_fd;
 			int cross_fd, cross_icmp_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
@@ -63,7 +63,7 @@ struct ladon {
 			/* nobody else may have pin_dir open */
 			int lock_fd;
 		};
-		int fds[24]; /* all of them; -1: not open */
+		int fds[25]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 

@@ -75,12 +75,13 @@ def one_flow(net):
 def test_nothing_is_left(net):
     ladon = one_flow(net)
     assert all("ladon_ingress" in filters(net, device) for device in DEVICES)
+    assert "ladon_local" in filters(net, "lo")
     ladon.stop()
 
     done = cleanup(ladon)
 
     assert done.returncode == 0, done.stderr
-    for device in DEVICES:
+    for device in (*DEVICES, "lo"):
         assert filters(net, device) == ""
         assert "clsact" not in tc(net, f"qdisc show dev {device}")
     assert "ladon" not in os.listdir(net.bpffs())
@@ -94,6 +95,7 @@ def test_nothing_is_left(net):
 @pytest.mark.parametrize("when", ["before", "after", "both"])
 def test_what_others_have_there_stays(net, when):
     """A qdisc that was there before ladon, and a filter beside ladon's; after a restart, too."""
+    tc(net, "qdisc add dev lo clsact")
     if when in ("before", "both"):
         tc(net, "qdisc add dev client0 clsact")
     if when == "both":
@@ -103,7 +105,6 @@ def test_what_others_have_there_stays(net, when):
     ladon = net.ladond(ONE_POOL)
     if when == "after":
         tc(net, f"filter add dev client0 ingress pref 100 {FOREIGN}")
-    tc(net, "qdisc add dev lo clsact")
     net.gateway.nft("""table inet others {
         chain forward {
             type filter hook forward priority 0
@@ -118,6 +119,7 @@ def test_what_others_have_there_stays(net, when):
     assert ("u32" in filters(net, "client0")) == (when != "before")
     assert "clsact" in tc(net, "qdisc show dev client0")
     assert "clsact" in tc(net, "qdisc show dev lo")
+    assert filters(net, "lo") == ""
     assert "clsact" not in tc(net, "qdisc show dev backend0")
     assert "others" in net.gateway.run("nft", "list", "tables").stdout
 

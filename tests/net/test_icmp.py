@@ -10,15 +10,17 @@ narrower than the links at its sides: then it says so, to ladon, about packets t
 ladon has translated. Where the gateway's own link has become narrower, ladon says so.
 """
 import collections
+import queue
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
 from lib import ends, wire
-from lib.gateway import one_pool
-from lib.net import GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, Namespace, until
+from lib.gateway import FAMILIES, one_pool
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, Namespace, run, until
 
 SIZE = 2 * ends.MB
 JIFFIES = 0.03  # ladon asks for an interface's MTU once in a jiffy, 10 ms at most; no event tells of it
@@ -202,16 +204,15 @@ def test_the_gateways_own_links_become_narrower(net, family, offload, mtu, to_cl
     repaired(routed.near, routed.far)
 
 
-def told_about_a_byte(routed, family, sock):
+def told_about_a_byte(space, sock):
     """Send one byte that does not arrive. Return: the error, which must quote what was sent."""
-    errors = Errors(routed.near, family.number == 6)
-    with wire.capture(routed.near) as seen:
+    errors = Errors(space, sock.family == socket.AF_INET6)
+    with wire.capture(space) as seen:
         sock.sendall(b"x")
         error = errors.next()
     byte = next(s for s in seen.segments if not s.incoming and s.length == 1)
-    name = sock.getsockname()
-    assert error[3:] == (name[0], name[1], family.gateway, 8080, byte.seq)
-    assert error.by == family.gateway
+    assert error[3:] == (*sock.getsockname()[:2], *sock.getpeername()[:2], byte.seq)
+    assert error.by == sock.getpeername()[0]
     return error.type, error.code
 
 
@@ -228,7 +229,7 @@ def test_the_time_to_live_ends(net, family, offload, hops):
         ends.ask(sock)
         ladon.wait_handed_off()
         hop_limit(sock, hops)
-        assert told_about_a_byte(routed, family, sock) == ((3, 0) if family.number == 6 else (11, 0))
+        assert told_about_a_byte(routed.near, sock) == ((3, 0) if family.number == 6 else (11, 0))
         hop_limit(sock, 64)
         assert ends.receive_exactly(sock, 1) == b"x"
 
@@ -247,11 +248,76 @@ def test_a_router_behind_finds_no_way(net, family):
         ends.ask(sock)
         ladon.wait_handed_off()
         net.backend.ip(f"route add unreachable {family.far}")
-        type_and_code = told_about_a_byte(routed, family, sock)
+        type_and_code = told_about_a_byte(routed.near, sock)
         net.backend.ip(f"route del unreachable {family.far}")
         assert ends.receive_exactly(sock, 1) == b"x"
 
     assert type_and_code == ((1, 0) if family.number == 6 else (3, 1))
+
+
+class Deaf:
+    """A neighbour of the gateway's that does not answer its questions any more, nor asks any."""
+
+    def __init__(self, net, space, device):
+        self.space = space
+        space.nft("""
+            table inet deaf {
+                chain in { type filter hook input priority 0; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop; }
+                chain out { type filter hook output priority 0; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop; }
+            }
+            table arp deaf {
+                chain in { type filter hook input priority 0; policy drop; }
+                chain out { type filter hook output priority 0; policy drop; }
+            }""")
+        for family, option in (("ipv4", "-4"), ("ipv6", "-6")):
+            net.gateway.sysctl(f"net.{family}.neigh.{device}.retrans_time_ms", 100)  # it asks three times
+            run("ip", option, "-n", net.gateway.name, "neigh", "flush", "dev", device)
+
+    def cure(self):
+        self.space.nft("delete table inet deaf; delete table arp deaf")
+
+
+@pytest.mark.parametrize("deaf", ("client", "backend"))
+@pytest.mark.parametrize("place", ("end", "router"))
+@families
+def test_a_neighbour_does_not_answer(net, family, place, deaf):
+    """An end or the router before it. The sender is told, with no daemon alive; the flow goes on with the neighbour."""
+    near, far = net.client, net.backend
+    if place == "router":
+        routed = Routed(net)
+        near, far = routed.near, routed.far
+    else:
+        family = family._replace(far=BACKENDS6[0] if family.number == 6 else BACKENDS[0],
+                                 config=FAMILIES[family.number == 6][2])
+    socks, again = queue.SimpleQueue(), threading.Event()
+
+    def talk(sock):
+        ends.answer(sock)
+        socks.put(sock)
+        assert again.wait(30)
+        return ends.exchange(sock, SIZE, say=1)
+
+    ladon = net.ladond(family.config)
+    server = ends.Server(far, talk, address=family.far)
+    with ends.connect(near, family.gateway) as sock:
+        ends.ask(sock)
+        ladon.wait_handed_off()
+        ladon.kill9()
+        speaker, hearer, space = sock, socks.get(timeout=10), near
+        if deaf == "client":
+            speaker, hearer, space = hearer, speaker, far
+        neighbour = Deaf(net, getattr(net, deaf), f"{deaf}0")
+
+        assert told_about_a_byte(space, speaker) == ((1, 3) if family.number == 6 else (3, 1))
+
+        neighbour.cure()
+        assert ends.receive_exactly(hearer, 1) == b"x"
+        again.set()
+        assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
+    assert server.result() == ends.expected(SIZE, 2)
+    for end in (near, far):
+        now = end.counters()
+        assert [now[name] for name in ("TcpOutRsts", "TcpInErrs", "TcpInCsumErrors")] == [0, 0, 0]
 
 
 class Forger:

@@ -1486,6 +1486,8 @@ static void test_an_error_that_is_too_long_to_cross(void **state)
 
 /* ---- routes that change ---- */
 
+#define AGAIN_MS 2048 /* OUT_AGAIN_MS */
+
 /* Since Linux 6.2, see ctx_kernel() */
 static bool sees_generation(void)
 {
@@ -1587,9 +1589,12 @@ static void test_the_way_is_remembered(void **state)
 		skip();
 	let_lo_forward(true);
 	for (int ip6 = 0; ip6 < 2; ip6++) {
-		struct segment s = next_segment(ip6, 100);
+		struct segment s;
 		struct ladon_entry flow;
 
+		while (clock_ms() % AGAIN_MS > AGAIN_MS / 2)
+			usleep(1000); /* then nothing is asked for without reason */
+		s = next_segment(ip6, 100);
 		route(ip6, "unicast", "dev lo");
 		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
 		flow = entry(&s.key);
@@ -1601,6 +1606,32 @@ static void test_the_way_is_remembered(void **state)
 		assert_int_equal(entry(&s.key).route, flow.route);
 		shell("ip route add 198.51.100.0/24 dev lo; ip route del 198.51.100.0/24;"
 		      "ip -6 route add 2001:db8:1::/64 dev lo; ip -6 route del 2001:db8:1::/64");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(hop_of(&s).ifindex, IFINDEX);
+		put_hop(IFINDEX);
+	}
+	let_lo_forward(false);
+	shell("ip route del 192.0.2.0/24; ip -6 route del 2001:db8::/64");
+}
+
+/* ... and so does the first packet of a flow for some time. */
+static void test_the_way_is_asked_for_again(void **state)
+{
+	(void)state;
+	if (old_kernel || !sees_generation())
+		skip();
+	let_lo_forward(true);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = next_segment(ip6, 100);
+		struct ladon_entry flow;
+
+		route(ip6, "unicast", "dev lo");
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		put_hop(9999);
+		flow = entry(&s.key);
+		flow.route = LADON_ROUTE(HOP, flow.route / LADON_HOPS);
+		flow.seen_ms -= AGAIN_MS;
+		put(&s.key, &flow);
 		expect(&s, TC_ACT_REDIRECT, LADON_REASON_NONE);
 		assert_int_equal(hop_of(&s).ifindex, IFINDEX);
 		put_hop(IFINDEX);
@@ -1872,6 +1903,7 @@ int main(void)
 		cmocka_unit_test_setup(test_an_error_that_is_too_long_to_cross, each_test),
 		cmocka_unit_test_setup(test_the_way_is_asked_for, each_test),
 		cmocka_unit_test_setup(test_the_way_is_remembered, each_test),
+		cmocka_unit_test_setup(test_the_way_is_asked_for_again, each_test),
 		cmocka_unit_test_setup(test_there_is_no_way, each_test),
 		cmocka_unit_test_setup(test_print_costs, each_test),
 	};
