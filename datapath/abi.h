@@ -119,11 +119,13 @@ _Static_assert(sizeof(struct ladon_entry) == 96,
  * @state: LADON_HOP_*; a hop that is READY never changes
  * @ifindex: interface
  * @family: AF_INET or AF_INET6: of @gateway; 0: the destination is on the link
+ * @mtu: of the route, bytes; 0: not known, or of an older build
  */
 struct ladon_hop {
 	__u32 state;
 	__u32 ifindex;
-	__u32 family;
+	__u16 family;
+	__u16 mtu;
 	__be32 gateway[4]; /* IPv4: the first */
 };
 

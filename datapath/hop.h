@@ -40,7 +40,7 @@ static __always_inline const struct ladon_hop *hop_get(__u32 index)
 
 static __always_inline bool hop_is(const struct ladon_hop *a, const struct ladon_hop *b)
 {
-	return a->ifindex == b->ifindex && a->family == b->family &&
+	return a->ifindex == b->ifindex && a->family == b->family && a->mtu == b->mtu &&
 	       a->gateway[0] == b->gateway[0] && a->gateway[1] == b->gateway[1] &&
 	       a->gateway[2] == b->gateway[2] && a->gateway[3] == b->gateway[3];
 }
@@ -75,6 +75,7 @@ static __always_inline bool hop_intern(const struct ladon_hop *want, __u32 *out)
 		    LADON_HOP_FREE) {
 			hop->ifindex = want->ifindex;
 			hop->family = want->family;
+			hop->mtu = want->mtu;
 			__builtin_memcpy(hop->gateway, want->gateway, sizeof(hop->gateway));
 			__sync_val_compare_and_swap(&hop->state, LADON_HOP_FILLING,
 						    LADON_HOP_READY);

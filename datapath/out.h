@@ -14,8 +14,10 @@
  * works with forwarding off. Where it is off for lo, too, the kernel routes each packet
  * after a change, but the interface stays the one of the handoff.
  *
- * It does not look at the size of what it is given: that is done here. An
- * interface's MTU is asked for at most once in a jiffy.
+ * It does not look at the size of what it is given: that is done here. A route's MTU
+ * comes with the route; an interface's is asked for at most once in a jiffy. Of the MTU that
+ * an operator gave a route bpf_fib_lookup() tells if it is locked, or
+ * net.ipv4.ip_forward_use_pmtu is on; and always of what this host has learnt for a destination.
  *
  * That a neighbour does not answer the kernel finds out: it keeps what is for it, asks
  * three times in three seconds, and gives up. The sender of a packet that it kept it tells then,
@@ -23,7 +25,8 @@
  * has. So that is left to it while the neighbour is not known. The sender is this machine,
  * for the packet is translated: the error arrives on lo, and ladon_local (tc.bpf.c) has it
  * translated back like any router's. Whether the neighbour is known is asked with
- * the route, and for the first packet of each flow in OUT_AGAIN_MS.
+ * the route, and for the first packet of each flow in OUT_AGAIN_MS; and for every packet
+ * while it is not.
  */
 #ifndef LADON_OUT_H
 #define LADON_OUT_H
@@ -66,7 +69,8 @@ static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delt
  * struct way - how a packet leaves
  * @ifindex: interface
  * @hop: index into ladon_hops
- * @mtu: of a packet as it arrives, the largest that the interface takes; 0: it is gone
+ * @mtu: of a packet as it arrives, the largest that the route and the interface take; 0: that is
+ *	gone
  * @is_known: the next hop is @next; else the kernel looks for the route
  */
 struct way {
@@ -115,8 +119,9 @@ static __always_inline bool out_is_due(const struct ladon_entry *flow, __u32 now
  *
  * @generation: that of the routes, read before
  *
- * Return: what bpf_fib_lookup() said: SUCCESS, or NO_NEIGH if the neighbour is not known:
- * then flow->route is the way; else it is what it was before
+ * Return: what bpf_fib_lookup() said. SUCCESS: flow->route is the way; NO_NEIGH: so it is, but
+ * the neighbour is not known, nor then the MTU, and the next packet asks again; else it is
+ * what it was before.
  */
 static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
 {
@@ -124,9 +129,10 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 		.family = is_ip6 ? FAMILY_IP6 : FAMILY_IP4,
 		.l4_protocol = IPPROTO_TCP,
 		.ifindex = OUT_LOOPBACK_IFINDEX,
+		.tot_len = 1, /* else it does not look for the route's MTU */
 	};
 	struct ladon_hop hop = {};
-	__u32 index, rc;
+	__u32 index, route, rc;
 
 	if (!flow)
 		return BPF_FIB_LKUP_RET_FWD_DISABLED; /* never */
@@ -140,15 +146,16 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 		ask.ipv4_dst = flow->daddr[3];
 	}
 	rc = bpf_fib_lookup(ctx, &ask, sizeof(ask), 0);
-	if (rc == BPF_FIB_LKUP_RET_FRAG_NEEDED) /* all else was found */
-		rc = BPF_FIB_LKUP_RET_SUCCESS;
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return rc;
 	out_hop(&ask, flow, &hop);
+	if (rc == BPF_FIB_LKUP_RET_SUCCESS)
+		hop.mtu = ask.mtu_result;
 	if (!hop_intern(&hop, &index))
 		return BPF_FIB_LKUP_RET_FWD_DISABLED;
-	if (flow->route != LADON_ROUTE(index, generation)) /* others read this cache line */
-		*(volatile __u32 *)&flow->route = LADON_ROUTE(index, generation);
+	route = LADON_ROUTE(index, rc == BPF_FIB_LKUP_RET_SUCCESS ? generation : ~generation);
+	if (flow->route != route) /* others read this cache line */
+		*(volatile __u32 *)&flow->route = route;
 	return rc;
 }
 
@@ -217,6 +224,7 @@ static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
 	if (!hop)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
 	way->ifindex = hop->ifindex;
+	way->mtu = hop->mtu;
 	if (!refused)
 		out_take(way, hop, flow, is_ip6);
 	return VERDICT_CONTINUE;
@@ -225,19 +233,25 @@ static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
 /* Of each hop, milliseconds and the MTU that was found in them, both truncated */
 static volatile __u64 out_mtus[LADON_HOPS];
 
-static __noinline __u32 out_ask_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 now_ms)
+/* @route: the route's MTU, or 0 */
+static __noinline __u32 out_ask_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 route,
+				    __u32 now_ms)
 {
 	__u32 mtu = ctx_mtu(ctx, ifindex);
 
+	if (route && route < mtu)
+		mtu = route;
 	out_mtus[hop % LADON_HOPS] = (__u64)now_ms << 32 | mtu;
 	return mtu;
 }
 
-static __always_inline __u32 out_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 now_ms)
+static __always_inline __u32 out_mtu(ctx_t *ctx, const struct way *way, __u32 now_ms)
 {
-	__u64 last = out_mtus[hop % LADON_HOPS]; /* both halves at once */
+	__u64 last = out_mtus[way->hop % LADON_HOPS]; /* both halves at once */
 
-	return last >> 32 == now_ms ? (__u32)last : out_ask_mtu(ctx, hop, ifindex, now_ms);
+	if (last >> 32 == now_ms)
+		return last;
+	return out_ask_mtu(ctx, way->hop, way->ifindex, way->mtu, now_ms);
 }
 
 static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packet *pkt,
@@ -257,7 +271,7 @@ static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packe
 /**
  * out_fits() - does the link take a packet of this size?
  * @grows: by how many bytes the packet becomes longer until it leaves
- * @way: from out_find(); .mtu is filled in
+ * @way: from out_find(), with the route's MTU; the interface's, if it is less, takes its place
  *
  * Who forwards a packet that is too large fragments it, where that is allowed (IPv4
  * without DF). A program cannot, and the stack would have to be shown the translated
@@ -269,7 +283,7 @@ static __always_inline enum verdict out_too_large(const ctx_t *ctx, struct packe
 static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt, __u32 now_ms,
 					     __s32 grows, struct way *way)
 {
-	__u32 mtu = out_mtu(ctx, way->hop, way->ifindex, now_ms);
+	__u32 mtu = out_mtu(ctx, way, now_ms);
 
 	way->mtu = mtu ? mtu - grows : 0;
 	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);

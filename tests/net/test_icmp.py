@@ -27,10 +27,10 @@ JIFFIES = 0.03  # ladon asks for an interface's MTU once in a jiffy, 10 ms at mo
 OFFLOADS = {"offloads": {}, "no offloads": dict(tso=False, gso=False, gro=False, tx=False)}
 
 # What a test of both families is parametrised with
-Family = collections.namedtuple("Family", "number gateway gateway_back near far config")
+Family = collections.namedtuple("Family", "number gateway gateway_back near near_router far far_router config")
 ROUTED = [
-    Family(4, GATEWAY, GATEWAY_BACK, "10.0.3.1", "10.0.4.2", one_pool("10.0.4.2:8080")),
-    Family(6, GATEWAY6, GATEWAY_BACK6, "fd00:3::1", "fd00:4::2",
+    Family(4, GATEWAY, GATEWAY_BACK, "10.0.3.1", "10.0.1.1", "10.0.4.2", "10.0.2.2", one_pool("10.0.4.2:8080")),
+    Family(6, GATEWAY6, GATEWAY_BACK6, "fd00:3::1", "fd00:1::1", "fd00:4::2", "fd00:2::2",
            one_pool("[fd00:4::2]:8080", listen="[::]:8080")),
 ]
 families = pytest.mark.parametrize("family", ROUTED, ids=("ipv4", "ipv6"))
@@ -202,6 +202,45 @@ def test_the_gateways_own_links_become_narrower(net, family, offload, mtu, to_cl
 
     assert mtus == (min(to_client, to_backend),) * 2
     repaired(routed.near, routed.far)
+
+
+@offloads
+@families
+@pytest.mark.parametrize("to_near, to_far", [(1500, 1400), (1400, 1300)])
+def test_the_gateways_own_routes_become_narrower(net, family, offload, to_near, to_far):
+    """As above, but the links stay as wide as they were."""
+    routed = Routed(net)
+    routed.offload(**OFFLOADS[offload])
+    ladon = net.ladond(family.config)
+
+    def narrower():
+        ladon.kill9()
+        for to, gateway, mtu in ((family.near, family.near_router, to_near), (family.far, family.far_router, to_far)):
+            net.gateway.ip(f"route add {to} via {gateway} mtu lock {mtu}")
+
+    mtus = transfer(routed, ladon, family, narrower)
+
+    assert mtus == (to_far, to_near)
+    repaired(routed.near, routed.far)
+
+
+@families
+@pytest.mark.parametrize("lock", ("", "lock"))
+def test_new_connections_heed_the_gateways_routes(net, family, lock):
+    """Both ends are told the MSS of their route, so nothing is ever too large."""
+    routed = Routed(net)
+    for to, gateway in ((family.near, family.near_router), (family.far, family.far_router)):
+        net.gateway.ip(f"route add {to} via {gateway} mtu {lock} 1400")
+    ladon = net.ladond(family.config)
+
+    with wire.capture(routed.near) as near, wire.capture(routed.far) as far:
+        transfer(routed, ladon, family)
+
+    for seen in (near, far):
+        mss, = {struct.unpack("!H", data)[0] for s in seen.segments if s.incoming and s.flags & wire.SYN
+                for kind, data in wire.options(s) if kind == 2}
+        assert mss == 1400 - (60 if family.number == 6 else 40)
+    assert not set(ladon.reasons("packet")) & {"too_large", "too_large_df", "icmp_error"}
 
 
 def told_about_a_byte(space, sock):
