@@ -152,6 +152,25 @@ static __always_inline bool side_hush(struct side *s)
 }
 
 /*
+ * A generation in which an IPv6 socket's route is what the kernel would find: the one that is
+ * now, read before the route is looked at; else one that never was. A silent socket may have a
+ * route that is long outdated: it looks again when it sends (ip6_dst_check() of
+ * net/ipv6/route.c, which this follows).
+ */
+static __always_inline __u32 side_route_gen6(const struct side *s, const struct rt6_info *rt6)
+{
+	const struct inet_sock *inet = &s->tp->inet_conn.icsk_inet;
+	__u32 now = kernel_route_gen(inet->sk.__sk_common.skc_net.net, true);
+	const struct fib6_node *node;
+
+	barrier();
+	node = BPF_CORE_READ(rt6, from, fib6_node);
+	if (!node || (__u32)BPF_CORE_READ(node, fn_sernum) != inet->pinet6->dst_cookie)
+		return ~now;
+	return now;
+}
+
+/*
  * The route that the socket uses, and the generation it was found in. The
  * kernel's rtable and rt6_info stand around the dst_entry, where the verifier lets
  * nobody read directly.
@@ -161,10 +180,9 @@ static __always_inline void side_gateway(struct side *s, struct dst_entry *dst,
 {
 	struct rtable *rt4 = (void *)dst;
 	struct rt6_info *rt6 = (void *)dst;
-	struct net *net = s->tp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net;
 
 	if (s->is_ip6) {
-		s->route_gen = kernel_route_gen(net, true);
+		s->route_gen = side_route_gen6(s, rt6);
 		if (!(BPF_CORE_READ(rt6, rt6i_flags) & RTF_GATEWAY_FLAG))
 			return;
 		hop->family = FAMILY_IP6;

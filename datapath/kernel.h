@@ -78,7 +78,16 @@ struct rtable { /* begins with a dst_entry */
 	struct in6 rt_gw6;
 };
 
+struct fib6_node {
+	int fn_sernum;
+};
+
+struct fib6_info {
+	struct fib6_node *fib6_node; /* NULL: gone from the tree */
+};
+
 struct rt6_info { /* begins with a dst_entry */
+	struct fib6_info *from;
 	struct in6 rt6i_gateway;
 	__u32 rt6i_flags; /* RTF_GATEWAY and others */
 };
@@ -94,8 +103,13 @@ struct sock {
 	struct dst_entry *sk_dst_cache;
 };
 
+struct ipv6_pinfo {
+	__u32 dst_cookie; /* of sk_dst_cache: the node's fn_sernum at that time */
+};
+
 struct inet_sock {
 	struct sock sk;
+	struct ipv6_pinfo *pinet6;
 };
 
 struct inet_connection_sock {

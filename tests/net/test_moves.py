@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import struct
+import time
 
 import pytest
 
@@ -172,6 +173,34 @@ def test_a_route_moves_in_mid_transfer(net, family):
     for space in net.spaces:
         now = space.counters()
         assert [now[name] for name in ("TcpOutRsts", "TcpInErrs", "TcpInCsumErrors")] == [0, 0, 0]
+
+
+@families
+def test_a_route_moves_just_before_the_handoff(net, family):
+    """Of a relayed connection whose sockets are silent: they still know the old way, and the flow takes the new one."""
+    second_link(net)
+    loose(net)
+    net.backend.lose("tcp flags syn", once=True)  # a slow connect: the client is served by relaying meanwhile
+
+    def talk(sock):
+        ends.answer(sock)
+        return ends.answer_and_exchange(SIZE, say=1)(sock)
+
+    ladon = net.ladond(family.config)
+    server = ends.Server(net.backend, talk, address=family.backend)
+    with ends.connect(net.client, family.gateway) as sock:
+        ends.ask(sock)
+        time.sleep(0.1)  # all is acknowledged, and the handoff is tried 200 ms after the last packet
+        to_second(net, family)
+        from_second(net, family)
+        first, second = Way(net, "backend0"), Way(net, "backend1")
+        ladon.wait_handed_off()
+        ends.ask(sock)
+        assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
+
+    assert server.result() == ends.expected(SIZE, 2)
+    assert (first.busy(), second.busy()) == ((False, False), (True, True))
+    assert "slow_connect" in ladon.reasons()
 
 
 @pytest.mark.parametrize("selector", ("from {back}", "to {backend}", "from {back} to {backend} iif lo"))
