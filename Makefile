@@ -21,7 +21,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c
-lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/conntrack.c lib/stack.c lib/reason.c
+lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \

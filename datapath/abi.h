@@ -116,7 +116,7 @@ _Static_assert(sizeof(struct ladon_entry) == 96,
 
 /**
  * struct ladon_hop - an interface and a gateway, shared by the flows that leave there
- * @state: LADON_HOP_*; a hop that is READY never changes
+ * @state: LADON_HOP_*; all else changes only while it is FILLING
  * @ifindex: interface
  * @family: AF_INET or AF_INET6: of @gateway; 0: the destination is on the link
  * @mtu: of the route, bytes; 0: not known, or of an older build
@@ -139,6 +139,7 @@ enum {
 	LADON_HOP_FREE,
 	LADON_HOP_FILLING,
 	LADON_HOP_READY,
+	LADON_HOP_RETIRED, /* good for the flows that have it, and no others */
 };
 
 /*
@@ -237,6 +238,11 @@ enum {
 	LADON_EDIT_KILL = 1, /* answer both ends with a RST from now on */
 	LADON_EDIT_SETTLE,   /* end the holds: what was to leave will not */
 	LADON_EDIT_STACK,    /* the stack forwards from now on: conntrack knows how */
+
+	/* of a hop, whose index is .id: see lib/hops.c */
+	LADON_EDIT_HOP_RETIRE,
+	LADON_EDIT_HOP_RENEW,
+	LADON_EDIT_HOP_FREE,
 };
 
 /* As many as a test run takes: one page with the kernel's own room around it */

@@ -534,10 +534,11 @@ static __always_inline bool flow_edit(struct ladon_request *req, struct ladon_en
 }
 
 /**
- * ladon_edit() - test run: kill, settle or give to the stack the flow of a key and an id
+ * ladon_edit() - test run: kill, settle or give to the stack the flow of a key and an id; or
+ * change the state of a hop
  *
  * In: op, front, id. Out: reason, NO_FLOW if there is none with this id, or it
- * is over.
+ * is over, or the hop is in another state.
  */
 SEC("tc")
 int ladon_edit(struct __sk_buff *skb)
@@ -548,9 +549,14 @@ int ladon_edit(struct __sk_buff *skb)
 
 	if (!req)
 		return TC_ACT_SHOT;
+	req->reason = LADON_REASON_NO_FLOW;
+	if (req->op >= LADON_EDIT_HOP_RETIRE && req->op <= LADON_EDIT_HOP_FREE) {
+		if (hop_edit(req->id, req->op))
+			req->reason = LADON_REASON_NONE;
+		return TC_ACT_OK;
+	}
 	key = req->front;
 	flow = flow_find(&key);
-	req->reason = LADON_REASON_NO_FLOW;
 	if (!flow || flow->id != req->id)
 		return TC_ACT_OK;
 	if (flow_edit(req, flow))

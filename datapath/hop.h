@@ -3,8 +3,9 @@
  * hop.h - the next hops of all flows
  *
  * Few gateways serve many flows, and an entry has no room for an address more.
- * The table is hashed with open addressing; a hop is never deleted, so readers
- * need no lock, and writers claim a free place with one compare-and-swap.
+ * The table is hashed with open addressing, and two places may have the same hop.
+ * Writers claim a free place with one compare-and-swap; readers need no lock, because
+ * user space frees a place long after the last flow has left it (lib/hops.c).
  */
 #ifndef LADON_HOP_H
 #define LADON_HOP_H
@@ -35,7 +36,7 @@ static __always_inline const struct ladon_hop *hop_get(__u32 index)
 {
 	const struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);
 
-	return hop && hop->state == LADON_HOP_READY ? hop : NULL;
+	return hop && hop->state >= LADON_HOP_READY ? hop : NULL;
 }
 
 static __always_inline bool hop_is(const struct ladon_hop *a, const struct ladon_hop *b)
@@ -85,6 +86,21 @@ static __always_inline bool hop_intern(const struct ladon_hop *want, __u32 *out)
 			return true;
 	}
 	return false;
+}
+
+/** hop_edit() - @op: LADON_EDIT_HOP_*. Return: false: it is not in the state for that */
+static __always_inline bool hop_edit(__u32 index, __u32 op)
+{
+	struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);
+	__u32 from = LADON_HOP_RETIRED, to = LADON_HOP_FREE;
+
+	if (op == LADON_EDIT_HOP_RETIRE) {
+		from = LADON_HOP_READY;
+		to = LADON_HOP_RETIRED;
+	} else if (op == LADON_EDIT_HOP_RENEW) {
+		to = LADON_HOP_READY;
+	}
+	return hop && __sync_val_compare_and_swap(&hop->state, from, to) == from;
 }
 
 #endif

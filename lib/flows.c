@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "conntrack.h"
+#include "hops.h"
 #include "private.h"
 #include "source.h"
 #include "stack.h"
@@ -464,6 +465,9 @@ static void sweep(struct ladon *ladon)
 		int rc = slice_read(ladon, !ladon->sweeping, &ladon->sweep_at, &slice);
 
 		ladon->sweeping = rc == 0;
+		hops_mark(ladon, slice.entries, slice.len);
+		if (!ladon->sweeping)
+			hops_sweep(ladon, rc == -ENOENT);
 		slice_keep_silent(ladon, &slice);
 		slice_each(ladon, &slice, sweep_pair, &r);
 		if (!ladon->sweeping)

@@ -239,6 +239,7 @@ static int handoff_load(struct ladon *ladon, struct handoff_bpf *skel)
 	map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
 	map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
 	map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
+	map_take(&ladon->hops_fd, skel->maps.ladon_hops, &rc);
 	return rc;
 }
 

@@ -55,7 +55,7 @@ struct ladon {
 			int cross_fd, cross_icmp_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
-			int guards_fd, interfaces_fd, jumps_fd;
+			int guards_fd, interfaces_fd, jumps_fd, hops_fd;
 			/* to send crafted acknowledgements; -1: not allowed */
 			int raw4_fd, raw6_fd;
 			/* what ladon_fd() returns: links, events and the timer */
@@ -63,7 +63,7 @@ struct ladon {
 			/* nobody else may have pin_dir open */
 			int lock_fd;
 		};
-		int fds[25]; /* all of them; -1: not open */
+		int fds[26]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 
@@ -83,6 +83,8 @@ struct ladon {
 	uint32_t sweep_at;	/* the kernel's cursor into the table */
 	bool sweeping;		/* in the middle of a walk */
 	uint64_t sweep_next_ms; /* when the next walk begins */
+	bool hops_met[LADON_HOPS];	/* by this walk: see hops.h */
+	uint8_t hops_unmet[LADON_HOPS]; /* how many walks in a row have not */
 };
 
 /* open.c */

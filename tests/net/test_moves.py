@@ -11,6 +11,7 @@ forwards on the gateway.
 import collections
 import json
 import os
+import signal
 import socket
 import struct
 import time
@@ -258,6 +259,73 @@ def test_an_interface_vanishes_and_the_flow_goes_the_other_way(net, family):
     flow.finish_untroubled()
 
     assert first.busy() == (True, True)
+
+
+def hops(net):
+    """{index: value} of the places in ladon's table of next hops that are not free."""
+    dump = json.loads(run("bpftool", "-j", "map", "dump", "pinned", f"{net.bpffs()}/ladon/ladon_hops"))
+    return {e["formatted"]["key"]: e["formatted"]["value"] for e in dump if e["formatted"]["value"]["state"]}
+
+
+def fill_hops(net):
+    """With a thousand gateways that were."""
+    taken = hops(net)
+    value = " ".join(map(str, struct.pack("=IIHH16s", 2, 9999, 0, 0, b"")))
+    lines = [f"map update pinned {net.bpffs()}/ladon/ladon_hops key {' '.join(map(str, struct.pack('=I', index)))} "
+             f"value {value}" for index in range(1024) if index not in taken]
+    run("bpftool", "batch", "file", "-", input="\n".join(lines) + "\n")
+    assert len(hops(net)) == 1024
+
+
+@families
+def test_hops_that_no_flow_uses_any_more_make_room(net, family):
+    """A flow that finds a new way when the table is full goes it, and has it remembered when there is room."""
+    second_link(net)
+    loose(net)
+
+    def talk(sock):
+        sock.settimeout(60)  # walks through the table take seconds
+        return ends.echo(sock)
+
+    ladon = net.ladond(family.config)
+    ends.Server(net.backend, talk, address=family.backend)
+    second, = (link["ifindex"] for link in json.loads(run("ip", "-n", net.gateway.name, "-j", "link"))
+               if link["ifname"] == "backend1")
+
+    def say():
+        sock.sendall(b"word")
+        assert ends.receive_exactly(sock, 4) == b"word"
+
+    with ends.connect(net.client, family.gateway) as sock:
+        say()
+        ladon.wait_handed_off()
+        used = {index for index in hops(net)}
+        ladon.signal(signal.SIGSTOP)
+        fill_hops(net)
+        to_second(net, family)
+        from_second(net, family)
+        say()
+        assert second not in {hop["ifindex"] for hop in hops(net).values()}
+        ladon.signal(signal.SIGCONT)
+        until(lambda: len(hops(net)) <= 4, "all others are freed", 20)
+        assert used & hops(net).keys(), "the flow's are not"
+
+        say()
+        assert second in {hop["ifindex"] for hop in hops(net).values()}
+        until(lambda: len(hops(net)) == 2, "only those in use stay", 20)
+        say()
+    assert net.trouble() == {}
+
+
+def test_a_daemon_goes_on_with_what_its_predecessor_freed(net):
+    ladon = net.ladond(BOTH[0].config)
+    fill_hops(net)
+    until(lambda: any(hop["state"] == 3 for hop in hops(net).values()), "some are retired")
+    ladon.kill9()
+
+    net.ladond(BOTH[0].config)
+
+    until(lambda: not hops(net), "all are freed", 30)
 
 
 @families

@@ -216,6 +216,43 @@ static void test_no_edit_has_another_name(void **state)
 	assert_int_equal(state_of(client_key(false)), LADON_STATE_CLOSED);
 }
 
+/* ---- hops ---- */
+
+static uint32_t hop_state(uint32_t index)
+{
+	struct ladon_hop hop;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_hops), &index, &hop), 0);
+	return hop.state;
+}
+
+/* Each step from the one state that it is for */
+static void test_a_hop_goes_step_by_step(void **state)
+{
+	static const uint32_t to[][4] = {
+		/* from                 RETIRE             RENEW              FREE */
+		{ LADON_HOP_FREE, LADON_HOP_FREE, LADON_HOP_FREE, LADON_HOP_FREE },
+		{ LADON_HOP_FILLING, LADON_HOP_FILLING, LADON_HOP_FILLING, LADON_HOP_FILLING },
+		{ LADON_HOP_READY, LADON_HOP_RETIRED, LADON_HOP_READY, LADON_HOP_READY },
+		{ LADON_HOP_RETIRED, LADON_HOP_RETIRED, LADON_HOP_READY, LADON_HOP_FREE },
+	};
+	const uint32_t index = 5;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++)
+		for (uint16_t op = LADON_EDIT_HOP_RETIRE; op <= LADON_EDIT_HOP_FREE; op++) {
+			struct ladon_hop hop = { .state = to[i][0] };
+			uint32_t want = to[i][1 + op - LADON_EDIT_HOP_RETIRE];
+
+			bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_hops), &index, &hop, 0);
+			assert_int_equal(edit(op, index).reason, want != hop.state
+									 ? LADON_REASON_NONE
+									 : LADON_REASON_NO_FLOW);
+			assert_int_equal(hop_state(index), want);
+		}
+	assert_int_equal(edit(LADON_EDIT_HOP_FREE, LADON_HOPS).reason, LADON_REASON_NO_FLOW);
+}
+
 /* ---- activation ---- */
 
 static void test_sockets_that_are_not_there_are_refused(void **state)
@@ -329,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup(test_kill_marks_both_directions_once, each_test),
 		cmocka_unit_test_setup(test_settle_ends_the_holds_and_nothing_else, each_test),
 		cmocka_unit_test_setup(test_no_edit_has_another_name, each_test),
+		cmocka_unit_test_setup(test_a_hop_goes_step_by_step, each_test),
 		cmocka_unit_test_setup(test_sockets_that_are_not_there_are_refused, each_test),
 		cmocka_unit_test_setup(test_a_short_request_is_refused, each_test),
 		cmocka_unit_test_setup(test_the_stack_does_not_reset_a_live_flow, each_test),
