@@ -12,6 +12,8 @@
  *	ctx_mtu			of an interface; 0 if there is none of this number
  *	ctx_fix_csum		bring the TCP checksum up to date; ends all packet pointers
  *	ctx_is_partial		is the TCP checksum only half made?
+ *	ctx_is_checked		has somebody found it right, or is it still to be made?
+ *	ctx_load		copy bytes, linear or not; negative if they are not there
  *	ctx_cut			keep that many bytes, all of them linear, as one segment
  *	ctx_insert		zeroes between the Ethernet and the IP header
  *	ctx_change_family	make it an IPv6 packet (or IPv4): zeroes for the longer headers appear

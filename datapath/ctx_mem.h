@@ -76,6 +76,19 @@ static __always_inline bool ctx_is_partial(const ctx_t *ctx)
 	return ctx->is_partial;
 }
 
+static __always_inline bool ctx_is_checked(const ctx_t *ctx)
+{
+	return ctx->is_partial;
+}
+
+static __always_inline long ctx_load(const ctx_t *ctx, __u32 offset, void *to, __u32 len_bytes)
+{
+	if (ctx->data + offset + len_bytes > ctx->end)
+		return -EFAULT;
+	memcpy(to, ctx->data + offset, len_bytes);
+	return 0;
+}
+
 static __always_inline __u32 ctx_mtu(const ctx_t *ctx, __u32 ifindex)
 {
 	(void)ifindex;

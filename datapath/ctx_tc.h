@@ -70,6 +70,7 @@ const volatile bool ctx_is_old_kernel = false;
 
 /* <linux/skbuff.h>: what is known about the checksum of a packet that came in */
 enum {
+	CTX_CHECKSUM_UNNECESSARY = 1, /* the device, or GRO, has found it right */
 	CTX_CHECKSUM_COMPLETE = 2, /* its sum over everything after Ethernet is kept beside it */
 	CTX_CHECKSUM_PARTIAL = 3,  /* the field holds the pseudo header's sum so far */
 };
@@ -109,11 +110,28 @@ static __always_inline __u32 ctx_mtu(ctx_t *ctx, __u32 ifindex)
 }
 
 /* Read the slow way, which is the same on all kernels: not for each packet */
-static __always_inline bool ctx_is_partial(const ctx_t *ctx)
+static __always_inline __u8 ctx_summed(const ctx_t *ctx)
 {
 	const struct sk_buff *skb = (const void *)ctx;
 
-	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed) == CTX_CHECKSUM_PARTIAL;
+	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
+}
+
+static __always_inline bool ctx_is_partial(const ctx_t *ctx)
+{
+	return ctx_summed(ctx) == CTX_CHECKSUM_PARTIAL;
+}
+
+static __always_inline bool ctx_is_checked(const ctx_t *ctx)
+{
+	__u8 summed = ctx_summed(ctx);
+
+	return summed == CTX_CHECKSUM_UNNECESSARY || summed == CTX_CHECKSUM_PARTIAL;
+}
+
+static __always_inline long ctx_load(const ctx_t *ctx, __u32 offset, void *to, __u32 len_bytes)
+{
+	return bpf_skb_load_bytes(ctx, offset, to, len_bytes);
 }
 
 static __always_inline long ctx_cut(ctx_t *ctx, __u32 len_bytes)

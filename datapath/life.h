@@ -29,6 +29,9 @@
  * lost, a FIN repeated), until user space has deleted the entries. A SYN without
  * ACK is a new connection with the old port; it deletes them at once.
  *
+ * Each of these counts only if its checksum is right (sound.h): what is damaged, its receiver
+ * drops, and nothing has ended.
+ *
  * .edge has two uses; a FIN gives up the hold that it meets.
  *
  * The order of things is that of the pipeline: life_admit() before translation
@@ -46,6 +49,7 @@
 #include "ctx.h"
 #include "flow.h"
 #include "packet.h"
+#include "sound.h"
 
 #define EVENTS_BYTES (1 << 20)
 
@@ -165,29 +169,52 @@ static __noinline void life_revive(struct ladon_entry *flow)
 		__sync_fetch_and_and(&twin->state, ~LADON_STATE_CLOSED);
 }
 
+/* A FIN has met this direction's sender, which has not acknowledged it yet: does it now? */
+static __always_inline bool life_is_done(const struct packet *pkt, const struct ladon_entry *flow)
+{
+	return (flow->state & (LADON_STATE_PEER_FIN | LADON_STATE_DONE | LADON_STATE_RESET)) ==
+		       LADON_STATE_PEER_FIN &&
+	       pkt->flags & TCP_ACK && !life_before(pkt->ack, flow->edge);
+}
+
+/**
+ * life_turns() - is this packet one that a flow ends by, or lives again by?
+ * @pkt: not yet translated
+ *
+ * What is damaged is none: its receiver will not believe it either.
+ */
+static __always_inline bool life_turns(ctx_t *ctx, const struct packet *pkt,
+				       const struct ladon_entry *flow)
+{
+	if (!(pkt->flags & (TCP_FIN | TCP_RST)) && !(flow->state & LADON_STATE_RESET) &&
+	    !life_is_done(pkt, flow))
+		return false;
+	return packet_is_sound(ctx, pkt);
+}
+
 /**
  * life_follow() - note what passes
  * @pkt: flags and numbers as they arrived
+ * @turns: what life_turns() said
  */
 static __always_inline void life_follow(const struct packet *pkt, struct ladon_entry *flow,
-					__u32 now_ms)
+					__u32 now_ms, bool turns)
 {
-	__u32 state = flow->state & (LADON_STATE_PEER_FIN | LADON_STATE_DONE | LADON_STATE_RESET);
-
 	flow->seen_ms = now_ms;
 	flow->packets++;
 	flow->bytes += pkt->len_bytes;
 
+	if (!turns)
+		return;
 	if (pkt->flags & TCP_RST) {
 		life_reset(flow);
 		return;
 	}
-	if (state & LADON_STATE_RESET)
+	if (flow->state & LADON_STATE_RESET)
 		life_revive(flow);
 	if (pkt->flags & TCP_FIN)
 		life_fin(flow, pkt->seq + flow->d_seq + pkt->payload_bytes + 1);
-	if (state == LADON_STATE_PEER_FIN && pkt->flags & TCP_ACK &&
-	    !life_before(pkt->ack, flow->edge))
+	if (life_is_done(pkt, flow))
 		life_done(flow);
 }
 

@@ -38,6 +38,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
 	enum verdict verdict;
+	bool turns = false;
 	__u32 now_ms;
 
 	packet_pull(ctx);
@@ -62,12 +63,14 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 		verdict = out_fits(ctx, pkt, now_ms, 0, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
-	if (verdict == VERDICT_CONTINUE)
+	if (verdict == VERDICT_CONTINUE) {
+		turns = life_turns(ctx, pkt, flow);
 		verdict = translate(pkt, flow, &d);
+	}
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
 
-	life_follow(pkt, flow, now_ms);
+	life_follow(pkt, flow, now_ms, turns);
 	if (ctx_fix_csum(ctx, &pkt->tcp->check,
 			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
 			 &d) < 0) /* last: ends the packet pointers */

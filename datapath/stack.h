@@ -71,16 +71,18 @@ static __always_inline enum verdict stack_enter(ctx_t *ctx, struct packet *pkt)
 {
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
+	bool turns;
 
 	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) == VERDICT_CONTINUE)
 		flow = flow_find(&pkt->key);
 	if (!flow) /* gone since pipeline() found it */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	turns = life_turns(ctx, pkt, flow);
 	if (!(flow->what & LADON_FLOW_TO_CLIENT) &&
 	    translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
 		return VERDICT_DROP;
-	life_follow(pkt, flow, flow_now_ms());
+	life_follow(pkt, flow, flow_now_ms(), turns);
 	if (!(flow->what & LADON_FLOW_TO_CLIENT))
 		return stack_fix_csum(ctx, pkt, &d);
 	ctx->tc_index = STACK_MARK;

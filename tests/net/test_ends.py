@@ -7,11 +7,12 @@
 import contextlib
 import signal
 import socket
+import struct
 import time
 
 import pytest
 
-from lib import ends, tls
+from lib import ends, tls, wire
 from lib.gateway import FAMILIES, one_pool
 from lib.net import BACKENDS, CLIENT, ESTABLISHED, GATEWAY, SYN_SENT, until
 
@@ -386,6 +387,27 @@ def test_a_client_that_begins_anew_with_the_same_port(net):
         assert ends.receive_exactly(sock, 5) == b"again"
     assert time.monotonic() - started < 4
     backend.close()
+
+
+def test_a_damaged_reset_or_fin_ends_nothing(net):
+    """Its checksum is wrong, and the backend drops it: the flow is as open as the backend's socket."""
+    ladon = net.ladond(ONE_POOL)
+    ends.Server(net.backend, ends.echo)
+    with ends.connect(net.client) as sock, net.client.enter():
+        with wire.capture(net.client) as seen:
+            sock.sendall(b"ping")
+            assert ends.receive_exactly(sock, 4) == b"ping"
+            ladon.wait_handed_off()
+        last = [s for s in seen.segments if not s.incoming][-1]
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        for number, flags in enumerate((wire.RST, wire.FIN | wire.ACK), 1):
+            raw.sendto(struct.pack("!HHIIBBHHH", last.sport, last.dport, last.seq + last.length & 0xFFFFFFFF,
+                                   last.ack, 5 << 4, flags, 100, 0xBAD, 0), (GATEWAY, 0))
+            until(lambda: net.backend.counter("TcpInCsumErrors") == number, "the backend drops it")
+            assert [flow["state"] for flow in ladon.flows()] == ["open"]
+        raw.close()
+        sock.sendall(b"pong")
+        assert ends.receive_exactly(sock, 4) == b"pong"
 
 
 def test_a_segment_of_nobodys_connection_is_answered_with_a_reset(net):

@@ -785,6 +785,52 @@ static void test_a_forged_reset_is_forgotten(void **state)
 	assert_int_equal(events_now(), 2);
 }
 
+/* A bit of its last byte is turned over. It goes on, for its receiver to drop it, and still damaged. */
+static void expect_damaged(const struct segment *s)
+{
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	size_t len = segment_write(s, packet);
+
+	packet[len - 1] ^= 1;
+	expect_bytes(packet, len, TC_ACT_REDIRECT, LADON_REASON_NONE);
+	assert_int_not_equal(segment_sum_tcp(out.bytes), 0xffff);
+}
+
+static void test_what_is_damaged_ends_nothing(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		bool ip6 = i & 1;
+		struct way c2b = way_to_backend(ip6), b2c = way_to_client(ip6);
+		struct segment fin = bare_segment(ip6, &c2b.in, SEGMENT_FIN | SEGMENT_ACK, 100, 1);
+		struct segment ack, rst = bare_segment(ip6, &c2b.in, SEGMENT_RST, 100, 0);
+		struct segment more = data_segment(ip6, &c2b.in);
+
+		fin.payload_len = i & 2 ? 1001 : 0;
+		make_flow(ip6);
+		ack = bare_segment(ip6, &b2c.in, SEGMENT_ACK, 1,
+				   101 + (uint32_t)fin.payload_len + entry(&c2b.in).d_seq);
+		expect_damaged(&fin);
+		assert_int_equal(entry(&c2b.in).state, 0);
+		assert_int_equal(entry(&b2c.in).state, 0);
+		expect(&fin, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		expect_damaged(&ack);
+		assert_int_equal(entry(&b2c.in).state, LADON_STATE_PEER_FIN);
+		expect(&ack, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(entry(&b2c.in).state, LADON_STATE_PEER_FIN | LADON_STATE_DONE);
+
+		make_flow(ip6);
+		expect_damaged(&rst);
+		assert_int_equal(entry(&c2b.in).state, 0);
+		assert_int_equal(events_now(), 0);
+		expect(&rst, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		expect_damaged(&more);
+		assert_true(entry(&c2b.in).state & LADON_STATE_CLOSED);
+		assert_int_equal(entry(&c2b.in).packets, 3);
+		assert_int_equal(events_now(), 1);
+	}
+}
+
 static void test_syn_on_a_closed_flow(void **state)
 {
 	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
@@ -1808,6 +1854,14 @@ static void lo_up(void)
 	close(fd);
 }
 
+/* On lo, where packets of tests go: while a neighbour is not known, each packet asks (out.h). */
+static bool neighbours_known(void)
+{
+	return system("for a in 192.0.2.20 2001:db8::ab00:0:0:1 2001:db8::ab00:0:0:14; do "
+		      "ip neigh replace $a lladdr 02:00:00:00:00:01 dev lo nud permanent || exit 1; "
+		      "done") == 0;
+}
+
 static int put_jump(uint32_t index, const struct bpf_program *prog)
 {
 	int fd = bpf_program__fd(prog);
@@ -1826,7 +1880,7 @@ static int set_up(void **state)
 	}
 	lo_up();
 	skel = tc_bpf__open();
-	if (!skel)
+	if (!skel || !neighbours_known())
 		return -1;
 	bpf_object__for_each_map(map, skel->obj)
 	{
@@ -1875,6 +1929,7 @@ int main(void)
 		cmocka_unit_test_setup(test_fins, each_test),
 		cmocka_unit_test_setup(test_resets, each_test),
 		cmocka_unit_test_setup(test_a_forged_reset_is_forgotten, each_test),
+		cmocka_unit_test_setup(test_what_is_damaged_ends_nothing, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_closed_flow, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
 		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),

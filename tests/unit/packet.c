@@ -12,6 +12,7 @@
 
 #include "../../datapath/ctx.h"
 #include "../../datapath/packet.h"
+#include "../../datapath/sound.h"
 #include "../segment.h"
 
 #define IP (SEGMENT_ETHERNET)
@@ -253,6 +254,63 @@ static void test_a_big_super_packet(void **state)
 	assert_int_equal(parse(packet, len, 100000, 0, &pkt), VERDICT_STACK);
 }
 
+/* ---- the checksum ---- */
+
+static bool is_sound(const uint8_t *packet, size_t len)
+{
+	struct packet pkt = {};
+	uint8_t *bytes = malloc(len + 2);
+	ctx_t ctx = { .data = bytes + 2, .end = bytes + 2 + len, .len_bytes = (uint32_t)len };
+	bool sound;
+
+	assert_non_null(bytes);
+	memcpy(ctx.data, packet, len);
+	assert_int_equal(packet_parse(&ctx, &pkt), VERDICT_CONTINUE);
+	sound = packet_is_sound(&ctx, &pkt);
+	ctx.is_partial = true;
+	assert_true(packet_is_sound(&ctx, &pkt)); /* nobody has made it yet */
+	free(bytes);
+	return sound;
+}
+
+static void test_a_checksum_of_any_length(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++)
+		for (size_t payload_len = 0; payload_len < 1400;
+		     payload_len += payload_len < 100 ? 1 : 61) {
+			struct segment s = segment(ip6);
+			uint8_t packet[SEGMENT_BYTES_MAX];
+			size_t len;
+
+			s.payload_len = payload_len;
+			len = segment_write(&s, packet);
+			assert_true(is_sound(packet, len));
+			memset(packet + len, 0xee, 7); /* what is behind is not the packet's */
+			assert_true(is_sound(packet, len + 7));
+		}
+}
+
+/* In the addresses, the TCP header and the payload; what would be another header is left out. */
+static void test_every_bit_counts(void **state)
+{
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		struct segment s = segment(ip6);
+		uint8_t packet[SEGMENT_BYTES_MAX];
+		size_t len = segment_write(&s, packet), from = IP + (ip6 ? 8 : 12);
+		size_t doff = (size_t)(segment_tcp(packet) - packet) + 12;
+
+		for (size_t bit = from * 8; bit < len * 8; bit++) {
+			if (bit / 8 == doff)
+				continue;
+			packet[bit / 8] ^= 1 << bit % 8;
+			assert_false(is_sound(packet, len));
+			packet[bit / 8] ^= 1 << bit % 8;
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +319,8 @@ int main(void)
 		cmocka_unit_test(test_ip4_headers),
 		cmocka_unit_test(test_ip6_extension_headers),
 		cmocka_unit_test(test_a_big_super_packet),
+		cmocka_unit_test(test_a_checksum_of_any_length),
+		cmocka_unit_test(test_every_bit_counts),
 	};
 
 	return cmocka_run_group_tests_name("packet", tests, NULL, NULL);
