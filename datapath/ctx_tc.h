@@ -71,8 +71,8 @@ const volatile bool ctx_is_old_kernel = false;
 /* <linux/skbuff.h>: what is known about the checksum of a packet that came in */
 enum {
 	CTX_CHECKSUM_UNNECESSARY = 1, /* the device, or GRO, has found it right */
-	CTX_CHECKSUM_COMPLETE = 2, /* its sum over everything after Ethernet is kept beside it */
-	CTX_CHECKSUM_PARTIAL = 3,  /* the field holds the pseudo header's sum so far */
+	CTX_CHECKSUM_COMPLETE = 2,    /* its sum over everything after Ethernet is kept beside it */
+	CTX_CHECKSUM_PARTIAL = 3,     /* the field holds the pseudo header's sum so far */
 };
 
 extern int LINUX_KERNEL_VERSION __kconfig;

@@ -48,9 +48,7 @@ static long sound_step(__u32 index, void *arg)
 /* @sum: of the pseudo header. It is given values, and has a stack of its own. */
 static __noinline bool sound_sum(ctx_t *ctx, __u32 offset, __u32 len_bytes, __u64 sum)
 {
-	struct sound_walk w = {
-		.ctx = ctx, .sum = sum, .at = offset, .end = offset + len_bytes
-	};
+	struct sound_walk w = { .ctx = ctx, .sum = sum, .at = offset, .end = offset + len_bytes };
 
 	ctx_loop(SOUND_STEPS_MAX + 1, sound_step, &w);
 	return w.at == w.end && csum_fold16(w.sum) == 0xffff;

@@ -80,9 +80,9 @@ struct ladon {
 
 	/* ladon_dispatch() only */
 	struct linger_queue linger;
-	uint32_t sweep_at;	/* the kernel's cursor into the table */
-	bool sweeping;		/* in the middle of a walk */
-	uint64_t sweep_next_ms; /* when the next walk begins */
+	uint32_t sweep_at;		/* the kernel's cursor into the table */
+	bool sweeping;			/* in the middle of a walk */
+	uint64_t sweep_next_ms;		/* when the next walk begins */
 	bool hops_met[LADON_HOPS];	/* by this walk: see hops.h */
 	uint8_t hops_unmet[LADON_HOPS]; /* how many walks in a row have not */
 };
