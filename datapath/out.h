@@ -121,7 +121,7 @@ static __always_inline bool out_is_due(const struct ladon_entry *flow, __u32 now
  *
  * Return: what bpf_fib_lookup() said. SUCCESS: flow->route is the way; NO_NEIGH: so it is, but
  * the neighbour is not known, nor then the MTU, and the next packet asks again; else it is
- * what it was before.
+ * what it was before, and so it is if the table of hops is full.
  */
 static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
 {
@@ -152,7 +152,7 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 	if (rc == BPF_FIB_LKUP_RET_SUCCESS)
 		hop.mtu = ask.mtu_result;
 	if (!hop_intern(&hop, &index))
-		return BPF_FIB_LKUP_RET_FWD_DISABLED;
+		return BPF_FIB_LKUP_RET_SUCCESS; /* by the old way, until there is room */
 	route = LADON_ROUTE(index, rc == BPF_FIB_LKUP_RET_SUCCESS ? generation : ~generation);
 	if (flow->route != route) /* others read this cache line */
 		*(volatile __u32 *)&flow->route = route;
