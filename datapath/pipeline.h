@@ -106,7 +106,7 @@ static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pk
 		verdict = out_age(pkt, &d);
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
-	life_follow(pkt, flow, now_ms);
+	life_follow(pkt, flow, now_ms, life_turns(ctx, pkt, flow));
 	return cross_tcp(ctx, pkt, flow, &d);
 }
 
