@@ -8,13 +8,26 @@
 
 #define BUCKETS 1024
 
-/* Freed ports, oldest first. All of one queue rest equally long. */
+enum port_state {
+	PORT_UNUSED,
+	PORT_TAKEN,
+	PORT_RESTING,
+};
+
+/*
+ * A port of the range. It rests in one queue at most, so the queues are chains through the
+ * ports themselves: to give one back takes no memory.
+ */
+struct port {
+	uint64_t state : 2;
+	uint64_t next : 16;   /* in its queue: an offset in the range */
+	uint64_t due_ms : 46; /* a port may lie here for weeks: not to be truncated more */
+};
+
+/* Offsets of freed ports, oldest first. All of one queue rest equally long. */
 struct rest_queue {
-	struct resting {
-		uint64_t port : 16;
-		uint64_t due_ms : 48; /* a port may lie here for weeks: not to be truncated more */
-	} * ring;
-	uint32_t size, head, len; /* size is 0 or a power of two */
+	uint32_t len;
+	uint16_t first, last; /* if there are any */
 };
 
 struct pair {
@@ -26,7 +39,7 @@ struct pair {
 	uint32_t index;	 /* in sources.pairs */
 	uint32_t unused; /* ports of the range not yet handed out, from here on */
 	struct rest_queue quarantine, time_wait;
-	uint8_t taken[]; /* a bit per port of the range */
+	struct port ports[]; /* the range; pages of ports that are not used yet take no memory */
 };
 
 struct sources {
@@ -60,47 +73,29 @@ void sources_free(struct sources *s)
 {
 	if (!s)
 		return;
-	for (uint32_t i = 0; i < s->pairs_len; i++) {
-		free(s->pairs[i]->quarantine.ring);
-		free(s->pairs[i]->time_wait.ring);
+	for (uint32_t i = 0; i < s->pairs_len; i++)
 		free(s->pairs[i]);
-	}
 	free(s->pairs);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
-static bool rest_grow(struct rest_queue *q)
+static void rest_push(struct pair *p, struct rest_queue *q, uint32_t at, uint64_t due_ms)
 {
-	uint32_t size = q->size ? q->size * 2 : 64;
-	struct resting *ring = calloc(size, sizeof(*ring));
-
-	if (!ring)
-		return false;
-	for (uint32_t i = 0; i < q->len; i++)
-		ring[i] = q->ring[(q->head + i) & (q->size - 1)];
-	free(q->ring);
-	q->ring = ring;
-	q->size = size;
-	q->head = 0;
-	return true;
+	p->ports[at].due_ms = due_ms & (((uint64_t)1 << 46) - 1);
+	if (q->len++)
+		p->ports[q->last].next = at & UINT16_MAX;
+	else
+		q->first = (uint16_t)at;
+	q->last = (uint16_t)at;
 }
 
-static bool rest_push(struct rest_queue *q, uint16_t port, uint64_t due_ms)
+static bool rest_pop(const struct pair *p, struct rest_queue *q, uint64_t now_ms, uint32_t *at)
 {
-	if (q->len == q->size && !rest_grow(q))
+	if (q->len == 0 || now_ms < p->ports[q->first].due_ms)
 		return false;
-	q->ring[(q->head + q->len++) & (q->size - 1)] =
-		(struct resting){ port, due_ms & (((uint64_t)1 << 48) - 1) };
-	return true;
-}
-
-static bool rest_pop(struct rest_queue *q, uint64_t now_ms, uint16_t *port)
-{
-	if (q->len == 0 || now_ms < q->ring[q->head].due_ms)
-		return false;
-	*port = q->ring[q->head].port;
-	q->head = (q->head + 1) & (q->size - 1);
+	*at = q->first;
+	q->first = p->ports[q->first].next;
 	q->len--;
 	return true;
 }
@@ -124,7 +119,7 @@ static bool pair_is(const struct pair *p, const uint32_t source[4], const uint32
 static struct pair *pair_add(struct sources *s, const uint32_t source[4], const uint32_t backend[4],
 			     uint16_t port, struct pair **bucket)
 {
-	struct pair *p = calloc(1, sizeof(*p) + (range_len(s) + 7) / 8);
+	struct pair *p = calloc(1, sizeof(*p) + range_len(s) * sizeof(struct port));
 
 	if (!p)
 		return NULL;
@@ -173,28 +168,11 @@ static struct pair *pair_find(struct sources *s, const struct addr *source,
 	return add ? pair_add(s, from, to, port, bucket) : NULL;
 }
 
-static bool port_is_taken(const struct sources *s, const struct pair *p, uint16_t port)
-{
-	uint32_t bit = (uint32_t)port - s->port_min;
-
-	return p->taken[bit / 8] & (1 << bit % 8);
-}
-
-static void port_set_taken(const struct sources *s, struct pair *p, uint16_t port, bool taken)
-{
-	uint32_t bit = (uint32_t)port - s->port_min;
-
-	if (taken)
-		p->taken[bit / 8] |= (uint8_t)(1 << bit % 8);
-	else
-		p->taken[bit / 8] &= (uint8_t) ~(1 << bit % 8);
-}
-
-static bool unused_take(const struct sources *s, struct pair *p, uint16_t *port)
+static bool unused_take(const struct sources *s, struct pair *p, uint32_t *at)
 {
 	while (p->unused < range_len(s)) {
-		*port = (uint16_t)(s->port_min + p->unused++);
-		if (!port_is_taken(s, p, *port))
+		*at = p->unused++;
+		if (p->ports[*at].state == PORT_UNUSED) /* else sources_mark() was here */
 			return true;
 	}
 	return false;
@@ -202,11 +180,14 @@ static bool unused_take(const struct sources *s, struct pair *p, uint16_t *port)
 
 static bool pair_take(const struct sources *s, struct pair *p, uint64_t now_ms, uint16_t *port)
 {
+	uint32_t at;
+
 	/* Never-used ports first: the longest rest there is. */
-	if (!unused_take(s, p, port) && !rest_pop(&p->quarantine, now_ms, port) &&
-	    !rest_pop(&p->time_wait, now_ms, port))
+	if (!unused_take(s, p, &at) && !rest_pop(p, &p->quarantine, now_ms, &at) &&
+	    !rest_pop(p, &p->time_wait, now_ms, &at))
 		return false;
-	port_set_taken(s, p, *port, true);
+	p->ports[at].state = PORT_TAKEN;
+	*port = (uint16_t)(s->port_min + at);
 	return true;
 }
 
@@ -228,17 +209,18 @@ int sources_take(struct sources *s, const struct addr *source, const struct addr
 	return rc;
 }
 
-/* Without memory for the queue the port stays taken: lost, but never used twice. */
 static bool pair_give(const struct sources *s, struct pair *p, uint16_t port, bool time_wait,
 		      uint64_t now_ms)
 {
-	struct rest_queue *q = time_wait ? &p->time_wait : &p->quarantine;
-	uint32_t rest_ms = time_wait ? SOURCE_TIME_WAIT_MS : s->quarantine_ms;
+	uint32_t at = (uint32_t)port - s->port_min;
 
-	if (port < s->port_min || port > s->port_max || !port_is_taken(s, p, port))
+	if (port < s->port_min || port > s->port_max || p->ports[at].state != PORT_TAKEN)
 		return false;
-	if (rest_push(q, port, now_ms + rest_ms))
-		port_set_taken(s, p, port, false);
+	p->ports[at].state = PORT_RESTING;
+	if (time_wait)
+		rest_push(p, &p->time_wait, at, now_ms + SOURCE_TIME_WAIT_MS);
+	else
+		rest_push(p, &p->quarantine, at, now_ms + s->quarantine_ms);
 	return true;
 }
 
@@ -298,8 +280,8 @@ bool sources_mark(struct sources *s, const struct addr *source, const struct add
 		return false;
 	pthread_mutex_lock(&s->lock);
 	p = pair_find(s, source, backend, true);
-	if (p && !port_is_taken(s, p, port)) {
-		port_set_taken(s, p, port, true);
+	if (p && p->ports[port - s->port_min].state == PORT_UNUSED) {
+		p->ports[port - s->port_min].state = PORT_TAKEN;
 		marked = true;
 	}
 	pthread_mutex_unlock(&s->lock);

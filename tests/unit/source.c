@@ -202,6 +202,25 @@ static void the_address_is_the_source_or_what_was_chosen_last(void **state)
 	sources_free(s);
 }
 
+/* The flow of a former daemon ends before the range has been used so far. */
+static void a_marked_port_rests_too_and_comes_back_once(void **state)
+{
+	struct sources *s = sources_new(1000, 1001, QUARANTINE_MS);
+	uint16_t port;
+	uint64_t token;
+
+	(void)state;
+	assert_true(sources_mark(s, NULL, &backend, 1000));
+	assert_true(sources_end(s, NULL, &backend, 1000, 0));
+	assert_int_equal(take(s, &backend, 1, &port, &token), 0);
+	assert_int_equal(port, 1001);
+	assert_int_equal(take(s, &backend, 1, &port, &token), -EADDRNOTAVAIL);
+	assert_int_equal(take(s, &backend, QUARANTINE_MS, &port, &token), 0);
+	assert_int_equal(port, 1000);
+	assert_int_equal(take(s, &backend, 99999, &port, &token), -EADDRNOTAVAIL);
+	sources_free(s);
+}
+
 static void strange_tokens_and_ports_are_ignored(void **state)
 {
 	struct sources *s = sources_new(1000, 1001, QUARANTINE_MS);
@@ -258,6 +277,7 @@ int main(void)
 		cmocka_unit_test(freed_ports_come_back_in_order),
 		cmocka_unit_test(a_marked_port_is_passed_over),
 		cmocka_unit_test(the_address_is_the_source_or_what_was_chosen_last),
+		cmocka_unit_test(a_marked_port_rests_too_and_comes_back_once),
 		cmocka_unit_test(strange_tokens_and_ports_are_ignored),
 		cmocka_unit_test(random_use_never_hands_out_a_port_twice),
 	};
