@@ -25,7 +25,7 @@ lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/g
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
-	   gateway/loop.c gateway/timer.c gateway/listen.c gateway/first.c \
+	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \

@@ -28,6 +28,8 @@ static const struct out_part stats_parts[] = {
 	{ "access_log",	 { { "on", OUT_SWITCH, "access log" },
 			   { "written", OUT_COUNT, NULL },
 			   { "lost", OUT_COUNT, NULL } } },
+	{ "shortage",	 { { "now", OUT_SWITCH, "shortage" },
+			   { "count", OUT_COUNT, NULL } } },
 	/* clang-format on */
 };
 

@@ -68,6 +68,7 @@
 	X(RELAY, BUSY,            "the connection is never quiet")                  \
 	X(RELAY, UNTRACKED,       "mode stack, and conntrack does not know the connection") \
 	X(RELAY, NO_FORWARDING,   "mode stack, and IP forwarding is off")           \
+	X(RELAY, NO_KERNEL_MEMORY, "the kernel had no memory for the handoff")      \
 	/* connections that ladon closed */                                         \
 	X(CLOSED, CLIENT_GONE,    "the client closed before it said what it wants") \
 	X(CLOSED, FIRST_BYTES,    "the first bytes did not come in time")           \
@@ -81,7 +82,8 @@
 	X(CLOSED, IDLE,           "a relayed connection was idle for too long")     \
 	X(CLOSED, CUT,            "cut by the operator")                            \
 	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")         \
-	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration")
+	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration") \
+	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -100,12 +100,12 @@ int conn_end(struct conn *c, enum ladon_reason why)
 	return -ECANCELED;
 }
 
-int conn_lack(struct conn *c, int rc)
+int conn_lack(struct conn *c, const char *what, int rc)
 {
 	bool descriptors = rc == -EMFILE || rc == -ENFILE;
 
-	log_limited(LOG_LEVEL_WARN, "listen %s: a client was turned away: %s",
-		    c->listener->config->name, strerror(-rc));
+	shortage_begin(c->worker, what, rc);
+	atomic_fetch_add(&c->worker->gateway->shortages.turned_away, 1);
 	return conn_end(c, descriptors ? LADON_REASON_NO_DESCRIPTOR : LADON_REASON_NO_MEMORY);
 }
 
@@ -130,6 +130,7 @@ static void conn_done(struct conn *c)
 	struct listener_counts *counts = c->listener->counts;
 
 	timer_stop(&c->worker->loop.timers, &c->timer);
+	shortage_leave(c);
 	if (c->front.fd >= 0) /* else ends_flow() is going to say it */
 		ends_conn(c);
 	relay_fini(c);
@@ -239,6 +240,8 @@ void conn_new(struct listener *listener, int fd, const struct addr *client)
 	char text[ADDR_TEXT_MAX];
 
 	if (!c) {
+		shortage_begin(worker, "memory for a connection", -ENOMEM);
+		atomic_fetch_add(&worker->gateway->shortages.turned_away, 1);
 		count_add(&worker->counts->reasons[LADON_REASON_NO_MEMORY], 1);
 		count_add(&listener->counts->closed, 1);
 		close(fd);

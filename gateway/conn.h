@@ -58,6 +58,10 @@ struct conn {
 	bool late;	   /* the time is up */
 	bool woken;	   /* the wake time has come */
 
+	/* shortage.c */
+	TAILQ_ENTRY(conn) waits;
+	bool lacks; /* it is in the queue of its worker */
+
 	/* the client: first.c, refuse.c */
 	struct watch front;
 	struct addr client;
@@ -117,8 +121,12 @@ void conn_wake(struct conn *c, uint64_t ms);
 /** conn_end() - end the connection without a word. Return: -ECANCELED, for the step to return */
 int conn_end(struct conn *c, enum ladon_reason why);
 
-/** conn_lack() - ... for want of memory or descriptors: @rc is the errno that said so */
-int conn_lack(struct conn *c, int rc);
+/**
+ * conn_lack() - ... for want of memory or descriptors; nobody is accepted for now
+ * @what: could not be done
+ * @rc: negative errno that said so
+ */
+int conn_lack(struct conn *c, const char *what, int rc);
 
 /** conn_turn_away() - ... but tell the client. Return: -ECONNREFUSED, for the step to return */
 int conn_turn_away(struct conn *c, enum ladon_reason why);

@@ -27,14 +27,19 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (c->failed)
+	if (c->failed == -EADDRNOTAVAIL)
+		log_limited(LOG_LEVEL_WARN,
+			    "route %s: no source address has a port left for pool %s (%s)",
+			    route_name(c->route), pool_name(pool), addr_format(&c->to, text));
+	else if (c->failed)
 		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s answered (%s: %s)",
 			    route_name(c->route), pool_name(pool), addr_format(&c->to, text),
 			    strerror(-c->failed));
 	else
 		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s has an address yet",
 			    route_name(c->route), pool_name(pool));
-	return conn_turn_away(c, LADON_REASON_NO_BACKEND);
+	return conn_turn_away(c, c->failed == -EADDRNOTAVAIL ? LADON_REASON_NO_LOCAL_PORT
+							     : LADON_REASON_NO_BACKEND);
 }
 
 int conn_route(struct conn *c)
@@ -70,51 +75,78 @@ static enum ladon_reason connect_obstacle(const struct conn *c)
 	return LADON_REASON_NONE;
 }
 
-/* A source address of the configured ones, in turn; the port is the kernel's choice. */
-static int connect_bind(struct conn *c, int fd)
+static void back_close(struct conn *c)
 {
-	const struct config *config = conn_setup(c)->config;
-	int on = 1;
-
-	for (unsigned int i = 0; i < config->sources_len; i++) {
-		unsigned int next = c->worker->next_source++ % config->sources_len;
-		struct addr source = config->sources[next];
-
-		if (source.sa.sa_family != c->to.sa.sa_family)
-			continue;
-		addr_set_port(&source, 0);
-		if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
-		    bind(fd, &source.sa, addr_len(&source)) < 0)
-			return -errno;
-		return 0;
-	}
-	return 0;
-}
-
-static int connect_plain(struct conn *c, int fd)
-{
-	int on = 1, rc = connect_bind(c, fd);
-
-	if (rc < 0)
-		return rc;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return connect(fd, &c->to.sa, addr_len(&c->to)) < 0 ? -errno : 0;
-}
-
-static int back_socket(const struct conn *c)
-{
-	int fd = socket(c->to.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	return fd < 0 ? -errno : fd;
+	if (c->back.fd >= 0)
+		close(c->back.fd);
+	c->back.fd = -1;
 }
 
 /* A fresh socket in c->back: a former one may be half prepared, or bound. Return: 0, or why not */
 static int back_open(struct conn *c)
 {
-	if (c->back.fd >= 0)
-		close(c->back.fd);
-	c->back.fd = back_socket(c);
-	return c->back.fd < 0 ? c->back.fd : 0;
+	back_close(c);
+	c->back.fd = socket(c->to.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return c->back.fd < 0 ? -errno : 0;
+}
+
+/* Return: what connect(2) says, but never -EAGAIN: there is nothing that epoll would tell of */
+static int back_connect(const struct conn *c)
+{
+	int rc = connect(c->back.fd, &c->to.sa, addr_len(&c->to)) < 0 ? -errno : 0;
+
+	return rc == -EAGAIN ? -ENOBUFS : rc;
+}
+
+/* The next one in turn of the configured source addresses. NULL: the routes choose */
+static const struct addr *source_next(const struct conn *c)
+{
+	const struct config *config = conn_setup(c)->config;
+
+	for (unsigned int i = 0; i < config->sources_len; i++) {
+		unsigned int next = c->worker->next_source++ % config->sources_len;
+
+		if (config->sources[next].sa.sa_family == c->to.sa.sa_family)
+			return &config->sources[next];
+	}
+	return NULL;
+}
+
+/* The port is the kernel's choice, made when it knows the backend too. */
+static int back_bind(const struct conn *c, const struct addr *source)
+{
+	struct addr at = *source;
+	int on = 1;
+
+	addr_set_port(&at, 0);
+	if (setsockopt(c->back.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
+	    bind(c->back.fd, &at.sa, addr_len(&at)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int connect_from(struct conn *c, const struct addr *source)
+{
+	int on = 1, rc = back_open(c);
+
+	if (rc == 0 && source)
+		rc = back_bind(c, source);
+	if (rc < 0)
+		return rc;
+	setsockopt(c->back.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return back_connect(c);
+}
+
+/* From the next source address, until one has a port left for this backend */
+static int connect_plain(struct conn *c)
+{
+	unsigned int tries = conn_setup(c)->config->sources_len;
+	int rc;
+
+	do {
+		rc = connect_from(c, source_next(c));
+	} while (rc == -EADDRNOTAVAIL && tries-- > 1);
+	return rc;
 }
 
 /* After a restart the first ports of the range may still belong to what the former daemon left. */
@@ -132,7 +164,15 @@ static int connect_guarded(struct conn *c)
 	return rc;
 }
 
-/* Return: 0: connected, -EINPROGRESS, or why not; the socket is in c->back in any case. */
+/* Return: why a connection has to be relayed that could not even begin to be handed off, or NONE */
+static enum ladon_reason guarded_obstacle(int rc)
+{
+	if (rc == -EADDRNOTAVAIL || rc == -EADDRINUSE)
+		return LADON_REASON_NO_PORT;
+	return rc == -EOPNOTSUPP ? LADON_REASON_NO_KERNEL_MEMORY : LADON_REASON_NONE;
+}
+
+/* Return: 0: connected, -EINPROGRESS, or why not; the socket, if there is one, is in c->back. */
 static int connect_begin(struct conn *c)
 {
 	int rc;
@@ -140,12 +180,11 @@ static int connect_begin(struct conn *c)
 	c->obstacle = connect_obstacle(c);
 	if (!c->obstacle) {
 		rc = connect_guarded(c);
-		if (rc != -EADDRNOTAVAIL && rc != -EADDRINUSE)
-			return rc;
-		c->obstacle = LADON_REASON_NO_PORT;
+		c->obstacle = guarded_obstacle(rc);
+		if (!c->obstacle)
+			return rc == -EAGAIN ? -ENOBUFS : rc;
 	}
-	rc = back_open(c);
-	return rc < 0 ? rc : connect_plain(c, c->back.fd);
+	return connect_plain(c);
 }
 
 /* The handshake with a backend on this host, as in a container, is complete by now:
@@ -162,9 +201,10 @@ int connect_failed(struct conn *c, int rc)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
-		return conn_lack(c, rc);
-	atomic_fetch_add_explicit(&c->backend->failed, 1, memory_order_relaxed);
+	if (shortage_is(rc))
+		return conn_lack(c, "connect", rc);
+	if (rc != -EADDRNOTAVAIL) /* else another one may have a source port left */
+		atomic_fetch_add_explicit(&c->backend->failed, 1, memory_order_relaxed);
 	c->failed = rc;
 	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));
 	conn_close_back(c);
@@ -208,7 +248,7 @@ static int connect_patience(struct conn *c)
 	if (!c->front.events) {
 		rc = loop_watch(&c->worker->loop, &c->front, CONN_READING);
 		if (rc < 0)
-			return conn_end(c, LADON_REASON_NO_MEMORY);
+			return conn_lack(c, "epoll", rc);
 	}
 	if (c->guarded && (c->first.len > 0 || c->front.ready & EPOLLIN))
 		conn_acknowledge(c, LADON_REASON_SLOW_CONNECT);
@@ -220,11 +260,25 @@ static int connect_wait(struct conn *c)
 	int rc = loop_watch(&c->worker->loop, &c->back, CONN_RELAYING);
 
 	if (rc < 0)
-		return conn_end(c, LADON_REASON_NO_MEMORY);
+		return conn_lack(c, "epoll", rc);
 	conn_limit(c, c->listener->config->connect_ms);
 	if (!c->wake_ms)
 		conn_wake(c, CONN_PATIENCE_MS);
 	return -EAGAIN;
+}
+
+/* It keeps its backend, and its turn, until there is a socket to be had. */
+static int connect_starve(struct conn *c, int rc)
+{
+	back_close(c);
+	if (c->late)
+		return conn_lack(c, "connect", rc);
+	if (!c->lacks)
+		conn_limit(c, c->listener->config->connect_ms);
+	if (!c->wake_ms)
+		conn_wake(c, CONN_PATIENCE_MS);
+	shortage_wait(c, "connect", rc);
+	return connect_patience(c);
 }
 
 int conn_connect(struct conn *c)
@@ -233,6 +287,9 @@ int conn_connect(struct conn *c)
 
 	if (c->back.fd < 0) {
 		rc = connect_begin(c);
+		if (shortage_is(rc))
+			return connect_starve(c, rc);
+		shortage_leave(c);
 		if (rc == -EINPROGRESS)
 			rc = connect_again(c);
 		if (rc == -EALREADY)

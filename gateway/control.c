@@ -14,6 +14,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -37,8 +38,15 @@
 #define ANSWER_BYTES  16384 /* what a client must take within ANSWER_MS */
 #define REQUEST_MS    5000
 #define ANSWER_MS     5000
-#define PAUSE_MS      100 /* before accept() is tried again without descriptors */
+#define PAUSE_MS      100 /* before accept() is tried again when it failed */
 #define NO_LIMIT      -1
+
+/* A thread */
+struct server {
+	struct control *control;
+	pthread_t thread;
+	int spare; /* descriptor for a client when there is no other: then, above all, somebody will ask */
+};
 
 struct control {
 	struct gateway *gateway;
@@ -48,8 +56,9 @@ struct control {
 	char *path;
 	dev_t dev; /* of the socket file that is ours */
 	ino_t ino;
-	pthread_t threads[CLIENTS_MAX];
-	unsigned int threads_len;
+	pthread_mutex_t accepting;
+	struct server servers[CLIENTS_MAX];
+	unsigned int servers_len;
 };
 
 /* One client, on the stack of the thread that serves it. */
@@ -145,7 +154,12 @@ static int client_write(const char *bytes, size_t len, void *arg)
 /* Takes over @document. */
 static void client_answer(struct client *client, json_t *document)
 {
-	json_dump_callback(document, client_write, client, 0);
+	static const char lack[] = "{\"error\": \"out of memory\"}";
+
+	if (!document)
+		client_write(lack, sizeof(lack) - 1, client);
+	else if (json_dump_callback(document, client_write, client, 0) < 0 && !client->error)
+		client->error = -ENOMEM; /* cut short: the client misses the end */
 	client_write("\n", 1, client);
 	json_decref(document);
 }
@@ -487,18 +501,59 @@ static void client_serve(struct control *control, int fd)
 	client_flush(&client);
 }
 
+static bool client_waits(int listen_fd)
+{
+	struct pollfd pollfd = { .fd = listen_fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
+}
+
+/*
+ * Without a descriptor to be had accept4(2) does not even say whether there is a client: all
+ * threads were woken for one. A worker may be faster and take what is freed here: then another
+ * thread, with a descriptor of its own in reserve, serves the client.
+ *
+ * Return: a descriptor, or -1 with errno set
+ */
+static int client_accept(struct server *server)
+{
+	struct control *control = server->control;
+	int fd;
+
+	pthread_mutex_lock(&control->accepting);
+	fd = accept4(control->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 && errno == EMFILE && server->spare >= 0 && client_waits(control->listen_fd)) {
+		close(server->spare);
+		server->spare = -1;
+		fd = accept4(control->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	}
+	pthread_mutex_unlock(&control->accepting);
+	return fd;
+}
+
+/* Its descriptor becomes the spare one, if that was used, before anybody else can take it. */
+static void client_close(struct server *server, int fd)
+{
+	if (server->spare < 0)
+		server->spare = dup3(server->control->stop_fd, fd, O_CLOEXEC);
+	if (server->spare != fd)
+		close(fd);
+}
+
 static void *control_thread(void *arg)
 {
-	struct control *control = arg;
+	struct server *server = arg;
+	struct control *control = server->control;
 
 	while (control_wait(control, control->listen_fd, POLLIN, NO_LIMIT) == 0) {
-		_close_ int fd =
-			accept4(control->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = client_accept(server);
 
-		if (fd >= 0)
+		if (fd >= 0) {
 			client_serve(control, fd);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			client_close(server, fd);
+		} else if (errno != EAGAIN) { /* else another thread was faster */
 			control_wait(control, -1, 0, now_ms() + PAUSE_MS);
+		}
 	}
 	return NULL;
 }
@@ -620,13 +675,17 @@ int control_start(struct control *control)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (control->threads_len < CLIENTS_MAX && rc == 0) {
-		pthread_t *thread = &control->threads[control->threads_len];
+	while (control->servers_len < CLIENTS_MAX && rc == 0) {
+		struct server *server = &control->servers[control->servers_len];
 
-		rc = pthread_create(thread, NULL, control_thread, control);
+		server->control = control;
+		server->spare = fcntl(control->stop_fd, F_DUPFD_CLOEXEC, 0);
+		rc = pthread_create(&server->thread, NULL, control_thread, server);
 		if (rc == 0) {
-			pthread_setname_np(*thread, "ladon-control");
-			control->threads_len++;
+			pthread_setname_np(server->thread, "ladon-control");
+			control->servers_len++;
+		} else if (server->spare >= 0) {
+			close(server->spare);
 		}
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -654,6 +713,7 @@ int control_open(struct gateway *gateway, const char *path, const struct privile
 	control = calloc(1, sizeof(*control));
 	if (!control)
 		return -ENOMEM;
+	pthread_mutex_init(&control->accepting, NULL);
 	control->gateway = gateway;
 	control->group = who->control_gid;
 	control->listen_fd = -1;
@@ -689,13 +749,17 @@ void control_stop(struct control *control)
 		return;
 	if (control->stop_fd >= 0)
 		eventfd_write(control->stop_fd, 1);
-	for (unsigned int i = 0; i < control->threads_len; i++)
-		pthread_join(control->threads[i], NULL);
+	for (unsigned int i = 0; i < control->servers_len; i++) {
+		pthread_join(control->servers[i].thread, NULL);
+		if (control->servers[i].spare >= 0)
+			close(control->servers[i].spare);
+	}
 	socket_remove(control);
 	if (control->listen_fd >= 0)
 		close(control->listen_fd);
 	if (control->stop_fd >= 0)
 		close(control->stop_fd);
+	pthread_mutex_destroy(&control->accepting);
 	free(control->path);
 	free(control);
 }

@@ -20,7 +20,7 @@ static int first_read(struct conn *c)
 	if (n <= 0)
 		return conn_end(c, LADON_REASON_CLIENT_GONE);
 	if (kept_append(&c->first, scratch, (uint32_t)n) < 0)
-		return conn_end(c, LADON_REASON_NO_MEMORY);
+		return conn_lack(c, "memory for first bytes", -ENOMEM);
 	return 0;
 }
 
@@ -43,7 +43,7 @@ static int first_wait(struct conn *c)
 	if (c->front.events)
 		return -EAGAIN;
 	rc = loop_watch(&c->worker->loop, &c->front, CONN_READING);
-	return rc < 0 ? conn_end(c, LADON_REASON_NO_MEMORY) : -EAGAIN;
+	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
 static int first_look(struct conn *c, struct hello *hello)

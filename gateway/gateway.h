@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "../datapath/reasons.h"
+#include "shortage.h"
 #include "tally.h"
 
 struct ends;
@@ -43,6 +44,7 @@ struct gateway {
 	struct removed *removed;
 	struct resolver *resolver;
 	struct tallies tallies;
+	struct shortages shortages;
 	uint64_t started_ms;		 /* CLOCK_MONOTONIC */
 
 	pthread_mutex_t changing; /* one reload at a time, and none while it stops */

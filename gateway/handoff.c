@@ -13,6 +13,7 @@ static const bool may_pass[LADON_REASON_COUNT] = {
 	[LADON_REASON_EXISTS] = true,	    [LADON_REASON_UNACKED] = true,
 	[LADON_REASON_ACKED] = true,	    [LADON_REASON_SLOW_CONNECT] = true,
 	[LADON_REASON_BUSY] = true,	    [LADON_REASON_NO_FORWARDING] = true,
+	[LADON_REASON_NO_KERNEL_MEMORY] = true,
 };
 
 bool handoff_may_pass(const struct conn *c)

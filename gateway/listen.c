@@ -13,9 +13,9 @@
 #include "setup.h"
 #include "worker.h"
 
-#define BACKLOG	   4096 /* net.core.somaxconn caps it */
-#define ACCEPT_MAX 32	/* per round: then those that are here have their turn */
-#define PAUSE_MS   100
+#define BACKLOG	   4096	   /* net.core.somaxconn caps it */
+#define ACCEPT_MAX 32	   /* per round: then those that are here have their turn */
+#define NOTHING	   EPOLLET /* what epoll watches a paused one for, but for errors */
 
 /* A client that says nothing is kept from us until the kernel has repeated its SYN-ACK
  * once, after a second.
@@ -76,53 +76,52 @@ int listener_bind(struct listener *listener, bool alone)
 	return 0;
 }
 
-/* What a failed accept4(2) means: most errors are those of one client (accept(2)). */
-static void listener_failed(struct listener *listener, int error)
+/* accept(2): what has become of the connection that it was to return; the next may be a good one */
+static bool is_of_client(int error)
 {
-	struct worker *worker = listener->worker;
-
-	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
-		return;
-	log_limited(LOG_LEVEL_WARN, "listen %s: accept: %s; waiting %d ms", listener->config->name,
-		    strerror(error), PAUSE_MS);
-	count_add(&worker->counts->reasons[LADON_REASON_NO_DESCRIPTOR], 1);
-	loop_watch(&worker->loop, &listener->watch, EPOLLET); /* nothing but errors */
-	timer_set(&worker->loop.timers, &listener->pause, worker->loop.now_ms + PAUSE_MS);
+	return error == ECONNABORTED || error == EINTR || error == EPROTO || error == ENETDOWN ||
+	       error == ENETUNREACH || error == EHOSTDOWN || error == EHOSTUNREACH ||
+	       error == ENONET || error == ENOPROTOOPT || error == EOPNOTSUPP;
 }
 
-static void listener_resume(struct timer *timer)
+/* Return: there may be more of them */
+static bool listener_take(struct listener *listener)
 {
-	struct listener *listener = container_of(timer, struct listener, pause);
+	struct addr client = { 0 };
+	socklen_t len = sizeof(client);
+	int fd = accept4(listener->watch.fd, &client.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	loop_watch(&listener->worker->loop, &listener->watch, EPOLLIN);
-}
-
-/* As long as there are clients and descriptors, but no more than @max */
-static void listener_take(struct listener *listener, int max)
-{
-	for (int i = 0; i < max && listener->watch.fd >= 0; i++) {
-		struct addr client = { 0 };
-		socklen_t len = sizeof(client);
-		int fd =
-			accept4(listener->watch.fd, &client.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0 && errno == EAGAIN)
-			return;
-		if (fd < 0) {
-			listener_failed(listener, errno);
-			if (timer_is_set(&listener->pause))
-				return;
-			continue;
-		}
+	if (fd >= 0) {
 		count_add(&listener->counts->accepted, 1);
 		conn_new(listener, fd, &client);
+		return true;
 	}
+	if (errno == EAGAIN)
+		return false;
+	if (is_of_client(errno))
+		return true;
+	shortage_begin(listener->worker, "accept", -errno);
+	return false;
 }
 
-static void listener_accept(struct watch *watch, uint32_t ready)
+static void listener_ready(struct watch *watch, uint32_t ready)
 {
+	struct listener *listener = container_of(watch, struct listener, watch);
+	const struct worker *worker = listener->worker;
+
 	(void)ready;
-	listener_take(container_of(watch, struct listener, watch), ACCEPT_MAX);
+	if (shortage_join(listener->worker))
+		return;
+	for (int i = 0; i < ACCEPT_MAX && watch->fd >= 0 && !worker->shortage.pausing; i++)
+		if (!listener_take(listener))
+			return;
+}
+
+int listener_pause(struct listener *listener, bool paused)
+{
+	if (listener->watch.fd < 0)
+		return 0;
+	return loop_watch(&listener->worker->loop, &listener->watch, paused ? NOTHING : EPOLLIN);
 }
 
 /* ---- life ---- */
@@ -133,8 +132,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 
 	*listener = (struct listener){ .share = share, .worker = share->worker };
 	listener->watch.fd = -1;
-	listener->watch.run = listener_accept;
-	listener->pause.run = listener_resume;
+	listener->watch.run = listener_ready;
 	listener->config = &setup->config->listeners[index];
 	listener->routes = setup->routes[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
@@ -170,7 +168,6 @@ static void listener_inherit(struct listener *listener)
 {
 	struct listener *former = listener->former;
 
-	timer_stop(&former->worker->loop.timers, &former->pause);
 	listener->watch.fd = former->watch.fd;
 	listener->watch.events = former->watch.events;
 	listener->guarded = former->guarded;
@@ -183,24 +180,26 @@ static void listener_inherit(struct listener *listener)
 
 void listener_serve(struct listener *listener)
 {
+	struct worker *worker = listener->worker;
 	int rc;
 
 	if (listener->former)
 		listener_inherit(listener);
-	rc = loop_watch(&listener->worker->loop, &listener->watch, EPOLLIN);
+	rc = listener_pause(listener, worker->shortage.pausing);
 	if (rc < 0)
-		log_err("listen %s: %s", listener->config->name, strerror(-rc));
+		shortage_begin(worker, listener->config->name, rc); /* it tries again */
 }
 
 void listener_retire(struct listener *listener)
 {
-	listener_take(listener, BACKLOG);
+	for (int i = 0; i < BACKLOG && listener->watch.fd >= 0; i++)
+		if (!listener_take(listener))
+			break;
 	listener_close(listener);
 }
 
 void listener_close(struct listener *listener)
 {
-	timer_stop(&listener->worker->loop.timers, &listener->pause);
 	if (listener->watch.fd >= 0)
 		close(listener->watch.fd);
 	listener->watch.fd = -1;

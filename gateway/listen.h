@@ -20,7 +20,6 @@ struct worker;
 /* Of one setup; only its socket is younger or older than that. */
 struct listener {
 	struct watch watch;
-	struct timer pause; /* set while there are no descriptors to accept with */
 	struct worker *worker;
 	struct share *share;
 	struct listener *former; /* of the setup before: whose socket it takes; NULL: it has its own */
@@ -47,6 +46,9 @@ int listener_listen(struct listener *listener);
 
 /** listener_serve() - in the worker's thread: take the former one's socket, if any, and accept */
 void listener_serve(struct listener *listener);
+
+/** listener_pause() - accept nobody, or go on accepting; nothing if it has no socket. Return: 0 or a negative errno */
+int listener_pause(struct listener *listener, bool paused);
 
 /** listener_retire() - accept who waits already, then close; nothing if its socket was taken */
 void listener_retire(struct listener *listener);

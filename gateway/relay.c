@@ -94,8 +94,9 @@ int conn_begin(struct conn *c)
 
 	if (!c->back.events) { /* it was connected at once */
 		conn_limit(c, c->listener->config->connect_ms);
-		if (begin_watch(c, &c->back) < 0)
-			return conn_end(c, LADON_REASON_NO_MEMORY);
+		rc = begin_watch(c, &c->back);
+		if (rc < 0)
+			return conn_lack(c, "epoll", rc);
 	}
 	if (c->back_guarded)
 		setsockopt(c->back.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -104,8 +105,9 @@ int conn_begin(struct conn *c)
 		return rc;
 	if (rc < 0)
 		return connect_failed(c, rc == -EAGAIN ? -ETIMEDOUT : rc);
-	if (begin_watch(c, &c->front) < 0)
-		return conn_end(c, LADON_REASON_NO_MEMORY);
+	rc = begin_watch(c, &c->front);
+	if (rc < 0)
+		return conn_lack(c, "epoll", rc);
 	conn_acknowledge(c, c->relayed);
 	if (c->back_guarded)
 		ladon_acknowledge(ladon, c->back.fd);
@@ -122,10 +124,17 @@ static bool relay_is_broken(const struct conn *c)
 }
 
 /* What one end learned by a RST, the other shall not mistake for an end of the data. */
-static int relay_break(struct conn *c)
+static int relay_break(struct conn *c, enum ladon_reason why)
 {
 	conn_reset(c);
-	return conn_end(c, LADON_REASON_RELAY_ERROR);
+	return conn_end(c, why);
+}
+
+/* Bytes that were received are lost. */
+static int relay_lack(struct conn *c)
+{
+	shortage_begin(c->worker, "memory for relayed bytes", -ENOMEM);
+	return relay_break(c, LADON_REASON_NO_MEMORY);
 }
 
 static int relay_late(struct conn *c)
@@ -137,7 +146,8 @@ static int relay_late(struct conn *c)
 		conn_limit(c, relay->idle_ms - idle_ms);
 		return -EAGAIN;
 	}
-	return relay_is_broken(c) ? relay_break(c) : conn_end(c, LADON_REASON_IDLE);
+	return relay_is_broken(c) ? relay_break(c, LADON_REASON_RELAY_ERROR)
+				  : conn_end(c, LADON_REASON_IDLE);
 }
 
 static bool relay_is_quiet(const struct conn *c)
@@ -193,11 +203,11 @@ int conn_relay(struct conn *c)
 
 	if (relay_lane(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in) < 0 ||
 	    relay_lane(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out) < 0)
-		return conn_end(c, LADON_REASON_NO_MEMORY);
+		return relay_lack(c);
 	if (!relay->out.ended)
 		relay->by_client = relay->in.ended;
 	if (relay->in.shut && relay->out.shut)
-		return relay_is_broken(c) ? relay_break(c) : 0;
+		return relay_is_broken(c) ? relay_break(c, LADON_REASON_RELAY_ERROR) : 0;
 	if (relay_is_broken(c) && relay->idle_ms > BROKEN_MS) {
 		relay->idle_ms = BROKEN_MS;
 		conn_limit(c, BROKEN_MS);

@@ -189,6 +189,12 @@ static int document_add(json_t *document, const char *key, json_t *value, json_t
 	return 0;
 }
 
+static json_t *shortage_json(struct gateway *gateway)
+{
+	return json_pack("{s:b, s:I}", "now", atomic_load(&gateway->shortages.workers) > 0, "count",
+			 COUNT(atomic_load(&gateway->shortages.count)));
+}
+
 int report_stats(const struct setup *setup, json_t **out)
 {
 	struct gateway *gateway = setup->gateway;
@@ -198,6 +204,8 @@ int report_stats(const struct setup *setup, json_t **out)
 	rc = counters_json(gateway, &document);
 	if (rc == 0)
 		rc = document_add(document, "access_log", access_json(gateway), &document);
+	if (rc == 0)
+		rc = document_add(document, "shortage", shortage_json(gateway), &document);
 	if (rc < 0)
 		return rc;
 	return document_add(document, "reasons", reasons_json(gateway), out);

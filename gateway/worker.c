@@ -90,6 +90,16 @@ static void worker_serve(struct worker *worker, struct share *share)
 	sem_post(&worker->gateway->obeyed);
 }
 
+int worker_pause(struct worker *worker, bool paused)
+{
+	const struct share *share = worker->share;
+	int rc = 0;
+
+	for (unsigned int i = 0; share && i < share->setup->config->listeners_len && rc == 0; i++)
+		rc = listener_pause(&share->listeners[i], paused);
+	return rc;
+}
+
 static void worker_close(struct worker *worker)
 {
 	const struct share *share = worker->share;
@@ -148,6 +158,7 @@ int worker_new(struct gateway *gateway, unsigned int index, struct worker **out)
 	worker->counts = &gateway->counts[index];
 	worker->loop.epoll = -1;
 	worker->orders.fd = -1;
+	shortage_init(worker);
 	rc = worker_init(worker);
 	if (rc < 0) {
 		worker_free(worker);

@@ -15,6 +15,7 @@
 #include "listen.h"
 #include "loop.h"
 #include "pipe.h"
+#include "shortage.h"
 
 enum worker_order {
 	WORKER_RUN,
@@ -32,6 +33,7 @@ struct worker {
 	uint64_t conns_made;
 	unsigned int next_source; /* of the config's sources, for connects without libladon */
 	struct pipes pipes;
+	struct shortage shortage;
 
 	/* between threads */
 	pthread_t thread;
@@ -85,6 +87,9 @@ void worker_tell(struct worker *worker, enum worker_order order);
 
 /** worker_free() - wait for the thread, which must have been told to end; NULL is fine */
 void worker_free(struct worker *worker);
+
+/** worker_pause() - accept nobody, or go on accepting. Return: 0 or a negative errno */
+int worker_pause(struct worker *worker, bool paused);
 
 /** worker_conn_id() - the number of a new connection, unique in the daemon's life */
 uint64_t worker_conn_id(struct worker *worker);

@@ -513,6 +513,8 @@ int flows_open(struct ladon *ladon)
 	int rc;
 
 	atomic_store(&ladon->next_id, 1);
+	/* It reads a file, once: not when counters are asked for and descriptors have run out. */
+	libbpf_num_possible_cpus();
 	ladon->events = ring_buffer__new(ladon->events_fd, event_take, ladon, NULL);
 	if (!ladon->events)
 		return -errno;

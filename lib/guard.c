@@ -151,13 +151,13 @@ int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct s
 	int rc;
 
 	rc = addr_from(to, &backend);
+	if (rc < 0)
+		return rc;
+	rc = back_prepare(ladon, front_fd, back_fd);
 	if (rc == 0)
-		rc = back_prepare(ladon, front_fd, back_fd);
+		rc = source_bind(ladon, back_fd, &backend, &token);
 	if (rc < 0)
-		return rc;
-	rc = source_bind(ladon, back_fd, &backend, &token);
-	if (rc < 0)
-		return rc;
+		return rc == -EADDRNOTAVAIL ? rc : -EOPNOTSUPP;
 	rc = connect(back_fd, &backend.sa, addr_len(&backend)) < 0 ? -errno : 0;
 	if (rc < 0 && rc != -EINPROGRESS) {
 		ladon_source_free(ladon, token);
@@ -283,7 +283,8 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
-	if (guard_set(ladon, fd, &(struct ladon_guard){ .mode = LADON_GUARD_OFF }) < 0)
+	if (guard_set(ladon, fd, &(struct ladon_guard){ .mode = LADON_GUARD_OFF }) < 0 &&
+	    bpf_map_delete_elem(ladon->guards_fd, &fd) < 0) /* it takes no memory */
 		return -errno;
 	if (rc == 0 && !req.reason)
 		rc = ladon_run(ladon->look_fd, &after, sizeof(after));

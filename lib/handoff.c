@@ -43,6 +43,7 @@ static const struct {
 	{ LADON_REASON_UNACKED, -EAGAIN },	     { LADON_REASON_ACKED, -EAGAIN },
 	{ LADON_REASON_NOT_ESTABLISHED, -ENOTCONN }, { LADON_REASON_NO_SOCKET, -ENOTCONN },
 	{ LADON_REASON_TABLE_FULL, -ENOSPC },	     { LADON_REASON_EXISTS, -EEXIST },
+	{ LADON_REASON_NO_KERNEL_MEMORY, -ENOMEM },  { LADON_REASON_NO_PRIVILEGE, -EPERM },
 };
 
 static int refusal_errno(uint32_t reason)
@@ -199,15 +200,22 @@ uint32_t ladon_flow_id(struct ladon *ladon)
 	return id;
 }
 
+/* A test run takes the memory that it needs before it runs the program (net/bpf/test_run.c). */
+static uint32_t run_obstacle(int rc)
+{
+	if (rc == -ENOMEM)
+		return LADON_REASON_NO_KERNEL_MEMORY;
+	return rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
+}
+
 static int activate_run(struct ladon *ladon, struct ladon_request *req)
 {
 	int rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
 
-	if (rc < 0) {
-		req->reason = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
-		return rc;
-	}
-	atomic_store_explicit(&ladon->netfilter, req->netfilter, memory_order_relaxed);
+	if (rc < 0)
+		req->reason = run_obstacle(rc);
+	else
+		atomic_store_explicit(&ladon->netfilter, req->netfilter, memory_order_relaxed);
 	return req->reason ? refusal_errno(req->reason) : 0;
 }
 

@@ -211,8 +211,9 @@ LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);
  * @source is written; -EADDRNOTAVAIL: no source port is free; -EADDRINUSE: the
  * port that was chosen is still in use towards @to, by a socket of another
  * process or one in TIME_WAIT: it rests now, and a call with a fresh @back_fd
- * tries the next one; else the errno of the call that failed. On any error no
- * port is taken.
+ * tries the next one; -EOPNOTSUPP: the rule or the port could not be had, most likely for
+ * want of memory in the kernel: a fresh @back_fd may be connected by other means, and
+ * relayed; else the errno of connect(2). On any error no port is taken.
  */
 LADON_API int ladon_connect(struct ladon *ladon, int front_fd, int back_fd,
 			    const struct sockaddr *to, uint64_t *source);
@@ -289,7 +290,8 @@ struct ladon_handoff {
  * connection not quiet); -ENOTCONN: a socket is not ESTABLISHED; -ENOSPC: the
  * flow table is full; -EEXIST: a flow with these addresses exists;
  * -EOPNOTSUPP: these two connections cannot be translated into each other;
- * -EPERM: a privilege is missing. how->reason says which.
+ * -ENOMEM: the kernel had no memory for it; -EPERM: a privilege is missing.
+ * how->reason says which.
  */
 LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
 			    struct ladon_handoff *how);

@@ -4,13 +4,10 @@
     client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
       .1                   .9     .9                  .2
 """
-import fcntl
 import json
 import os
 import signal
 import socket
-import struct
-import termios
 
 import pytest
 
@@ -53,11 +50,6 @@ class Log:
 
 def has(line, **expected):
     return {key: line.get(key) for key in expected} == expected
-
-
-def unacknowledged(sock):
-    """Bytes that were sent and not acknowledged yet."""
-    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def talk(net):
@@ -128,7 +120,7 @@ def test_one_that_was_handed_off_later_says_why(net):
     log = Log(net)
     sock = ends.connect(net.client)
     sock.sendall(HELLO[:40])
-    until(lambda: unacknowledged(sock) == 0, "the first piece is acknowledged")
+    until(lambda: ends.unacknowledged(sock) == 0, "the first piece is acknowledged")
     server = ends.Server(net.backend, ends.echo)
     sock.sendall(HELLO[40:])
     assert ends.receive_exactly(sock, len(HELLO)) == HELLO

@@ -7,6 +7,7 @@ what the digest must be is computed once per (size, seed). Bytes move in C
 """
 import collections
 import concurrent.futures
+import fcntl
 import functools
 import hashlib
 import os
@@ -15,6 +16,7 @@ import random
 import socket
 import struct
 import subprocess
+import termios
 import threading
 
 from .net import BACKENDS, GATEWAY, is_ipv6
@@ -167,6 +169,11 @@ def inject(space, segment, dest):
     """Send a segment made by hand; needs CAP_NET_RAW."""
     with space.enter(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
         raw.sendto(segment, (dest, 0))
+
+
+def unacknowledged(sock):
+    """Bytes that were sent and not acknowledged yet."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def tcp_info(sock):

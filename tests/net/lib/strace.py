@@ -8,9 +8,17 @@ import subprocess
 # Waits, and what only the C library wants: before them nothing is other than after the call before
 NO_STEPS = ("epoll_wait", "futex", "restart_syscall", "mmap", "munmap", "mprotect", "madvise", "brk")
 
+# "socket(...) = 7", or what is left of it where another thread came in between
+ENDED = re.compile(r"^(?:\d+ +)?(?:<\.\.\. )?(\w+)(?:\(| resumed>)(?!.*<unfinished \.\.\.>$)"
+                   r"(?:.* = (-1 (E\w+)|\d+))?", re.M)
+
 
 class Strace:
-    """On the workers of a daemon. inject: what becomes of which system call, as strace(1) has it."""
+    """On the workers of a daemon. inject: what becomes of which system call, as strace(1) has it.
+
+    Its numbers count from here on, for each worker alone. What is refused without an end may fail
+    with ENOSYS when strace lets go.
+    """
 
     def __init__(self, ladon, inject=None):
         self.path = os.path.join(ladon.net.dir, "strace")
@@ -23,6 +31,12 @@ class Strace:
         for _ in tasks:
             line = self.process.stderr.readline()
             assert "attached" in line, line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     @staticmethod
     def _name(pid, task):
@@ -42,3 +56,9 @@ class Strace:
                     counts[call[1]] += 1
                     steps.append((call[1], counts[call[1]], line))
         return steps
+
+    def results(self):
+        """... or [(name, result)] of all calls as they ended; a result is a number, or the name of an error."""
+        self.close()
+        with open(self.path) as file:
+            return [(name, error or result) for name, result, error in ENDED.findall(file.read())]
