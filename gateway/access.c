@@ -17,6 +17,7 @@
 #include "../base/log.h"
 
 #define PAUSE_MS 20   /* between two writes: waking up for each line would cost its writer more */
+#define AGAIN_MS 1000 /* before a file that could not be opened is tried again */
 #define LOOK_MS	 250  /* a thread that waits for a pipe looks whether it is to stop */
 #define CLOSE_MS 1000 /* that a stop waits for a disk */
 
@@ -33,6 +34,7 @@ struct access {
 	/* under the lock */
 	struct batch filling;
 	bool reopen;
+	struct timespec reopen_at; /* CLOCK_MONOTONIC */
 	struct access_counts counts;
 	/* set under it */
 	atomic_bool stop;
@@ -42,6 +44,7 @@ struct access {
 	char *path;    /* NULL: stderr */
 	bool torn;     /* the file ends within a line */
 	bool failing;  /* the last write failed, and this was said */
+	bool stale;    /* the file could not be opened anew, and this was said */
 	uint64_t said; /* lines that were lost, and said to be */
 };
 
@@ -75,22 +78,34 @@ static struct timespec soon(unsigned int ms)
 	return at;
 }
 
-static void reopen(struct access *access)
+static bool is_past(const struct timespec *at)
+{
+	struct timespec now = soon(0);
+
+	return now.tv_sec != at->tv_sec ? now.tv_sec > at->tv_sec : now.tv_nsec >= at->tv_nsec;
+}
+
+/* Return: false: to be tried again */
+static bool reopen(struct access *access)
 {
 	int fd;
 
 	if (!access->path)
-		return;
+		return true;
 	fd = file_open(access->path);
 	if (fd < 0) {
-		log_warn("access-log %s: %s; going on with the old file", access->path,
-			 strerror(-fd));
-		return;
+		if (!access->stale)
+			log_warn("access-log %s: %s; going on with the old file, trying again",
+				 access->path, strerror(-fd));
+		access->stale = true;
+		return false;
 	}
 	close(access->fd);
 	access->fd = fd;
 	access->torn = false;
+	access->stale = false;
 	log_info("access-log %s: opened anew", access->path);
+	return true;
 }
 
 /*
@@ -169,17 +184,37 @@ static void losses_say(struct access *access, uint64_t lost)
 	access->said = lost;
 }
 
+/* With the lock held, but for the file system's time */
+static void reopen_now(struct access *access)
+{
+	bool done;
+
+	access->reopen = false;
+	pthread_mutex_unlock(&access->lock);
+	done = reopen(access);
+	pthread_mutex_lock(&access->lock);
+	if (done)
+		return;
+	access->reopen = true;
+	access->reopen_at = soon(AGAIN_MS);
+}
+
+static bool reopen_is_due(const struct access *access)
+{
+	return access->reopen && is_past(&access->reopen_at);
+}
+
 /* With the lock held. Return: there is something to write */
 static bool batch_wait(struct access *access)
 {
-	while (!access->filling.len && !access->stop && !access->reopen)
-		pthread_cond_wait(&access->changed, &access->lock);
-	if (access->reopen) {
-		access->reopen = false;
-		pthread_mutex_unlock(&access->lock);
-		reopen(access);
-		pthread_mutex_lock(&access->lock);
+	while (!access->filling.len && !access->stop && !reopen_is_due(access)) {
+		if (access->reopen)
+			pthread_cond_timedwait(&access->changed, &access->lock, &access->reopen_at);
+		else
+			pthread_cond_wait(&access->changed, &access->lock);
 	}
+	if (reopen_is_due(access))
+		reopen_now(access);
 	return access->filling.len;
 }
 
@@ -211,7 +246,7 @@ static void *access_main(void *arg)
 		else if (access->stop)
 			break;
 		until = soon(PAUSE_MS);
-		while (!access->stop && !access->reopen &&
+		while (!access->stop && !reopen_is_due(access) &&
 		       pthread_cond_timedwait(&access->changed, &access->lock, &until) == 0)
 			;
 	}
@@ -310,6 +345,7 @@ void access_reopen(struct access *access)
 {
 	pthread_mutex_lock(&access->lock);
 	access->reopen = true;
+	access->reopen_at = soon(0);
 	pthread_cond_signal(&access->changed);
 	pthread_mutex_unlock(&access->lock);
 }

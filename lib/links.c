@@ -25,6 +25,7 @@
 #include "stack.h"
 
 #define LO_IFINDEX 1 /* include/net/flow.h: LOOPBACK_IFINDEX, in every network namespace */
+#define AGAIN_MS 1000 /* before what could not be attached is tried again */
 
 struct link {
 	struct link *next;
@@ -37,6 +38,9 @@ struct links {
 	struct mnl_socket *netlink;
 	pthread_mutex_t lock; /* over .list */
 	struct link *list;
+	/* some could not be attached */
+	bool again, said; /* ... since the last dump began; ... and this was said */
+	uint64_t again_ms;
 };
 
 static int point_attach(int ifindex, enum bpf_tc_attach_point point, int prog_fd)
@@ -81,6 +85,18 @@ static struct link *link_find(struct links *links, int ifindex)
 	return NULL;
 }
 
+/* For want of descriptors or memory, most likely, and for no fault of the interface's. */
+static int link_failed(struct links *links, const char *name, int rc)
+{
+	if (!links->said)
+		ladon_say(links->ladon, LADON_LEVEL_WARN,
+			  "interface %s: cannot attach: %s; trying again", name, strerror(-rc));
+	links->said = true;
+	links->again = true;
+	links->again_ms = ladon_now_ms() + AGAIN_MS;
+	return rc;
+}
+
 static int interface_attach(const struct ladon *ladon, int ifindex)
 {
 	uint8_t qdisc = LADON_QDISC_FOUND;
@@ -108,11 +124,8 @@ static int link_attach(struct links *links, int ifindex, const char *name)
 	struct link *link;
 
 	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
-	if (!link) {
-		ladon_say(ladon, LADON_LEVEL_WARN, "interface %s: cannot attach: %s", name,
-			  strerror(rc ? -rc : ENOMEM));
-		return rc ? rc : -ENOMEM;
-	}
+	if (!link)
+		return link_failed(links, name, rc ? rc : -ENOMEM);
 	link->ifindex = ifindex;
 	snprintf(link->name, sizeof(link->name), "%s", name);
 	pthread_mutex_lock(&links->lock);
@@ -182,7 +195,9 @@ static int links_dump(struct links *links)
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	info = mnl_nlmsg_put_extra_header(nlh, sizeof(*info));
 	info->ifi_family = AF_UNSPEC;
-	return mnl_socket_sendto(links->netlink, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+	links->again = mnl_socket_sendto(links->netlink, nlh, nlh->nlmsg_len) < 0;
+	links->again_ms = ladon_now_ms() + AGAIN_MS;
+	return links->again ? -errno : 0;
 }
 
 /* Return: 1: the dump has ended; 0: nothing more to read now; or a negative errno */
@@ -261,9 +276,17 @@ int links_fd(const struct links *links)
 	return mnl_socket_get_fd(links->netlink);
 }
 
+/* At the end of a dump it is known whether all have been attached. */
 void links_dispatch(struct links *links)
 {
-	links_read(links, MSG_DONTWAIT);
+	while (links_read(links, MSG_DONTWAIT) == 1)
+		links->said = links->again;
+}
+
+void links_tick(struct links *links)
+{
+	if (links->again && ladon_now_ms() >= links->again_ms)
+		links_dump(links);
 }
 
 int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *name), void *arg)

@@ -535,7 +535,9 @@ int ladon_dispatch(struct ladon *ladon)
 			stack_dispatch(ladon->stack);
 	}
 	ring_buffer__consume(ladon->events);
-	if (read(ladon->timer_fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+	if (read(ladon->timer_fd, &ticks, sizeof(ticks)) == sizeof(ticks)) {
 		flows_tick(ladon);
+		links_tick(ladon->links);
+	}
 	return n < 0 && errno != EINTR ? -errno : 0;
 }

@@ -118,6 +118,7 @@ int links_open(struct ladon *ladon, struct links **out);
 void links_close(struct links *links);
 int links_fd(const struct links *links);
 void links_dispatch(struct links *links);
+void links_tick(struct links *links); /* now and then */
 
 /** forward_allow() - switch forwarding on for lo, if that does no harm; else say so */
 void forward_allow(struct ladon *ladon);

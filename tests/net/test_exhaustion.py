@@ -9,6 +9,7 @@ Descriptors, memory, source ports; and what else connect(2) may say, at once or 
 import contextlib
 import os
 import resource
+import signal
 import socket
 import time
 
@@ -655,3 +656,30 @@ def test_a_reload_without_descriptors_changes_nothing(net):
     assert more > 1
     is_answered(speak(net))
     ladon.wait_gone()
+
+
+def test_an_interface_that_came_meanwhile_is_attached_later(net):
+    ladon = net.ladond(ONE_POOL)
+    limit = Limit(ladon, 0)
+    net.gateway.ip("link add late0 type veth peer name late1", "link set late0 up")
+    until(lambda: said(ladon, "interface late0: cannot attach: Too many open files; trying again") == [1],
+          "it is said")
+    limit.lift()
+    until(lambda: said(ladon, "interface late0: attached") == [1], "it is attached")
+    assert said(ladon, "cannot attach") == [1]
+
+
+def test_an_access_log_is_opened_anew_later(net):
+    path = os.path.join(net.dir, "access.log")
+    ends.Server(net.backend, ends.echo)
+    ladon = net.ladond(TWO_WAYS + f"access-log: {{to: {path}}}\n")
+    limit = Limit(ladon, 0)
+    os.rename(path, path + ".1")
+    ladon.signal(signal.SIGUSR1)
+    until(lambda: said(ladon, "going on with the old file, trying again") == [1], "it is said")
+    limit.lift()
+    until(lambda: said(ladon, "opened anew") == [1], "it is opened")
+    is_answered(speak(net, 8081))
+    until(lambda: os.path.getsize(path), "a line")
+    assert os.path.getsize(path + ".1") == 0
+    assert said(ladon, "going on with the old file") == [1]
