@@ -714,6 +714,7 @@ int control_open(struct gateway *gateway, const char *path, const struct privile
 	if (!control)
 		return -ENOMEM;
 	pthread_mutex_init(&control->accepting, NULL);
+	json_object_seed(0); /* it reads /dev/urandom, now and not when descriptors have run out */
 	control->gateway = gateway;
 	control->group = who->control_gid;
 	control->listen_fd = -1;

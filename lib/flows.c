@@ -26,6 +26,7 @@
 #define KILLED_MS	300000 /* that a killed flow waits for its ends to speak */
 #define MISSED_MS	10000  /* that an event of a closed flow may be late */
 #define AHEAD_MS	3600000
+#define HANDOFF_MS	1000 /* more than a handoff takes */
 #define LATE_MS		100 /* more than the datapath's clock is behind: a jiffy */
 
 struct slice {
@@ -330,20 +331,25 @@ static int check_pair(struct ladon *ladon, const struct pair *p, void *arg)
 	return 0;
 }
 
-/* Of a process that died in the middle of a handoff */
+/* Of a process that died in the middle of a handoff, or of one that had no memory for its last step */
 static int finish_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
+	const uint32_t *age_ms = arg;
 	struct ladon_flow_key back = twin_key(p->c2b);
 
-	(void)arg;
-	if (p->c2b->what & LADON_FLOW_STACK && !(p->c2b->state & LADON_STATE_STACK))
+	if (!(p->c2b->what & LADON_FLOW_STACK) ||
+	    p->c2b->state & (LADON_STATE_STACK | LADON_STATE_KILLED))
+		return 0;
+	if (since((uint32_t)ladon_now_ms(), p->c2b->made_ms) < *age_ms)
+		atomic_store(&ladon->unfinished, true);
+	else
 		stack_take(ladon, p->key, &back, p->c2b->id);
 	return 0;
 }
 
-int flows_finish(struct ladon *ladon)
+int flows_finish(struct ladon *ladon, uint32_t age_ms)
 {
-	return pairs_each(ladon, finish_pair, NULL);
+	return pairs_each(ladon, finish_pair, &age_ms);
 }
 
 int flows_check_tracked(struct ladon *ladon)
@@ -481,6 +487,8 @@ void flows_tick(struct ladon *ladon)
 {
 	linger_expire(ladon);
 	sweep(ladon);
+	if (atomic_exchange(&ladon->unfinished, false) && flows_finish(ladon, HANDOFF_MS) < 0)
+		atomic_store(&ladon->unfinished, true);
 }
 
 struct adopted {

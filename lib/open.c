@@ -495,7 +495,7 @@ int ladon_stack(struct ladon *ladon)
 	ladon->stack = stack;
 	forwarding_check(ladon);
 	rc = flows_check_tracked(ladon);
-	return rc < 0 ? rc : flows_finish(ladon);
+	return rc < 0 ? rc : flows_finish(ladon, 0);
 }
 
 void ladon_close(struct ladon *ladon)

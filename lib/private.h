@@ -72,6 +72,7 @@ struct ladon {
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
 	struct stack *stack;	     /* NULL: before ladon_stack() */
 	bool adopted_stack;	     /* there are flows that need it */
+	atomic_bool unfinished;	     /* ... and some that could not be given to it, nor killed */
 	atomic_bool netfilter;	     /* conntrack may know sockets: so it was at the last handoff */
 
 	atomic_uint next_id;
@@ -145,8 +146,10 @@ int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front);
 void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
 		     const struct ladon_flow_key *back);
 
-/** flows_finish() - give flows to the stack that a former process meant to, and did not */
-int flows_finish(struct ladon *ladon);
+/** flows_finish() - give flows to the stack that were meant to be, and are not
+ * @age_ms: those that are not younger; 0: all, while nobody hands off
+ */
+int flows_finish(struct ladon *ladon, uint32_t age_ms);
 
 /** flows_check_tracked() - the same for every flow whose entry is gone */
 int flows_check_tracked(struct ladon *ladon);

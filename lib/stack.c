@@ -274,9 +274,10 @@ static int flow_give(struct ladon *ladon, const struct ladon_flow_key *front,
 	struct ladon_request req = { .op = LADON_EDIT_STACK, .front = *front, .id = id };
 	int rc = conntrack_join(ladon->conntrack, front, back, ladon->options.idle_ms / 1000 + 1);
 
-	if (rc == 0)
-		rc = ladon_run(ladon->edit_fd, &req, sizeof(req));
-	if (rc == 0 && req.reason) /* over already */
+	if (rc < 0)
+		return rc;
+	rc = ladon_run(ladon->edit_fd, &req, sizeof(req));
+	if (rc < 0 || req.reason) /* not given, or over already */
 		conntrack_part(ladon->conntrack, back);
 	return rc;
 }
@@ -288,14 +289,16 @@ static int flow_give(struct ladon *ladon, const struct ladon_flow_key *front,
 void stack_take(struct ladon *ladon, const struct ladon_flow_key *front,
 		const struct ladon_flow_key *back, uint32_t id)
 {
-	int rc = flow_give(ladon, front, back, id);
+	int rc = flow_give(ladon, front, back, id), killed;
 
 	if (rc == 0)
 		return;
-	flows_kill_one(ladon, front);
+	killed = flows_kill_one(ladon, front);
+	if (killed < 0 && killed != -ENOENT) /* it must not stay: flows_tick() sees to it */
+		atomic_store(&ladon->unfinished, true);
 	conntrack_forget(ladon->conntrack, front, back); /* if it has not */
-	ladon_say(ladon, LADON_LEVEL_WARN, "flow %u: conntrack refused it: %s; killed", id,
-		  strerror(-rc));
+	ladon_say(ladon, LADON_LEVEL_WARN, "flow %u: conntrack refused it: %s; %s", id,
+		  strerror(-rc), killed < 0 ? "trying again" : "killed");
 }
 
 /* ---- taking it off ---- */

@@ -401,3 +401,25 @@ def test_cleanup_leaves_nothing(net):
         assert "table inet ladon" not in ruleset and "table inet fw" in ruleset
         assert net.gateway.tracked() == []
         assert "ladon" not in os.listdir(net.bpffs())
+
+
+def test_without_memory_for_its_last_step_a_flow_is_given_to_the_stack_later(net):
+    """It must neither be lost nor go on past the firewall."""
+    net.gateway.nft(firewall(BACKEND))
+    net.gateway.sysctl("net.ipv4.ip_forward", 1)
+    ladon = net.ladond(CONFIG + STACK)
+    ends.Server(net.backend, ends.echo)
+    with Strace(ladon, "bpf:error=ENOMEM:when=3+"):
+        sock = ends.connect(net.client)
+        ends.ask(sock)
+        until(lambda: "conntrack refused it: Cannot allocate memory; trying again" in ladon.log(), "it is said")
+    with sock:
+        def forwarded():
+            ends.ask(sock)
+            return net.gateway.named_counter("fw", "to_backend")
+
+        until(forwarded, "the firewall sees it")
+        before = net.gateway.named_counter("fw", "to_backend")
+        ends.ask(sock)
+        assert net.gateway.named_counter("fw", "to_backend") > before
+    assert ladon.connections()["handed_off"] == 1
