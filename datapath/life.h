@@ -88,20 +88,25 @@ static __always_inline void life_describe(const struct ladon_entry *client,
 /*
  * Nobody is woken before the ring is half full: user space looks often enough,
  * and a wake-up costs more than all the rest. Lost when it is full: user space,
- * which walks the table for idle flows, finds the entries CLOSED or misses them.
+ * which walks the table for idle flows, finds the entries CLOSED.
  */
+static __always_inline void life_submit(struct ladon_event *event)
+{
+	__u64 waiting = bpf_ringbuf_query(&ladon_events, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(event,
+			   waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
 static __noinline void life_event(const struct ladon_entry *client, const struct ladon_entry *back,
 				  __u32 type)
 {
 	struct ladon_event *event = bpf_ringbuf_reserve(&ladon_events, sizeof(*event), 0);
-	__u64 waiting;
 
 	if (!event)
 		return;
 	life_describe(client, back, type, event);
-	waiting = bpf_ringbuf_query(&ladon_events, BPF_RB_AVAIL_DATA);
-	bpf_ringbuf_submit(event,
-			   waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	life_submit(event);
 }
 
 /* The client's direction of a pair, and the other one */
@@ -218,17 +223,33 @@ static __always_inline void life_follow(const struct packet *pkt, struct ladon_e
 		life_done(flow);
 }
 
-/* A new connection with the addresses and ports of one that is over. */
-static __noinline void life_reopen(const struct ladon_flow_key *key, struct ladon_entry *flow)
+/*
+ * A new connection with the addresses and ports of one that is over. Nothing else would
+ * ever tell of that one's end, and whoever told of it has its port: no walk finds a flow
+ * that is not there. So it stays until there is room to tell, and is told of by who deletes it.
+ *
+ * Return: false: there is no room
+ */
+static __noinline bool life_reopen(const struct ladon_flow_key *key, struct ladon_entry *flow)
 {
 	struct ladon_entry *twin = flow_twin(flow);
 	struct ladon_entry *client, *back;
+	struct ladon_event *event;
 
-	if (twin) {
-		life_sides(flow, twin, &client, &back);
-		life_event(client, back, LADON_EVENT_ENDED);
+	if (!twin) {
+		flow_delete(key, flow);
+		return true;
 	}
-	flow_delete(key, flow);
+	event = bpf_ringbuf_reserve(&ladon_events, sizeof(*event), 0);
+	if (!event)
+		return false;
+	life_sides(flow, twin, &client, &back);
+	life_describe(client, back, LADON_EVENT_ENDED, event);
+	if (flow_delete(key, flow) == 0)
+		life_submit(event);
+	else
+		bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
+	return true;
 }
 
 /* Is it to be kept back? Ends holds that are void. */
@@ -257,7 +278,7 @@ static __always_inline enum ladon_reason life_held(const struct packet *pkt,
 /**
  * life_admit() - may this packet pass, as the flow stands?
  *
- * Return: VERDICT_CONTINUE, VERDICT_DROP (held), VERDICT_STACK (reopened: @flow is
+ * Return: VERDICT_CONTINUE, VERDICT_DROP (held, or later), VERDICT_STACK (reopened: @flow is
  * gone) or VERDICT_RESET (killed).
  */
 static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_entry *flow,
@@ -269,7 +290,8 @@ static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_
 	if (!(state & (LIFE_HOLDS | LADON_STATE_CLOSED | LADON_STATE_KILLED)))
 		return VERDICT_CONTINUE;
 	if (state & (LADON_STATE_CLOSED | LADON_STATE_KILLED) && packet_is_opening(pkt)) {
-		life_reopen(&pkt->key, flow);
+		if (!life_reopen(&pkt->key, flow))
+			return packet_end(pkt, VERDICT_DROP, LADON_REASON_REOPEN_LATER);
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_REOPENED);
 	}
 	if (state & LADON_STATE_KILLED)

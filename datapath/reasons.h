@@ -42,6 +42,7 @@
 	X(PACKET, UNREACHABLE,    "no route to the other end any more; dropped, the sender was told by ICMP") \
 	X(PACKET, PROHIBITED,     "the route to the other end prohibits it; dropped, the sender was told by ICMP") \
 	X(PACKET, BLACKHOLE,      "the route to the other end is a blackhole; dropped") \
+	X(PACKET, REOPEN_LATER,   "a new connection on a closed flow, which could not be told of yet; dropped") \
 	X(PACKET, UNTOLD,         "the sender was to be told by ICMP, but is told too much already; dropped") \
 	X(PACKET, HEADER_CSUM,    "a wrong IPv4 header checksum, which IPv6 has none to show; dropped") \
 	X(PACKET, ICMP_NO_WORD,   "an ICMP error about a flow that the other address family has no word for; dropped") \

@@ -854,6 +854,33 @@ static void test_syn_on_a_closed_flow(void **state)
 	}
 }
 
+/* Else its port would never be free again. */
+static void test_syn_on_a_closed_flow_that_cannot_be_told_of(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment s = bare_segment(false, &c2b.in, SEGMENT_SYN, 1, 0);
+	struct ladon_count before = counted(LADON_REASON_REOPEN_LATER);
+	struct ladon_entry flow;
+	int made = 0, told;
+
+	(void)state;
+	while (counted(LADON_REASON_REOPEN_LATER).packets == before.packets) {
+		make_flow(false);
+		edit(&c2b.in, LADON_STATE_CLOSED, 0);
+		edit(&b2c.in, LADON_STATE_CLOSED, 0);
+		run(&s);
+		made++;
+	}
+	assert_int_equal(out.verdict, TC_ACT_SHOT);
+	assert_true(get(&c2b.in, &flow));
+	assert_true(get(&b2c.in, &flow));
+	told = events_now();
+	assert_true(made > 1000);
+	expect(&s, UNSPEC, LADON_REASON_REOPENED);
+	assert_int_equal(told + events_now(), made);
+	assert_false(get(&c2b.in, &flow));
+}
+
 static void test_syn_on_a_live_flow(void **state)
 {
 	struct way way = way_to_backend(false);
@@ -1935,6 +1962,7 @@ int main(void)
 		cmocka_unit_test_setup(test_a_forged_reset_is_forgotten, each_test),
 		cmocka_unit_test_setup(test_what_is_damaged_ends_nothing, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_closed_flow, each_test),
+		cmocka_unit_test_setup(test_syn_on_a_closed_flow_that_cannot_be_told_of, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
 		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),
 		cmocka_unit_test_setup(test_what_has_no_flow_is_the_stacks, each_test),
