@@ -8,8 +8,6 @@
 There are two links to the backend, whose address is on the first. Nothing but ladon
 forwards on the gateway.
 """
-import collections
-import json
 import os
 import signal
 import socket
@@ -19,16 +17,11 @@ import time
 import pytest
 
 from lib import ends
-from lib.gateway import BUILD, FAMILIES
-from lib.net import GATEWAY, GATEWAY_BACK, GATEWAY_BACK6, run, until
+from lib.flow import BOTH, SIZE, Flow, Way
+from lib.gateway import BUILD
+from lib.net import GATEWAY, run, until
 
-SIZE = 2 * ends.MB
 MOVED_MAC = "02:00:00:00:02:22"
-
-# ip: the option of ip(8); host: the length of an address; the second link's addresses
-Family = collections.namedtuple("Family", "ip host gateway backend config back second_backend second_gateway")
-BOTH = [Family("-4", 32, *FAMILIES[0], GATEWAY_BACK, "10.0.5.2", "10.0.5.9"),
-        Family("-6", 128, *FAMILIES[1], GATEWAY_BACK6, "fd00:5::2", "fd00:5::9")]
 families = pytest.mark.parametrize("family", BOTH, ids=("ipv4", "ipv6"))
 
 
@@ -42,35 +35,6 @@ def second_link(net):
     net.gateway.keep_order("backend1")
 
 
-def loose(net):
-    """Nobody minds which way a packet comes."""
-    for space in net.spaces:
-        space.sysctl("net.ipv4.conf.all.rp_filter", 0)
-        for device in space.devices():
-            space.sysctl(f"net.ipv4.conf.{device}.rp_filter", 0)
-        space.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)
-        space.sysctl("net.ipv6.conf.default.keep_addr_on_down", 1)
-
-
-def packets(space, device):
-    """(received, sent) so far: segments, as the device counts them."""
-    stats = json.loads(run("ip", "-n", space.name, "-j", "-s", "link", "show", device))[0]["stats64"]
-    return stats["rx"]["packets"], stats["tx"]["packets"]
-
-
-class Way:
-    """What leaves the gateway by a device, and comes in there, from now on."""
-
-    def __init__(self, net, device):
-        self.space, self.device = net.gateway, device
-        self.before = packets(self.space, device)
-
-    def busy(self):
-        """(does something come, does something go): more than neighbours ask each other"""
-        now = packets(self.space, self.device)
-        return tuple(after - before > 15 for before, after in zip(self.before, now))
-
-
 def to_second(net, family):
     """The gateway's way to the backend."""
     net.gateway.ip(f"route add {family.backend}/{family.host} via {family.second_backend}")
@@ -79,35 +43,6 @@ def to_second(net, family):
 def from_second(net, family):
     """The backend's way to the gateway."""
     net.backend.ip(f"route add {family.back}/{family.host} via {family.second_gateway}")
-
-
-class Flow:
-    """A handed-off flow that has said a word each way; in the end both sides say SIZE."""
-
-    def __init__(self, net, family):
-        def talk(sock):
-            ends.answer(sock)
-            ends.answer(sock)
-            return ends.answer_and_exchange(SIZE, say=1)(sock)
-
-        loose(net)
-        self.net = net
-        self.ladon = net.ladond(family.config)
-        self.server = ends.Server(net.backend, talk, address=family.backend)
-        self.sock = ends.connect(net.client, family.gateway)
-        ends.ask(self.sock)
-        self.ladon.wait_handed_off()
-        ends.ask(self.sock)
-
-    def finish(self):
-        with self.sock:
-            ends.ask(self.sock)
-            assert ends.exchange(self.sock, SIZE, say=2) == ends.expected(SIZE, 1)
-        assert self.server.result() == ends.expected(SIZE, 2)
-
-    def finish_untroubled(self):
-        self.finish()
-        assert self.net.trouble() == {}
 
 
 @families

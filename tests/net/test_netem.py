@@ -16,17 +16,9 @@ import threading
 import pytest
 
 from lib import ends
-from lib.gateway import FAMILIES
+from lib.gateway import DUAL, FAMILIES
 from lib.net import Namespace, run
 
-DUAL = """
-    listeners:
-      - {listen: "0.0.0.0:8080", pool: four}
-      - {listen: "[::]:8080", pool: six}
-    pools:
-      - {name: four, backends: ["10.0.2.2:8080"]}
-      - {name: six, backends: ["[fd00:2::2]:8080"]}
-"""
 LONG = ends.MB
 FIRST = 6000  # bytes: some segments, and less than any first window
 VISITS = 20   # of each family

@@ -13,7 +13,7 @@ import itertools
 import pytest
 
 from lib import ends
-from lib.gateway import FAMILIES
+from lib.gateway import DUAL, FAMILIES
 
 SIZE = 10 * ends.MB
 SEGMENTATION = {
@@ -48,13 +48,3 @@ def test_both_ways(net, tx, cut):
 
     assert ladon.connections()["handed_off"] == 2, ladon.reasons()
     assert net.trouble() == {}, ladon.reasons("packet")
-
-
-DUAL = """
-    listeners:
-      - {listen: "0.0.0.0:8080", pool: four}
-      - {listen: "[::]:8080", pool: six}
-    pools:
-      - {name: four, backends: ["10.0.2.2:8080"]}
-      - {name: six, backends: ["[fd00:2::2]:8080"]}
-"""

@@ -222,3 +222,13 @@ FAMILIES = [
     (GATEWAY, BACKENDS[0], one_pool("10.0.2.2:8080")),
     (GATEWAY6, BACKENDS6[0], one_pool("[fd00:2::2]:8080", listen="[::]:8080")),
 ]
+
+# Both at once
+DUAL = """
+    listeners:
+      - {listen: "0.0.0.0:8080", pool: four}
+      - {listen: "[::]:8080", pool: six}
+    pools:
+      - {name: four, backends: ["10.0.2.2:8080"]}
+      - {name: six, backends: ["[fd00:2::2]:8080"]}
+"""
