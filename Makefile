@@ -4,6 +4,7 @@
 # make check    unit tests, fuzz targets for a moment: no root, no network, seconds
 # make check-sanitize   the daemon under sanitizers and load (root)
 # make test     everything; as root on a fresh Debian 12 it installs what it needs
+# make test-service  the systemd unit, in an emulated machine
 # make demo     the main job, for real, in network namespaces (root)
 # make bench    speed, as ratios to peers (root); QUICK=1: under 50 seconds
 # make install  DESTDIR, PREFIX
@@ -126,7 +127,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -o $@
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
 check-unit: $(units:%=$(BUILD)/unit/%)
 	@set -e; for t in $(units); do echo "== unit/$$t"; $(BUILD)/unit/$$t; done
@@ -193,12 +194,19 @@ check-assumptions: $(assumptions)
 in_guests = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py check tests/kernel/inside $(progs)
 
 guests: all $(assumptions) $(progs:%=$(BUILD)/prog/%)
+	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(BUILD))/kernel/stage PREFIX=/usr/local >/dev/null
 
 test-kernels: deps-kernels
 	$(MAKE) guests
 	@$(in_guests)
 
-.PHONY: check-assumptions guests test-kernels
+# The shipped unit under systemd, in such a machine: two minutes.
+test-service: deps-kernels
+	$(MAKE) guests
+	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py run --systemd 6.12 -- \
+		$(PYTHON) -m pytest -q -p no:cacheprovider tests/kernel/service.py
+
+.PHONY: check-assumptions guests test-kernels test-service
 
 # ---- bench ----
 
@@ -228,7 +236,7 @@ packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev z
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
 		  procps mandoc clang-format util-linux conntrack strace
-packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd
+packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
 		  gnuplot-nox libcmocka-dev

@@ -362,6 +362,8 @@ static int rights_drop(struct daemon *d, const struct config *config)
 
 	if (rc < 0)
 		return rc;
+	if (config->access_to == ACCESS_FILE)
+		privilege_leave_file(&d->privilege, config->access_path);
 	rc = privilege_drop(&d->privilege, d->gateway.ladon);
 	if (rc < 0) {
 		log_err("privileges: cannot be given up: %s", strerror(-rc));

@@ -2,6 +2,7 @@
 #include "privilege.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../base/own.h"
 
 static const cap_value_t lasting[] = { CAP_NET_BIND_SERVICE, CAP_NET_ADMIN };
 
@@ -77,6 +79,16 @@ int privilege_find(const struct config *config, struct privilege *out)
 	if (rc == 0 && config->control_group)
 		rc = group_find(config->control_group, &out->control_gid);
 	return rc;
+}
+
+void privilege_leave_file(const struct privilege *who, const char *path)
+{
+	_close_ int fd = -1;
+
+	if (who->change)
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	if (fd >= 0 && fchown(fd, who->uid, who->gid) < 0)
+		unlink(path);
 }
 
 /* Capabilities that are permitted outlive the change only if asked to. */

@@ -47,6 +47,15 @@ struct privilege {
 int privilege_find(const struct config *config, struct privilege *out);
 
 /**
+ * privilege_leave_file() - an empty file for the user, unless there is one
+ * @path: perhaps in a directory where only root may make it: /var/log/ladon of the
+ *	shipped service
+ *
+ * Call it before privilege_drop(). Errors are left to whoever opens it.
+ */
+void privilege_leave_file(const struct privilege *who, const char *path);
+
+/**
  * privilege_drop() - become that user, keep what is needed later, and gain nothing any more
  * @handoff: connections are handed off
  *

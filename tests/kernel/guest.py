@@ -3,7 +3,7 @@
 """guest.py - run a command under another kernel: one of Debian's, in an emulated machine, with our files
 
     guest.py fetch SERIES               get the newest kernel of a series (6.1), print its package
-    guest.py run SERIES -- COMMAND      run a command there, as root; its output and exit status are ours
+    guest.py run [--systemd] SERIES -- COMMAND      run a command there, as root; its output and exit status are ours
     guest.py check COMMAND              run a command under every kernel that ladon promises to work on,
                                         at once; exit status 77: one of them could not be had
 
@@ -158,10 +158,10 @@ def fetch(series):
 
 # ---- the machine ----
 
-def qemu(home, job, out_fd):
+def qemu(home, job, out_fd, systemd):
     """The command line. out_fd: what the guest's command says goes there."""
     append = ("console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init "
-              f"MODULES={home}/tree/lib/modules START={HERE}/start JOB={job}")
+              f"MODULES={home}/tree/lib/modules START={HERE}/start JOB={job}{' SYSTEMD=1' * systemd}")
     return ["setpriv", "--pdeathsig", "KILL",  # whatever becomes of us, it does not stay
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(MEMORY_MB),
@@ -194,15 +194,17 @@ def read(path):
         return ""
 
 
-def boot(home, argv, seconds, out_fd):
+def boot(home, argv, seconds, out_fd, systemd=False):
     """Run a command under a fetched kernel. Return: its exit status.
+
+    systemd: as a unit of it; else the command is all that runs there.
 
     out_fd: for writing only, what the command says goes there; ours again when we return.
     """
     job = tempfile.mkdtemp(prefix="job-", dir=STORE)
     write_job(job, argv)
     make_initramfs(f"{home}/tree", f"{job}/initramfs")
-    machine = subprocess.Popen(qemu(home, job, out_fd), pass_fds=(out_fd,), stdin=subprocess.DEVNULL)
+    machine = subprocess.Popen(qemu(home, job, out_fd, systemd), pass_fds=(out_fd,), stdin=subprocess.DEVNULL)
     try:
         machine.wait(seconds + BOOT_SECONDS)
     except subprocess.TimeoutExpired:
@@ -270,6 +272,7 @@ def main():
     for verb in ("fetch", "run"):
         verbs.add_parser(verb).add_argument("series")
     verbs.add_parser("check")
+    verbs.choices["run"].add_argument("--systemd", action="store_true", help="its first process is the host's systemd")
     for verb in ("run", "check"):
         verbs.choices[verb].add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
@@ -282,7 +285,7 @@ def main():
         home = fetch(args.series)
         if args.verb == "run":
             with copied_to_stdout() as out_fd:
-                return boot(home, argv, args.seconds, out_fd)
+                return boot(home, argv, args.seconds, out_fd, args.systemd)
         print(os.path.basename(home))
         return 0
     except Lacking as error:

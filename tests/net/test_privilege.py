@@ -105,6 +105,19 @@ def test_started_without_rights_it_stays_who_it_is(net):
     assert "user: to become root takes root's rights; going on as user 65534" in ladon.log()
 
 
+def test_a_log_in_a_directory_of_root_s_is_the_user_s(net):
+    logs = os.path.join(net.dir, "logs")
+    os.mkdir(logs, 0o755)
+    ladon = net.ladond(ONE_POOL + f"user: nobody\naccess-log: {{to: {logs}/access.log}}\n")
+    ends.Server(net.backend, ends.echo)
+
+    assert os.stat(f"{logs}/access.log").st_uid == NOBODY
+    with ends.connect(net.client) as sock:
+        ends.ask(sock)
+        ladon.wait_handed_off()
+    until(lambda: os.stat(f"{logs}/access.log").st_size, "its first line")
+
+
 @pytest.mark.parametrize("setting, complaint", [
     ("user: no-such-user\n", 'user: no user is named "no-such-user"'),
     ("control-group: no-such-group\n", 'control-group: no group is named "no-such-group"')])

@@ -89,10 +89,11 @@ def join(address, port):
 class Namespace:
     """One network namespace. Sockets, files below /proc/sys/net and children made inside `enter()` are its own."""
 
-    def __init__(self, name):
+    def __init__(self, name, of=None):
+        """of: a process that is in it; None: a new one"""
         self.name = name
         self.closers = []
-        run("ip", "netns", "add", name)
+        run("ip", "netns", *(("add", name) if of is None else ("attach", name, str(of))))
         self.fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         self.sysctl("net.ipv6.conf.all.accept_dad", 0)
         self.sysctl("net.ipv6.conf.default.accept_dad", 0)
@@ -268,7 +269,8 @@ class Net:
 
     serial = 0
 
-    def __init__(self):
+    def __init__(self, gateway_of=None):
+        """gateway_of: a process whose namespace is the gateway; None: a new one is"""
         sweep()
         Net.serial += 1
         prefix = f"ladon-{os.getpid()}-{Net.serial}"
@@ -279,7 +281,7 @@ class Net:
         self.spaces = []
         try:
             for name in ("client", "gateway", "backend"):
-                space = Namespace(f"{prefix}-{name[0]}")
+                space = Namespace(f"{prefix}-{name[0]}", gateway_of if name == "gateway" else None)
                 self.spaces.append(space)
                 setattr(self, name, space)
             self._link(self.client, "client0", 1, (CLIENT,), (CLIENT6,))
