@@ -57,6 +57,13 @@ static __always_inline enum ladon_reason ctx_foreign(const ctx_t *ctx)
 	return LADON_REASON_NONE;
 }
 
+/* The priority of a packet without a VLAN is for the link that it came by. */
+static __always_inline void ctx_untag(ctx_t *ctx)
+{
+	if (ctx->vlan_present)
+		bpf_skb_vlan_pop(ctx);
+}
+
 static __always_inline void ctx_pull(ctx_t *ctx, __u32 len_bytes)
 {
 	if (len_bytes > ctx->len)

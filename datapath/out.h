@@ -84,6 +84,9 @@ struct way {
 /* include/net/flow.h: LOOPBACK_IFINDEX, where packets of this machine's own come from */
 #define OUT_LOOPBACK_IFINDEX 1
 
+/* Or from the VRF that they are in; then forwarding is not switched on, it would be for the whole VRF. */
+const volatile __u32 out_from = OUT_LOOPBACK_IFINDEX;
+
 /* The answer of a look-up, as a hop: without a gateway where the receiver is on the link */
 static __always_inline void out_hop(const struct bpf_fib_lookup *answer,
 				    const struct ladon_entry *flow, struct ladon_hop *hop)
@@ -128,7 +131,7 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 	struct bpf_fib_lookup ask = {
 		.family = is_ip6 ? FAMILY_IP6 : FAMILY_IP4,
 		.l4_protocol = IPPROTO_TCP,
-		.ifindex = OUT_LOOPBACK_IFINDEX,
+		.ifindex = out_from,
 		.tot_len = 1, /* else it does not look for the route's MTU */
 	};
 	struct ladon_hop hop = {};
@@ -289,9 +292,10 @@ static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt, __u
 	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);
 }
 
-/** out_send() - Return: what tc is to be told */
-static __always_inline int out_send(struct way *way)
+/** out_send() - Return: what tc is to be told. Ends all packet pointers. */
+static __always_inline int out_send(ctx_t *ctx, struct way *way)
 {
+	ctx_untag(ctx);
 	if (way->is_known)
 		return bpf_redirect_neigh(way->ifindex, &way->next, sizeof(way->next), 0);
 	return bpf_redirect_neigh(way->ifindex, NULL, 0, 0);

@@ -70,6 +70,7 @@
 	X(RELAY, UNTRACKED,       "mode stack, and conntrack does not know the connection") \
 	X(RELAY, NO_FORWARDING,   "mode stack, and IP forwarding is off")           \
 	X(RELAY, NO_KERNEL_MEMORY, "the kernel had no memory for the handoff")      \
+	X(RELAY, VRF,             "in another VRF than ladond, bound to an interface, or mode stack in a VRF") \
 	/* connections that ladon closed */                                         \
 	X(CLOSED, CLIENT_GONE,    "the client closed before it said what it wants") \
 	X(CLOSED, FIRST_BYTES,    "the first bytes did not come in time")           \

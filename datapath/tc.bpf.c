@@ -33,7 +33,7 @@ static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, s
 	count(pkt->why, pkt->len_bytes);
 	switch (verdict) {
 	case VERDICT_CONTINUE:
-		return out_send(way);
+		return out_send(skb, way);
 	case VERDICT_STACK:
 		return TC_ACT_UNSPEC; /* the next program's, then the stack's */
 	case VERDICT_RESET:
@@ -50,13 +50,13 @@ static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, s
 	}
 }
 
-static __always_inline int conclude_icmp(const struct packet *pkt, struct way *way,
+static __always_inline int conclude_icmp(struct __sk_buff *skb, const struct packet *pkt, struct way *way,
 					 enum verdict verdict)
 {
 	count(pkt->why, pkt->len_bytes);
 	switch (verdict) {
 	case VERDICT_CONTINUE:
-		return out_send(way);
+		return out_send(skb, way);
 	case VERDICT_STACK:
 		return TC_ACT_UNSPEC;
 	default:
@@ -71,7 +71,7 @@ int ladon_cross_icmp(struct __sk_buff *skb)
 	struct way way = {};
 	enum verdict verdict = pipeline_cross_icmp(skb, &pkt, &way);
 
-	return conclude_icmp(&pkt, &way, verdict);
+	return conclude_icmp(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")
@@ -83,7 +83,7 @@ int ladon_icmp(struct __sk_buff *skb)
 
 	if (verdict == VERDICT_CROSS)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS_ICMP);
-	return conclude_icmp(&pkt, &way, verdict);
+	return conclude_icmp(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")

@@ -115,16 +115,22 @@ static int filters_look(struct mnl_socket *netlink, int ifindex, uint32_t parent
 }
 
 /* With both points the whole qdisc goes. */
-static int qdisc_remove(struct mnl_socket *netlink, int ifindex)
+int qdisc_remove(int ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	bool any = false;
 	int rc;
 
-	rc = filters_look(netlink, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), &any);
+	if (!netlink)
+		return -errno;
+	rc = mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
+	if (rc == 0)
+		rc = filters_look(netlink, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), &any);
 	if (rc == 0)
 		rc = filters_look(netlink, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), &any);
+	mnl_socket_close(netlink);
 	if (rc < 0 || any)
 		return rc;
 	rc = bpf_tc_hook_destroy(&hook);
@@ -132,8 +138,7 @@ static int qdisc_remove(struct mnl_socket *netlink, int ifindex)
 }
 
 /* @interfaces_fd: -1: nobody knows whose the qdisc is */
-static int interface_clean(struct mnl_socket *netlink, const struct ours *ours, int interfaces_fd,
-			   int ifindex)
+static int interface_clean(const struct ours *ours, int interfaces_fd, int ifindex)
 {
 	int rc = point_detach(ours, ifindex, BPF_TC_INGRESS), err;
 	uint8_t qdisc = LADON_QDISC_FOUND;
@@ -143,11 +148,11 @@ static int interface_clean(struct mnl_socket *netlink, const struct ours *ours, 
 	if (interfaces_fd >= 0)
 		bpf_map_lookup_elem(interfaces_fd, &ifindex, &qdisc);
 	if (rc == 0 && qdisc == LADON_QDISC_MADE)
-		rc = qdisc_remove(netlink, ifindex);
+		rc = qdisc_remove(ifindex);
 	return rc;
 }
 
-static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
+static int interfaces_clean(const char *dir)
 {
 	const struct ours ours = { map_id(dir, "ladon_flows"), map_id(dir, "ladon_guards"),
 				   map_id(dir, "ladon_jumps") };
@@ -161,7 +166,7 @@ static int interfaces_clean(struct mnl_socket *netlink, const char *dir)
 	snprintf(path, sizeof(path), "%s/ladon_interfaces", dir);
 	fd = bpf_obj_get(path);
 	for (const struct if_nameindex *i = all; i->if_index; i++) {
-		int err = interface_clean(netlink, &ours, fd, (int)i->if_index);
+		int err = interface_clean(&ours, fd, (int)i->if_index);
 
 		rc = rc < 0 ? rc : err;
 	}
@@ -229,17 +234,10 @@ static void directory_remove(const char *dir)
 /* All but the directory */
 static int everything_remove(const char *dir)
 {
-	struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	libbpf_print_fn_t printer;
-	int rc, err;
+	libbpf_print_fn_t printer = libbpf_set_print(NULL); /* it would print what is not there */
+	int rc = interfaces_clean(dir), err;
 
-	if (!netlink)
-		return -errno;
-	printer = libbpf_set_print(NULL); /* it would print what is not there */
-	rc = mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno
-								 : interfaces_clean(netlink, dir);
 	libbpf_set_print(printer);
-	mnl_socket_close(netlink);
 	err = table_clean(dir);
 	rc = rc < 0 ? rc : err;
 	err = pins_remove(dir);

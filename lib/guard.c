@@ -50,6 +50,16 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 	return 0;
 }
 
+bool socket_is_apart(const struct ladon *ladon, int fd)
+{
+	uint32_t ifindex = 0;
+	socklen_t len = sizeof(ifindex);
+
+	return ladon->has_vrfs &&
+	       getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &len) == 0 &&
+	       ifindex != ladon->vrf;
+}
+
 int ladon_listen(struct ladon *ladon, int listen_fd)
 {
 	return guard_set(ladon, listen_fd, &(struct ladon_guard){ .mode = LADON_GUARD_QUIET });
@@ -276,10 +286,10 @@ static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 int ladon_acknowledge(struct ladon *ladon, int fd)
 {
 	struct ladon_request req = { 0 }, after;
-	int rc = socket_key(fd, NULL, NULL, &req.front);
+	int rc = socket_is_apart(ladon, fd) ? -EOPNOTSUPP : socket_key(fd, NULL, NULL, &req.front);
 
 	if (rc == 0)
-		rc = ladon_run(ladon->look_fd, &req, sizeof(req));
+		rc = ladon_run_among_ours(ladon, ladon->look_fd, &req, sizeof(req));
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
@@ -287,7 +297,7 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 	    bpf_map_delete_elem(ladon->guards_fd, &fd) < 0) /* it takes no memory */
 		return -errno;
 	if (rc == 0 && !req.reason)
-		rc = ladon_run(ladon->look_fd, &after, sizeof(after));
+		rc = ladon_run_among_ours(ladon, ladon->look_fd, &after, sizeof(after));
 	if (rc == 0 && !after.reason && after.view.rcv_nxt != req.view.rcv_nxt)
 		ack_send(ladon, &after);
 	return rc;

@@ -184,6 +184,8 @@ static uint32_t stack_obstacle(const struct ladon *ladon, const struct tracking 
 	struct addr client;
 
 	addr_from_16(front->saddr, 0, &client);
+	if (ladon->vrf)
+		return LADON_REASON_VRF;
 	if (!ladon->stack || !t->front || !t->back)
 		return LADON_REASON_UNTRACKED;
 	return stack_forwards(ladon->stack, client.sa.sa_family) ? LADON_REASON_NONE
@@ -210,7 +212,7 @@ static uint32_t run_obstacle(int rc)
 
 static int activate_run(struct ladon *ladon, struct ladon_request *req)
 {
-	int rc = ladon_run(ladon->activate_fd, req, sizeof(*req));
+	int rc = ladon_run_among_ours(ladon, ladon->activate_fd, req, sizeof(*req));
 
 	if (rc < 0)
 		req->reason = run_obstacle(rc);
@@ -273,6 +275,10 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 {
 	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
 
+	if (socket_is_apart(ladon, front_fd) || socket_is_apart(ladon, back_fd)) {
+		req->reason = LADON_REASON_VRF;
+		return -EOPNOTSUPP;
+	}
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;

@@ -6,11 +6,19 @@
  * that filters of others on the same interface stay where they are. The
  * attachments outlive the process; attaching again replaces the programs in
  * place.
+ *
+ * Some are left alone, and what is said there is relayed: packets on a bond's or team's
+ * ports are the bond's to take or to drop, which has an ingress of its own; a VLAN
+ * device that does not take the tags off (reorder_hdr off) shows no IP header; and
+ * addresses in another VRF than ladon's own mean somebody else. When such
+ * a thing is made of an interface, ladon leaves it.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -24,13 +32,22 @@
 #include "private.h"
 #include "stack.h"
 
-#define LO_IFINDEX 1 /* include/net/flow.h: LOOPBACK_IFINDEX, in every network namespace */
-#define AGAIN_MS 1000 /* before what could not be attached is tried again */
+#define LO_IFINDEX 1	/* include/net/flow.h: LOOPBACK_IFINDEX, in every network namespace */
+#define AGAIN_MS   1000 /* before what could not be attached is tried again */
 
 struct link {
 	struct link *next;
 	int ifindex;
 	char name[IF_NAMESIZE];
+	const char *obstacle; /* NULL: ladon is on it */
+};
+
+/* What the kernel says of an interface; absent words are "". */
+struct traits {
+	const struct ifinfomsg *info;
+	const char *name, *kind, *slave_kind;
+	uint32_t master;     /* ifindex */
+	uint32_t vlan_flags; /* VLAN_FLAG_* */
 };
 
 struct links {
@@ -86,7 +103,7 @@ static struct link *link_find(struct links *links, int ifindex)
 }
 
 /* For want of descriptors or memory, most likely, and for no fault of the interface's. */
-static int link_failed(struct links *links, const char *name, int rc)
+static void link_failed(struct links *links, const char *name, int rc)
 {
 	if (!links->said)
 		ladon_say(links->ladon, LADON_LEVEL_WARN,
@@ -94,16 +111,22 @@ static int link_failed(struct links *links, const char *name, int rc)
 	links->said = true;
 	links->again = true;
 	links->again_ms = ladon_now_ms() + AGAIN_MS;
-	return rc;
+}
+
+static uint8_t qdisc_get(const struct ladon *ladon, int ifindex)
+{
+	uint8_t qdisc = LADON_QDISC_FOUND;
+
+	/* a former process knows */
+	bpf_map_lookup_elem(ladon->interfaces_fd, &ifindex, &qdisc);
+	return qdisc;
 }
 
 static int interface_attach(const struct ladon *ladon, int ifindex)
 {
-	uint8_t qdisc = LADON_QDISC_FOUND;
-	int rc;
+	uint8_t qdisc = qdisc_get(ladon, ifindex);
+	int rc = programs_attach(ladon, ifindex, &qdisc);
 
-	bpf_map_lookup_elem(ladon->interfaces_fd, &ifindex, &qdisc); /* a former process knows */
-	rc = programs_attach(ladon, ifindex, &qdisc);
 	return rc < 0 ? rc : bpf_map_update_elem(ladon->interfaces_fd, &ifindex, &qdisc, BPF_ANY);
 }
 
@@ -117,23 +140,73 @@ static void lo_attach(const struct ladon *ladon)
 			  strerror(-rc));
 }
 
-static int link_attach(struct links *links, int ifindex, const char *name)
+/* Ingress first: what is translated must not be answered by our sockets. */
+static void programs_detach(int ifindex)
+{
+	static const enum bpf_tc_attach_point points[] = { BPF_TC_INGRESS, BPF_TC_EGRESS };
+
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = points[i]);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .priority = TC_PRIORITY, .handle = TC_HANDLE);
+
+		bpf_tc_detach(&hook, &opts);
+	}
+}
+
+/* If we, or a former process, were on it */
+static void link_detach(const struct links *links, int ifindex)
+{
+	uint8_t qdisc = qdisc_get(links->ladon, ifindex);
+
+	if (bpf_map_delete_elem(links->ladon->interfaces_fd, &ifindex) < 0)
+		return;
+	programs_detach(ifindex);
+	if (qdisc == LADON_QDISC_MADE)
+		qdisc_remove(ifindex);
+}
+
+/* @link: NULL: not known before. Return: NULL if there is no memory */
+static struct link *link_note(struct links *links, struct link *link, const struct traits *t,
+			      const char *obstacle)
+{
+	bool is_new = !link;
+
+	if (is_new)
+		link = calloc(1, sizeof(*link));
+	if (!link)
+		return NULL;
+	pthread_mutex_lock(&links->lock);
+	link->ifindex = t->info->ifi_index;
+	link->obstacle = obstacle;
+	snprintf(link->name, sizeof(link->name), "%s", t->name);
+	if (is_new) {
+		link->next = links->list;
+		links->list = link;
+	}
+	pthread_mutex_unlock(&links->lock);
+	return link;
+}
+
+/* It is new, or something was made of it, or is not any more. */
+static void link_enter(struct links *links, struct link *link, const struct traits *t,
+		       const char *obstacle)
 {
 	struct ladon *ladon = links->ladon;
-	int rc = interface_attach(ladon, ifindex);
-	struct link *link;
+	int rc = 0;
 
-	link = rc == 0 ? calloc(1, sizeof(*link)) : NULL;
-	if (!link)
-		return link_failed(links, name, rc ? rc : -ENOMEM);
-	link->ifindex = ifindex;
-	snprintf(link->name, sizeof(link->name), "%s", name);
-	pthread_mutex_lock(&links->lock);
-	link->next = links->list;
-	links->list = link;
-	pthread_mutex_unlock(&links->lock);
-	ladon_say(ladon, LADON_LEVEL_INFO, "interface %s: attached", name);
-	return 0;
+	if (obstacle)
+		link_detach(links, t->info->ifi_index);
+	else
+		rc = interface_attach(ladon, t->info->ifi_index);
+	if (rc == 0 && !link_note(links, link, t, obstacle))
+		rc = -ENOMEM;
+	if (rc < 0)
+		link_failed(links, t->name, rc);
+	else if (obstacle)
+		ladon_say(ladon, LADON_LEVEL_INFO, "interface %s: left alone: %s", t->name,
+			  obstacle);
+	else
+		ladon_say(ladon, LADON_LEVEL_INFO, "interface %s: attached", t->name);
 }
 
 static void link_gone(struct links *links, int ifindex)
@@ -167,21 +240,96 @@ static bool link_wanted(const struct links *links, const struct ifinfomsg *info,
 	return false;
 }
 
+static bool is(const char *kind, const char *name)
+{
+	return strcmp(kind, name) == 0;
+}
+
+/* Return: why nothing is translated there, for people; or NULL */
+static const char *link_obstacle(const struct links *links, const struct traits *t)
+{
+	uint32_t vrf = is(t->slave_kind, "vrf") ? t->master
+		       : is(t->kind, "vrf")	? (uint32_t)t->info->ifi_index
+						: 0;
+
+	if (is(t->slave_kind, "bond") || is(t->slave_kind, "team"))
+		return "its packets are the bond's";
+	if (is(t->kind, "vlan") && !(t->vlan_flags & VLAN_FLAG_REORDER_HDR))
+		return "it leaves VLAN tags in packets (reorder_hdr off)";
+	if (vrf != links->ladon->vrf)
+		return "it is in another VRF than ladon";
+	return NULL;
+}
+
+static void vlan_read(const struct nlattr *data, struct traits *t)
+{
+	const struct ifla_vlan_flags *flags;
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, data)
+	{
+		if (mnl_attr_get_type(attr) != IFLA_VLAN_FLAGS ||
+		    mnl_attr_get_payload_len(attr) < sizeof(*flags))
+			continue;
+		flags = mnl_attr_get_payload(attr);
+		t->vlan_flags = flags->flags;
+	}
+}
+
+/* The kind comes before its data (net/core/rtnetlink.c: rtnl_link_info_fill()). */
+static void kind_read(const struct nlattr *link_info, struct traits *t)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, link_info)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+			t->kind = mnl_attr_get_str(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_INFO_SLAVE_KIND)
+			t->slave_kind = mnl_attr_get_str(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_INFO_DATA && is(t->kind, "vlan"))
+			vlan_read(attr, t);
+	}
+}
+
+static void traits_read(const struct nlmsghdr *nlh, struct traits *t)
+{
+	const struct nlattr *attr;
+
+	*t = (struct traits){ mnl_nlmsg_get_payload(nlh), "", "", "", 0, 0 };
+	mnl_attr_for_each(attr, nlh, sizeof(*t->info))
+	{
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+			t->name = mnl_attr_get_str(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_MASTER)
+			t->master = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
+			kind_read(attr, t);
+	}
+}
+
 static int link_event(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct ifinfomsg *info = mnl_nlmsg_get_payload(nlh);
 	struct links *links = arg;
-	const struct nlattr *attr;
-	const char *name = NULL;
+	const char *obstacle;
+	struct traits t;
+	struct link *link;
 
-	if (nlh->nlmsg_type == RTM_DELLINK && info->ifi_family == AF_UNSPEC)
-		link_gone(links, info->ifi_index);
-	if (nlh->nlmsg_type != RTM_NEWLINK || info->ifi_family != AF_UNSPEC)
+	traits_read(nlh, &t);
+	if (t.info->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*info)) if (mnl_attr_get_type(attr) == IFLA_IFNAME)
-		name = mnl_attr_get_str(attr);
-	if (name && link_wanted(links, info, name) && !link_find(links, info->ifi_index))
-		link_attach(links, info->ifi_index, name);
+	if (nlh->nlmsg_type == RTM_DELLINK)
+		link_gone(links, t.info->ifi_index);
+	if (nlh->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	if (is(t.kind, "vrf"))
+		links->ladon->has_vrfs = true;
+	if (!link_wanted(links, t.info, t.name))
+		return MNL_CB_OK;
+	link = link_find(links, t.info->ifi_index);
+	obstacle = link_obstacle(links, &t);
+	if (!link || link->obstacle != obstacle)
+		link_enter(links, link, &t, obstacle);
 	return MNL_CB_OK;
 }
 
@@ -225,11 +373,15 @@ static int names_check(const struct links *links)
 
 	for (size_t i = 0; names && names[i]; i++) {
 		int ifindex = (int)if_nametoindex(names[i]);
+		const struct link *link =
+			ifindex ? link_find((struct links *)links, ifindex) : NULL;
 
-		if (ifindex && link_find((struct links *)links, ifindex))
+		if (link && !link->obstacle)
 			continue;
 		ladon_say(links->ladon, LADON_LEVEL_ERR, "interface %s: %s", names[i],
-			  ifindex ? "not an Ethernet device" : "does not exist");
+			  link	    ? link->obstacle
+			  : ifindex ? "not an Ethernet device"
+				    : "does not exist");
 		return -ENODEV;
 	}
 	return 0;
@@ -296,7 +448,8 @@ int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *n
 
 	pthread_mutex_lock(&links->lock);
 	for (const struct link *l = links->list; l && rc == 0; l = l->next)
-		rc = fn(arg, l->name);
+		if (!l->obstacle)
+			rc = fn(arg, l->name);
 	pthread_mutex_unlock(&links->lock);
 	return rc;
 }

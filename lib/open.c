@@ -76,6 +76,16 @@ int ladon_run(int prog_fd, void *data, uint32_t len)
 	return bpf_prog_test_run_opts(prog_fd, &opts);
 }
 
+/* A socket in a VRF is found by what comes in by the VRF's device (net/core/filter.c: sk_lookup()). */
+int ladon_run_among_ours(const struct ladon *ladon, int prog_fd, void *data, uint32_t len)
+{
+	struct __sk_buff skb = { .ifindex = ladon->vrf };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = data,
+		    .data_size_out = len, .ctx_in = &skb, .ctx_size_in = sizeof(skb));
+
+	return ladon->vrf ? bpf_prog_test_run_opts(prog_fd, &opts) : ladon_run(prog_fd, data, len);
+}
+
 /* libbpf has one printer per process; while we load, it is ours. */
 static _Thread_local const struct ladon *loading;
 
@@ -248,6 +258,8 @@ static int both_load(struct ladon *ladon, struct tc_bpf *tc, struct handoff_bpf 
 {
 	int rc;
 
+	if (ladon->vrf)
+		tc->rodata->out_from = ladon->vrf;
 	bpf_map__set_max_entries(tc->maps.ladon_flows, ladon->options.flows_max * 2);
 	bpf_map__set_max_entries(handoff->maps.ladon_flows, ladon->options.flows_max * 2);
 	rc = layout_check(ladon, tc->obj);
@@ -418,6 +430,18 @@ static int options_copy(struct ladon *ladon, const struct ladon_options *given)
 	return 0;
 }
 
+/* `ip vrf exec` binds each socket of a process, as it is made, to the VRF. */
+static uint32_t vrf_own(void)
+{
+	_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint32_t ifindex = 0;
+	socklen_t len = sizeof(ifindex);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &len) == 0
+		       ? ifindex
+		       : 0;
+}
+
 int ladon_open(struct ladon **out, const struct ladon_options *options)
 {
 	struct ladon *ladon = calloc(1, sizeof(*ladon));
@@ -427,6 +451,7 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		return -ENOMEM;
 	for (size_t i = 0; i < FDS; i++)
 		ladon->fds[i] = -1;
+	ladon->vrf = vrf_own();
 	rc = options_copy(ladon, options);
 	if (rc == 0)
 		rc = repair_check(ladon);

@@ -68,6 +68,8 @@ struct ladon {
 	struct ring_buffer *events;
 
 	struct links *links;
+	uint32_t vrf;	      /* the process's own (ip vrf exec): its ifindex, or 0 */
+	atomic_bool has_vrfs; /* there are, or were, some here */
 	struct sources *sources;
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
 	struct stack *stack;	     /* NULL: before ladon_stack() */
@@ -109,6 +111,9 @@ uint64_t ladon_now_ms(void);
 /** ladon_run() - test-run a program on @data, which it answers. Return: 0 or a negative errno */
 int ladon_run(int prog_fd, void *data, uint32_t len);
 
+/** ladon_run_among_ours() - the same, and the sockets that it finds are those of our own VRF */
+int ladon_run_among_ours(const struct ladon *ladon, int prog_fd, void *data, uint32_t len);
+
 /* links.c */
 
 /**
@@ -121,6 +126,9 @@ int links_fd(const struct links *links);
 void links_dispatch(struct links *links);
 void links_tick(struct links *links); /* now and then */
 
+/** qdisc_remove() - ladon's clsact qdisc goes unless others' filters are in it; 0 or a negative errno */
+int qdisc_remove(int ifindex);
+
 /** forward_allow() - switch forwarding on for lo, if that does no harm; else say so */
 void forward_allow(struct ladon *ladon);
 
@@ -128,6 +136,9 @@ void forward_allow(struct ladon *ladon);
 int forward_undo(void);
 
 /* guard.c */
+
+/** socket_is_apart() - is it bound to another VRF than ours, or to an interface? */
+bool socket_is_apart(const struct ladon *ladon, int fd);
 
 /** socket_key() - a socket's addresses as its peer's packets carry them; NULL: ask the socket */
 int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local,

@@ -94,7 +94,8 @@ enum ladon_level {
  *	mounted there if it is none); NULL: /sys/fs/bpf/ladon. One directory per
  *	network namespace, one open handle per directory.
  * @interfaces: names, ended by NULL; NULL: every interface that is up and is
- *	not a loopback, followed as they come and go
+ *	neither a loopback, nor a bond's port, nor in another VRF than the process
+ *	that opens (ip vrf exec), followed as they come and go
  * @flows_max: size of the flow table; 0: 65536. Ignored if a pinned table exists
  * @port_min, @port_max: source ports, both included; 0: 10000 to 32767. Keep
  *	them out of net.ipv4.ip_local_port_range
