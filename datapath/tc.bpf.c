@@ -50,8 +50,8 @@ static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, s
 	}
 }
 
-static __always_inline int conclude_icmp(struct __sk_buff *skb, const struct packet *pkt, struct way *way,
-					 enum verdict verdict)
+static __always_inline int conclude_icmp(struct __sk_buff *skb, const struct packet *pkt,
+					 struct way *way, enum verdict verdict)
 {
 	count(pkt->why, pkt->len_bytes);
 	switch (verdict) {
