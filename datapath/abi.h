@@ -61,7 +61,19 @@ enum {
 	LADON_STATE_KILLED = 1 << 7,   /* answer whatever comes with a RST */
 	LADON_STATE_FIRST = 1 << 8,    /* this sender's FIN came before its peer's */
 	LADON_STATE_STACK = 1 << 9,    /* it does: see stack.h; in both entries */
+	LADON_STATE_TOLD = 1 << 10,    /* KILLED, and this sender was sent a RST, or sent one */
+	LADON_STATE_WAITS = 1 << 11,   /* a probe of its peer is unanswered */
+	LADON_STATE_HIGH = 1 << 12,    /* what this sender hears has timestamps from 2^31 on */
+
+	LADON_STATE_PROBE = 1 << 16,   /* how many probes of this sender are unanswered, ... */
+	LADON_STATE_PROBES = 63 << 16, /* ... in these bits: see probe.h */
 };
+
+/* The upper bits, set when the entry is made: an index into ladon_limits. 0: of a former build */
+#define LADON_STATE_LIMITS(set)	   ((__u32)(set) << 24)
+#define LADON_STATE_LIMITS_OF(state) ((__u32)(state) >> 24)
+#define LADON_LIMITS		   256
+#define LADON_PROBES_MAX	   63
 
 /* A hold that has not ended by then is void: its maker died, or bytes were lost. */
 #define LADON_HOLD_MS 100
@@ -79,12 +91,16 @@ enum {
  * @wscale_in: how far the sender's window field is to be shifted left
  * @wscale_out: ... and then right: what the receiver believes
  * @what: LADON_FLOW_*
+ * @acked: upper half of the acknowledgement number that the sender wrote last
  * @state: LADON_STATE_*
  * @route: where the packet leaves, LADON_ROUTE(). Written by any CPU at any time, and
  *	read at once: the two halves of it belong together
  * @packets, @bytes: forwarded; bytes are IP lengths. Not atomic: a packet may
  *	be missed when a flow changes CPU
- * @seen_ms, @made_ms: CLOCK_MONOTONIC, truncated: compare signed
+ * @seen_ms: when the sender spoke last; answers to probes do not count. CLOCK_MONOTONIC,
+ *	truncated: compare signed
+ * @made_ms: when the flow was made, by the same clock. In the client's direction, once it
+ *	was probed: when it last was
  * @id: the same in both entries, unique among live flows
  * @edge: with HOLD_ACK or PEER_FIN an acknowledgement number as the sender
  *	writes it; with HOLD_SEQ a sequence number as the receiver sees it
@@ -100,7 +116,7 @@ struct ladon_entry {
 	__u32 d_tsecr;
 	__u8 wscale_in : 4, wscale_out : 4;
 	__u8 what;
-	__u16 pad;
+	__u16 acked;
 	__u32 state;
 	__u32 route;
 
@@ -113,6 +129,25 @@ struct ladon_entry {
 };
 _Static_assert(sizeof(struct ladon_entry) == 96,
 	       "two entries and their hash buckets fit in 400 bytes");
+
+/**
+ * struct ladon_limits - how long flows may be silent: a set that many flows share
+ *
+ * Value of ladon_limits, by LADON_STATE_LIMITS_OF(). The datapath does not read it.
+ *
+ * @idle_ms: without a packet; 0: the set is not in use
+ * @half_closed_ms: ... when one end has sent a FIN
+ * @probe_after_ms: silence after which the ends are probed; 0: never
+ * @probe_interval_ms: until an end that did not answer is probed again
+ * @probes: that an end leaves unanswered when it is dead
+ */
+struct ladon_limits {
+	__u32 idle_ms;
+	__u32 half_closed_ms;
+	__u32 probe_after_ms;
+	__u32 probe_interval_ms;
+	__u32 probes;
+};
 
 /**
  * struct ladon_hop - an interface and a gateway, shared by the flows that leave there
@@ -153,6 +188,7 @@ enum {
 	LADON_JUMP_TELL,       /* ladon_tell, of tc.bpf.c: from ladon_egress */
 	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMP_CROSS_ICMP, /* ladon_cross_icmp, of tc.bpf.c: from ladon_icmp */
+	LADON_JUMP_PROBE,      /* ladon_probe, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMPS,
 };
 
@@ -184,7 +220,7 @@ enum ladon_event_type {
  * @type: enum ladon_event_type
  * @by_client: the client sent the first FIN, or the RST
  * @reset: it ended by a RST
- * @back_seen_ms: .seen_ms of the other direction
+ * @back_seen_ms, @back_made_ms: .seen_ms and .made_ms of the other direction
  */
 struct ladon_event {
 	struct ladon_flow_key key;
@@ -194,7 +230,7 @@ struct ladon_event {
 	__u32 by_client;
 	__u32 reset;
 	__u32 back_seen_ms;
-	__u32 pad;
+	__u32 back_made_ms;
 };
 
 /* ladon_guard.mode */
@@ -286,6 +322,7 @@ struct ladon_view {
  *	answer: and those not yet read
  * @back_pending: the same of the back socket
  * @id: of the flow
+ * @limits: for ladon_activate: the flow's set of limits
  * @reason: answer: LADON_REASON_NONE, or why not
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @front_rtt_us, @back_rtt_us: answer: smoothed round trip times; 0: unknown
@@ -302,6 +339,7 @@ struct ladon_request {
 	__u32 front_pending;
 	__u32 back_pending;
 	__u32 id;
+	__u32 limits;
 	__u32 reason;
 	__u32 front_room;
 	__u32 back_room;

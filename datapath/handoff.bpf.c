@@ -32,10 +32,20 @@
 #include "hop.h"
 #include "kernel.h"
 #include "life.h"
+#include "probe.h"
 #include "quiet.h"
 #include "stack.h"
 
 char _license[] SEC("license") = "GPL";
+
+/* What libladon has to remember of flows in entries: see lib/limits.h. Not used here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LADON_LIMITS);
+	__type(key, __u32);
+	__type(value, struct ladon_limits);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} ladon_limits SEC(".maps");
 
 /* Not in the headers that a BPF program can include: net/tcp_states.h, linux/if.h */
 #define TCP_ESTABLISHED_STATE 1
@@ -295,6 +305,9 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 		e->what |= LADON_FLOW_NO_ECN;
 	if (from->is_ip6 != to->is_ip6)
 		e->what |= LADON_FLOW_CROSS;
+	e->acked = from->tp->snd_una >> 16;
+	if (from->clock >> 31)
+		e->state |= LADON_STATE_HIGH;
 	e->wscale_in = BPF_CORE_READ_BITFIELD(from->tp, rx_opt.snd_wscale);
 	e->wscale_out = BPF_CORE_READ_BITFIELD(to->tp, rx_opt.rcv_wscale);
 	e->route = LADON_ROUTE(to->hop, to->route_gen);
@@ -308,7 +321,7 @@ static __always_inline __u32 first_end(const struct side *to, __u32 pending)
 
 static __always_inline void hold(struct ladon_entry *entry, __u32 state, __u32 edge)
 {
-	entry->state = state;
+	entry->state |= state;
 	entry->edge = edge;
 }
 
@@ -390,6 +403,8 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 		b2c.what |= LADON_FLOW_STACK;
 	}
 	c2b.id = b2c.id = req->id;
+	c2b.state |= LADON_STATE_LIMITS(req->limits);
+	b2c.state |= LADON_STATE_LIMITS(req->limits);
 	c2b.made_ms = b2c.made_ms = now_ms;
 	c2b.seen_ms = b2c.seen_ms = now_ms;
 
@@ -468,7 +483,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id, back_guess, netfilter. Out: reason,
+ * In: op, front, back, front_pending, back_pending, id, limits, back_guess, netfilter. Out: reason,
  * pendings, rooms, round trip times, netfilter.
  */
 SEC("tc")
@@ -562,6 +577,13 @@ int ladon_edit(struct __sk_buff *skb)
 	if (flow_edit(req, flow))
 		req->reason = LADON_REASON_NONE;
 	return TC_ACT_OK;
+}
+
+/** ladon_ask() - test run on a probe (probe.h): send it. TC_ACT_SHOT: it could not be sent */
+SEC("tc")
+int ladon_ask(struct __sk_buff *skb)
+{
+	return probe_ask(skb) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 static __noinline void reap(struct ladon_event *ended, bool only_closed)

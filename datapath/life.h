@@ -80,6 +80,7 @@ static __always_inline void life_describe(const struct ladon_entry *client,
 	event->back.packets = back->packets;
 	event->back.bytes = back->bytes;
 	event->back_seen_ms = back->seen_ms;
+	event->back_made_ms = back->made_ms;
 	event->reset = !!((client->state | back->state) & LADON_STATE_RESET);
 	event->by_client =
 		!!(client->state & (event->reset ? LADON_STATE_RESET : LADON_STATE_FIRST));
@@ -197,6 +198,26 @@ static __always_inline bool life_turns(ctx_t *ctx, const struct packet *pkt,
 	return packet_is_sound(ctx, pkt);
 }
 
+/*
+ * The sender was probed (probe.h) and is there. Every other probe has timestamps of the
+ * other half of the circle: the half that was answered is the one to begin with.
+ *
+ * Return: true: it did no more than answer.
+ */
+static __noinline bool life_answer(const struct packet *pkt, struct ladon_entry *flow)
+{
+	struct ladon_entry *twin = flow_twin(flow);
+	__u32 probes = __sync_fetch_and_and(&flow->state, ~LADON_STATE_PROBES) & LADON_STATE_PROBES;
+
+	if (twin)
+		__sync_fetch_and_and(&twin->state, ~LADON_STATE_WAITS);
+	if (!packet_is_pure_ack(pkt))
+		return false;
+	if (probes && !(probes & LADON_STATE_PROBE))
+		__sync_fetch_and_xor(&flow->state, LADON_STATE_HIGH);
+	return true;
+}
+
 /**
  * life_follow() - note what passes
  * @pkt: flags and numbers as they arrived
@@ -205,9 +226,12 @@ static __always_inline bool life_turns(ctx_t *ctx, const struct packet *pkt,
 static __always_inline void life_follow(const struct packet *pkt, struct ladon_entry *flow,
 					__u32 now_ms, bool turns)
 {
-	flow->seen_ms = now_ms;
+	if (!(flow->state & LADON_STATE_PROBES) || !life_answer(pkt, flow))
+		flow->seen_ms = now_ms;
 	flow->packets++;
 	flow->bytes += pkt->len_bytes;
+	if (pkt->flags & TCP_ACK && flow->acked != pkt->ack >> 16)
+		flow->acked = pkt->ack >> 16;
 
 	if (!turns)
 		return;
@@ -275,11 +299,28 @@ static __always_inline enum ladon_reason life_held(const struct packet *pkt,
 	return LADON_REASON_NONE;
 }
 
+/*
+ * A RST: does it answer a probe? Then the host has no such connection any more: RFC 9293
+ * section 3.10.7.1. Its number is the one that the probe has acknowledged; to
+ * the peer, which expects another, it would mean nothing. So the flow is killed.
+ */
+static __noinline bool life_disowned(const struct packet *pkt, struct ladon_entry *flow)
+{
+	struct ladon_entry *twin = flow_twin(flow);
+
+	if (!twin || pkt->seq != ((__u32)twin->acked << 16) + twin->d_ack)
+		return false;
+	__sync_fetch_and_or(&flow->state,
+			    LADON_STATE_KILLED | LADON_STATE_RESET | LADON_STATE_TOLD);
+	__sync_fetch_and_or(&twin->state, LADON_STATE_KILLED);
+	return true;
+}
+
 /**
  * life_admit() - may this packet pass, as the flow stands?
  *
- * Return: VERDICT_CONTINUE, VERDICT_DROP (held, or later), VERDICT_STACK (reopened: @flow is
- * gone) or VERDICT_RESET (killed).
+ * Return: VERDICT_CONTINUE, VERDICT_DROP (held, later, or the answer to a probe), VERDICT_STACK
+ * (reopened: @flow is gone) or VERDICT_RESET (killed).
  */
 static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_entry *flow,
 					       __u32 now_ms)
@@ -287,15 +328,21 @@ static __always_inline enum verdict life_admit(struct packet *pkt, struct ladon_
 	__u32 state = flow->state;
 	enum ladon_reason held;
 
-	if (!(state & (LIFE_HOLDS | LADON_STATE_CLOSED | LADON_STATE_KILLED)))
+	if (!(state & (LIFE_HOLDS | LADON_STATE_CLOSED | LADON_STATE_KILLED | LADON_STATE_PROBES)))
 		return VERDICT_CONTINUE;
 	if (state & (LADON_STATE_CLOSED | LADON_STATE_KILLED) && packet_is_opening(pkt)) {
 		if (!life_reopen(&pkt->key, flow))
 			return packet_end(pkt, VERDICT_DROP, LADON_REASON_REOPEN_LATER);
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_REOPENED);
 	}
-	if (state & LADON_STATE_KILLED)
+	if (state & LADON_STATE_KILLED) {
+		if (!(state & LADON_STATE_TOLD))
+			__sync_fetch_and_or(&flow->state, LADON_STATE_TOLD);
 		return packet_end(pkt, VERDICT_RESET, LADON_REASON_KILLED);
+	}
+	if (state & LADON_STATE_PROBES && !(state & LADON_STATE_CLOSED) && pkt->flags & TCP_RST &&
+	    life_disowned(pkt, flow))
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_PROBE_RESET);
 	if (!(state & LIFE_HOLDS))
 		return VERDICT_CONTINUE;
 	held = life_held(pkt, flow, now_ms);

@@ -14,7 +14,9 @@
 #include "life.h"
 #include "out.h"
 #include "packet.h"
+#include "probe.h"
 #include "quote.h"
+#include "stack.h"
 #include "translate.h"
 
 /* Flows that are not for the ordinary path. Return: VERDICT_CONTINUE: this one is, for now */
@@ -85,11 +87,14 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
  */
 static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
+	bool is_probe = ctx->tc_index == PROBE_MARK;
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
 	enum verdict verdict;
 	__u32 now_ms;
 
+	if (is_probe)
+		ctx->tc_index = 0;
 	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) == VERDICT_CONTINUE)
 		flow = flow_find(&pkt->key);
@@ -104,10 +109,16 @@ static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pk
 		verdict = out_fits(ctx, pkt, now_ms, pkt->is_ip6 ? -CROSS_BYTES : CROSS_BYTES, way);
 	if (verdict == VERDICT_CONTINUE)
 		verdict = out_age(pkt, &d);
+	if (is_probe && verdict == VERDICT_RAISE)
+		return VERDICT_DROP; /* ladon knows */
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
-	life_follow(pkt, flow, now_ms, life_turns(ctx, pkt, flow));
-	return cross_tcp(ctx, pkt, flow, &d);
+	if (!is_probe)
+		life_follow(pkt, flow, now_ms, life_turns(ctx, pkt, flow));
+	verdict = cross_tcp(ctx, pkt, flow, &d);
+	return is_probe && verdict == VERDICT_CONTINUE
+		       ? packet_end(pkt, verdict, LADON_REASON_PROBE)
+		       : verdict;
 }
 
 /**
@@ -187,6 +198,49 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
 	return cross_icmp(ctx, pkt, &quote, flow, &d);
+}
+
+/**
+ * pipeline_probe() - the same for a probe of ladon's own, see probe.h
+ *
+ * It goes the way of the flow's packets, whatever has become of the flow; but if that was
+ * killed, conntrack may have forgotten it already, and the stack is left out.
+ *
+ * Return: also VERDICT_CROSS: pipeline_cross() is to do that, and knows it by its mark.
+ */
+static __always_inline enum verdict pipeline_probe(ctx_t *ctx, struct packet *pkt, struct way *way)
+{
+	struct ladon_entry *flow = probe_parse(ctx, pkt);
+	struct csum_delta d = {};
+	enum verdict verdict;
+	__u32 now_ms;
+
+	if (!flow) /* gone since it was sent */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
+	probe_readdress(ctx, pkt);
+	if (flow->what & LADON_FLOW_CROSS)
+		return VERDICT_CROSS;
+	ctx->tc_index = 0;
+	if ((flow->state & (LADON_STATE_STACK | LADON_STATE_KILLED)) == LADON_STATE_STACK) {
+		verdict = stack_pass(ctx, pkt, flow, true);
+		return verdict == VERDICT_STACK ? packet_end(pkt, verdict, LADON_REASON_PROBE)
+						: verdict;
+	}
+	now_ms = flow_now_ms();
+	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, now_ms, 0, way);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_age(pkt, &d);
+	if (verdict == VERDICT_CONTINUE)
+		verdict = translate(pkt, flow, &d);
+	if (verdict != VERDICT_CONTINUE)
+		return verdict; /* also where others would be told: ladon knows */
+	if (ctx_fix_csum(ctx, &pkt->tcp->check,
+			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
+			 &d) < 0) /* last: ends the packet pointers */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
+	return packet_end(pkt, VERDICT_CONTINUE, LADON_REASON_PROBE);
 }
 
 #endif

@@ -46,6 +46,8 @@
 	X(PACKET, UNTOLD,         "the sender was to be told by ICMP, but is told too much already; dropped") \
 	X(PACKET, HEADER_CSUM,    "a wrong IPv4 header checksum, which IPv6 has none to show; dropped") \
 	X(PACKET, ICMP_NO_WORD,   "an ICMP error about a flow that the other address family has no word for; dropped") \
+	X(PACKET, PROBE,          "a probe of ladon's own, to an end that was silent or has to be told; sent") \
+	X(PACKET, PROBE_RESET,    "a reset that answers a probe; kept, and the other end is told") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
 	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \

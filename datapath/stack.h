@@ -62,6 +62,29 @@ static __always_inline enum verdict stack_fix_csum(ctx_t *ctx, struct packet *pk
 }
 
 /**
+ * stack_pass() - give a flow's packet to the stack
+ * @is_probe: a constant: nobody spoke, see probe.h
+ *
+ * Return: VERDICT_STACK, or VERDICT_DROP and pkt->why.
+ */
+static __always_inline enum verdict stack_pass(ctx_t *ctx, struct packet *pkt,
+					       struct ladon_entry *flow, bool is_probe)
+{
+	struct csum_delta d = {};
+	bool turns = !is_probe && life_turns(ctx, pkt, flow);
+
+	if (!(flow->what & LADON_FLOW_TO_CLIENT) &&
+	    translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
+		return VERDICT_DROP;
+	if (!is_probe)
+		life_follow(pkt, flow, flow_now_ms(), turns);
+	if (!(flow->what & LADON_FLOW_TO_CLIENT))
+		return stack_fix_csum(ctx, pkt, &d);
+	ctx->tc_index = STACK_MARK;
+	return packet_end(pkt, VERDICT_STACK, LADON_REASON_NONE);
+}
+
+/**
  * stack_enter() - tc ingress: what pipeline() called VERDICT_FORWARD
  * @pkt: zeroed by the caller
  *
@@ -69,24 +92,14 @@ static __always_inline enum verdict stack_fix_csum(ctx_t *ctx, struct packet *pk
  */
 static __always_inline enum verdict stack_enter(ctx_t *ctx, struct packet *pkt)
 {
-	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
-	bool turns;
 
 	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) == VERDICT_CONTINUE)
 		flow = flow_find(&pkt->key);
 	if (!flow) /* gone since pipeline() found it */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
-	turns = life_turns(ctx, pkt, flow);
-	if (!(flow->what & LADON_FLOW_TO_CLIENT) &&
-	    translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
-		return VERDICT_DROP;
-	life_follow(pkt, flow, flow_now_ms(), turns);
-	if (!(flow->what & LADON_FLOW_TO_CLIENT))
-		return stack_fix_csum(ctx, pkt, &d);
-	ctx->tc_index = STACK_MARK;
-	return packet_end(pkt, VERDICT_STACK, LADON_REASON_NONE);
+	return stack_pass(ctx, pkt, flow, false);
 }
 
 /**

@@ -19,6 +19,7 @@
 #include "out.h"
 #include "packet.h"
 #include "pipeline.h"
+#include "probe.h"
 #include "raise.h"
 #include "reset.h"
 #include "stack.h"
@@ -50,7 +51,8 @@ static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, s
 	}
 }
 
-static __always_inline int conclude_icmp(struct __sk_buff *skb, const struct packet *pkt,
+/* ... of programs that neither answer nor jump */
+static __always_inline int conclude_quietly(struct __sk_buff *skb, const struct packet *pkt,
 					 struct way *way, enum verdict verdict)
 {
 	count(pkt->why, pkt->len_bytes);
@@ -71,7 +73,7 @@ int ladon_cross_icmp(struct __sk_buff *skb)
 	struct way way = {};
 	enum verdict verdict = pipeline_cross_icmp(skb, &pkt, &way);
 
-	return conclude_icmp(skb, &pkt, &way, verdict);
+	return conclude_quietly(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")
@@ -83,7 +85,7 @@ int ladon_icmp(struct __sk_buff *skb)
 
 	if (verdict == VERDICT_CROSS)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS_ICMP);
-	return conclude_icmp(skb, &pkt, &way, verdict);
+	return conclude_quietly(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")
@@ -94,6 +96,19 @@ int ladon_cross(struct __sk_buff *skb)
 	enum verdict verdict = pipeline_cross(skb, &pkt, &way);
 
 	return conclude(skb, &pkt, &way, verdict);
+}
+
+/* A probe of ladon's own */
+SEC("tc")
+int ladon_probe(struct __sk_buff *skb)
+{
+	struct packet pkt = {};
+	struct way way = {};
+	enum verdict verdict = pipeline_probe(skb, &pkt, &way);
+
+	if (verdict == VERDICT_CROSS)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS);
+	return conclude_quietly(skb, &pkt, &way, verdict);
 }
 
 SEC("tc")
@@ -111,6 +126,8 @@ int ladon_ingress(struct __sk_buff *skb)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
 		return TC_ACT_UNSPEC; /* never */
 	}
+	if (verdict == VERDICT_STACK && probe_is_one(skb, &pkt))
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_PROBE);
 	return conclude(skb, &pkt, &way, verdict);
 }
 

@@ -15,6 +15,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ladon/ladon.h>
 #include <limits.h>
 #include <search.h>
 #include <stdio.h>
@@ -36,6 +37,9 @@
 #define FIRST_BYTES_MS	  10000
 #define CONNECT_MS	  5000
 #define IDLE_MS		  (2 * 3600 * 1000)
+#define HALF_CLOSED_MS	  (3600 * 1000)
+#define KEEPALIVE_MIN_MS  1000 /* flows are looked at once a second */
+#define KEEPALIVE_PROBES  30
 #define MSS_MIN		  88	/* TCP_MIN_MSS and MAX_TCP_WINDOW: what TCP_MAXSEG accepts, */
 #define MSS_MAX		  32767 /* net/ipv4/tcp.c */
 #define MSS_CROSS	  1440	/* of 1500 bytes, those that IPv6 and TCP leave */
@@ -354,15 +358,65 @@ static int routes_read(const struct reading *r, const struct node *node,
 
 /* ---- listeners ---- */
 
+static int keepalive_ms(const struct node *node, uint32_t *out)
+{
+	int rc = node_ms(node, out);
+
+	if (rc == 0 && node->yaml && *out < KEEPALIVE_MIN_MS)
+		return node_fail(node, "will not do; it takes a second or more");
+	return rc;
+}
+
+static int keepalive_read(const struct node *node, struct config_keepalive *out)
+{
+	enum {
+		AFTER,
+		INTERVAL,
+		PROBES,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "after", "interval", "probes" };
+	struct config_keepalive keepalive = { .interval_ms = LADON_KEEPALIVE_INTERVAL_MS,
+					      .probes = LADON_KEEPALIVE_PROBES };
+	struct node at[KEYS];
+	bool on = false;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	if (node->yaml->type == YAML_SCALAR_NODE) {
+		rc = node_bool(node, &on);
+		if (rc == 0 && on)
+			return node_fail(node, "will not do; it takes no, or 'after' and the rest, "
+					       "as in {after: 10m}");
+		*out = (struct config_keepalive){ 0 };
+		return rc;
+	}
+	rc = node_map(node, keys, KEYS, at);
+	if (rc == 0 && !at[AFTER].yaml)
+		return node_fail(&at[AFTER], "is missing; it takes a time, as in 10m");
+	if (rc == 0)
+		rc = keepalive_ms(&at[AFTER], &keepalive.after_ms);
+	if (rc == 0)
+		rc = keepalive_ms(&at[INTERVAL], &keepalive.interval_ms);
+	if (rc == 0)
+		rc = node_number(&at[PROBES], 1, KEEPALIVE_PROBES, &keepalive.probes);
+	*out = keepalive;
+	return rc;
+}
+
 static int timeouts_read(const struct node *node, struct config_listener *listener)
 {
 	enum {
 		FIRST_BYTES,
 		CONNECT,
 		IDLE,
+		HALF_CLOSED,
+		KEEPALIVE,
 		KEYS
 	};
-	static const char *const keys[KEYS] = { "first-bytes", "connect", "idle" };
+	static const char *const keys[KEYS] = { "first-bytes", "connect", "idle", "half-closed",
+						"keepalive" };
 	struct node at[KEYS];
 	int rc;
 
@@ -375,6 +429,10 @@ static int timeouts_read(const struct node *node, struct config_listener *listen
 		rc = node_ms(&at[CONNECT], &listener->connect_ms);
 	if (rc == 0)
 		rc = node_ms(&at[IDLE], &listener->idle_ms);
+	if (rc == 0)
+		rc = node_ms(&at[HALF_CLOSED], &listener->half_closed_ms);
+	if (rc == 0)
+		rc = keepalive_read(&at[KEEPALIVE], &listener->keepalive);
 	return rc;
 }
 
@@ -715,6 +773,7 @@ static int settings_read(struct reading *r, const struct node *at)
 	if (rc == 0)
 		rc = removed_read(&at[TOP_REMOVED_BACKENDS], &config->removed_ms);
 	config->idle_ms = r->defaults.idle_ms;
+	config->half_closed_ms = r->defaults.half_closed_ms;
 	return rc == 0 ? said_keep(at, config) : rc;
 }
 
@@ -761,7 +820,8 @@ struct config *config_parse(const char *path, const void *text, size_t len, char
 		.defaults = { .handoff = true,
 			      .first_bytes_ms = FIRST_BYTES_MS,
 			      .connect_ms = CONNECT_MS,
-			      .idle_ms = IDLE_MS },
+			      .idle_ms = IDLE_MS,
+			      .half_closed_ms = HALF_CLOSED_MS },
 	};
 	struct node_file file;
 	struct node root;

@@ -61,6 +61,13 @@ struct config_route {
 	unsigned int line; /* of the file, for messages */
 };
 
+/* When ends that say nothing are asked whether they are there. */
+struct config_keepalive {
+	uint32_t after_ms; /* 0: never */
+	uint32_t interval_ms;
+	uint32_t probes;
+};
+
 struct config_listener {
 	char *name;	    /* the address as text */
 	struct addr addr;
@@ -72,6 +79,8 @@ struct config_listener {
 	uint32_t first_bytes_ms;
 	uint32_t connect_ms;
 	uint32_t idle_ms;
+	uint32_t half_closed_ms;
+	struct config_keepalive keepalive;
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };
@@ -102,7 +111,7 @@ struct config {
 	char *control_group;	  /* whose members may use it; NULL: nobody's */
 	char *user;		  /* to become after the start; NULL: stay */
 	char *pin;		  /* directory; NULL: libladon's default */
-	uint32_t idle_ms;	  /* of handed-off flows */
+	uint32_t idle_ms, half_closed_ms; /* of flows that were made by older versions */
 	uint32_t removed_ms; /* how long flows to removed backends go on: 0, or CONFIG_KEEP */
 	enum access_to access_to;
 	enum access_format access_format;

@@ -192,6 +192,7 @@ static void flow_say(const struct ladon_flow *flow, enum ladon_end why, struct a
 		[LADON_END_RESET] = "reset",
 		[LADON_END_IDLE] = "idle",
 		[LADON_END_KILLED] = "killed",
+		[LADON_END_DEAD] = "dead",
 	};
 	bool by_ends = why == LADON_END_FIN || why == LADON_END_RESET;
 	/* The ends were done with it when they fell silent; ladon is done with it now. */
@@ -201,7 +202,7 @@ static void flow_say(const struct ladon_flow *flow, enum ladon_end why, struct a
 	line->duration_ms = flow->age_ms - since_ms;
 	line->how = "handoff";
 	line->end = words[why];
-	line->by = by_ends ? by_text(flow->by_client) : "ladon";
+	line->by = by_ends || why == LADON_END_DEAD ? by_text(flow->by_client) : "ladon";
 	line->packets_in = flow->packets_in;
 	line->bytes_in = flow->bytes_in;
 	line->packets_out = flow->packets_out;

@@ -255,6 +255,7 @@ static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
 		[LADON_END_RESET] = "reset",
 		[LADON_END_IDLE] = "idle",
 		[LADON_END_KILLED] = "killed",
+		[LADON_END_DEAD] = "dead",
 	};
 	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 	struct addr from, to;

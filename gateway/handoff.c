@@ -47,6 +47,11 @@ int handoff_try(struct conn *c)
 	how.client = &c->client.sa;
 	how.listener = listener->wildcard ? NULL : &listener->config->addr.sa;
 	how.backend = &c->to.sa;
+	how.idle_ms = listener->config->idle_ms;
+	how.half_closed_ms = listener->config->half_closed_ms;
+	how.keepalive_after_ms = listener->config->keepalive.after_ms;
+	how.keepalive_interval_ms = listener->config->keepalive.interval_ms;
+	how.keepalive_probes = listener->config->keepalive.probes;
 	how.id = ticket = ends_leave(c);
 	/* Counted first: the flow may have ended before the call returns. */
 	atomic_fetch_add(&c->backend->flows_handed_off, 1);

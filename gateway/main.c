@@ -264,6 +264,7 @@ static int handoff_open(struct daemon *d, const struct config *config)
 	options.sources = (const union ladon_address *)config->sources;
 	options.sources_len = config->sources_len;
 	options.idle_ms = config->idle_ms;
+	options.half_closed_ms = config->half_closed_ms;
 	options.message = ladon_message;
 	options.ended = ladon_ended;
 	options.arg = d;

@@ -62,6 +62,30 @@ static int begin_watch(struct conn *c, struct watch *watch)
 	return loop_watch(&c->worker->loop, watch, CONN_RELAYING);
 }
 
+/* The kernel counts in seconds, and takes no more of them (net/ipv4/tcp.c). */
+#define KEEPALIVE_MAX_S 32767
+
+static int keepalive_s(uint32_t ms)
+{
+	uint32_t s = ms / 1000 + (ms % 1000 ? 1 : 0);
+
+	return (int)(s < KEEPALIVE_MAX_S ? s : KEEPALIVE_MAX_S);
+}
+
+/* It goes on without, if need be. */
+static void relay_keep_alive(const struct config_keepalive *keepalive, int fd)
+{
+	int on = 1, after_s = keepalive_s(keepalive->after_ms), probes = (int)keepalive->probes,
+	    interval_s = keepalive_s(keepalive->interval_ms);
+
+	if (!keepalive->after_ms)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after_s, sizeof(after_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 /* From here on it is relayed: the backend has got its bytes, and cannot be exchanged. */
 static void relay_start(struct conn *c)
 {
@@ -80,6 +104,8 @@ static void relay_start(struct conn *c)
 	relay->active_ms = conn_now(c);
 	relay->idle_ms = c->listener->config->idle_ms;
 	conn_limit(c, relay->idle_ms);
+	relay_keep_alive(&c->listener->config->keepalive, c->front.fd);
+	relay_keep_alive(&c->listener->config->keepalive, c->back.fd);
 	relay->pause_ms = handoff_may_pass(c) ? QUIET_MS : 0;
 	if (relay->pause_ms)
 		conn_wake(c, relay->pause_ms);
@@ -158,6 +184,17 @@ static bool relay_is_quiet(const struct conn *c)
 	       conn_now(c) - relay->active_ms >= QUIET_MS;
 }
 
+static void relay_half_close(struct conn *c)
+{
+	struct relay *relay = &c->relay;
+
+	if (relay->half_closed || !(relay->in.ended || relay->out.ended))
+		return;
+	relay->half_closed = true;
+	relay->idle_ms = c->listener->config->half_closed_ms;
+	conn_limit(c, relay->idle_ms);
+}
+
 /* Time for another try of the handoff. Return: 0: it succeeded; -EAGAIN */
 static int relay_retry(struct conn *c)
 {
@@ -208,6 +245,7 @@ int conn_relay(struct conn *c)
 		relay->by_client = relay->in.ended;
 	if (relay->in.shut && relay->out.shut)
 		return relay_is_broken(c) ? relay_break(c, LADON_REASON_RELAY_ERROR) : 0;
+	relay_half_close(c);
 	if (relay_is_broken(c) && relay->idle_ms > BROKEN_MS) {
 		relay->idle_ms = BROKEN_MS;
 		conn_limit(c, BROKEN_MS);

@@ -23,6 +23,7 @@ struct relay {
 	uint32_t pause_ms;   /* before the next try of the handoff; 0: no more */
 	bool busy;	     /* it was not quiet when the handoff was to be tried */
 	bool by_client;	     /* the client closed first */
+	bool half_closed;    /* one of them did, and .idle_ms is for that */
 };
 
 void relay_init(struct relay *relay);

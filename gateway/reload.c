@@ -84,7 +84,6 @@ static int keys_check(const struct config *now, const struct config *next, char 
 	} keys[] = {
 		{ "workers", workers_are_same(now, next) },
 		{ "flows", now->flows_max == next->flows_max },
-		{ "timeouts", now->idle_ms == next->idle_ms },
 		{ "source-ports",
 		  now->port_min == next->port_min && now->port_max == next->port_max },
 		{ "sources", sources_are_same(now, next) },

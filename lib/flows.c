@@ -7,6 +7,10 @@
  * closed flows by events; whatever it could not tell (nobody listened, or the
  * ring was full), and flows that fell silent, a walk through the table finds, a
  * few slices at each tick.
+ *
+ * The walk is all the clock that a flow has: it probes ends that are silent, ends
+ * flows by their limits, and sees to it that both ends of a killed one are told. What
+ * it must know between two looks stands in the entries, so the next process goes on.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,15 +20,20 @@
 
 #include "conntrack.h"
 #include "hops.h"
+#include "limits.h"
 #include "private.h"
+#include "probe.h"
 #include "source.h"
 #include "stack.h"
 
 #define SLICE		512 /* entries read at once; more than any hash bucket holds */
 #define SLICES_PER_TICK 32
 #define SWEEP_PERIOD_MS 1000
-#define KILLED_MS	300000 /* that a killed flow waits for its ends to speak */
-#define MISSED_MS	10000  /* that an event of a closed flow may be late */
+#define KILLED_MS	300000 /* that killed flows wait for ends that cannot be made to speak */
+#define TELL_MS		1000   /* that is waited for an end to be told */
+#define TELL_TRIES	5
+#define ASKS_PER_TICK	512   /* flows whose ends are probed at once: no burst */
+#define MISSED_MS	10000 /* that an event of a closed flow may be late */
 #define AHEAD_MS	3600000
 #define HANDOFF_MS	1000 /* more than a handoff takes */
 #define LATE_MS		100 /* more than the datapath's clock is behind: a jiffy */
@@ -62,13 +71,14 @@ static uint64_t since(uint32_t now_ms, uint32_t then_ms)
 	return ms > UINT32_MAX - AHEAD_MS ? 0 : ms;
 }
 
+/* A RST that answered a probe has killed the flow, but nobody was told of its end yet. */
 static enum ladon_flow_state pair_state(const struct pair *p)
 {
 	uint32_t state = p->c2b->state | p->b2c.state;
 
-	if (state & LADON_STATE_KILLED)
+	if (state & LADON_STATE_KILLED && !(state & LADON_STATE_RESET))
 		return LADON_FLOW_KILLED;
-	if (state & LADON_STATE_CLOSED)
+	if (state & (LADON_STATE_CLOSED | LADON_STATE_KILLED))
 		return LADON_FLOW_CLOSED;
 	if (state & (LADON_STATE_FIN | LADON_STATE_PEER_FIN))
 		return LADON_FLOW_HALF_CLOSED;
@@ -92,7 +102,7 @@ static void pair_describe(const struct pair *p, struct ladon_flow *out)
 	out->bytes_in = p->c2b->bytes;
 	out->packets_out = p->b2c.packets;
 	out->bytes_out = p->b2c.bytes;
-	out->age_ms = since(now_ms, p->c2b->made_ms);
+	out->age_ms = since(now_ms, p->b2c.made_ms);
 	out->idle_ms = in_idle < out_idle ? in_idle : out_idle;
 	if (out->idle_ms > out->age_ms && out->idle_ms - out->age_ms < LATE_MS)
 		out->idle_ms = out->age_ms; /* .made_ms is precise, .seen_ms may be late */
@@ -240,11 +250,12 @@ static void ended(struct ladon *ladon, const struct ladon_event *event)
 	p.b2c.packets = event->back.packets;
 	p.b2c.bytes = event->back.bytes;
 	p.b2c.seen_ms = event->back_seen_ms;
+	p.b2c.made_ms = event->back_made_ms;
 	untrack(ladon, &event->flow);
 	port_free(ladon, &event->flow);
-	if (state & LADON_STATE_KILLED)
+	if (state & LADON_STATE_KILLED && !event->reset)
 		return; /* told when it was killed */
-	if (state & LADON_STATE_CLOSED)
+	if (state & (LADON_STATE_CLOSED | LADON_STATE_KILLED))
 		tell(ladon, &p, event->reset ? LADON_END_RESET : LADON_END_FIN, event->by_client);
 	else
 		tell(ladon, &p, LADON_END_IDLE, false);
@@ -268,43 +279,77 @@ static void reap_later(struct ladon *ladon, struct ladon_reaping *r,
 		reap(ladon, r);
 }
 
+static bool is_to_be_told(const struct ladon_entry *entry)
+{
+	return !(entry->state & LADON_STATE_TOLD) && probe_count(entry) < TELL_TRIES;
+}
+
+/* Whoever does not know yet that the flow was killed. Return: is there anybody? */
+static bool pair_say_killed(struct ladon *ladon, const struct pair *p)
+{
+	bool client = is_to_be_told(p->c2b), backend = is_to_be_told(&p->b2c);
+
+	if (!probe_can(p->c2b))
+		return true;
+	if (client)
+		probe_send(ladon, p->c2b, &p->b2c);
+	if (backend)
+		probe_send(ladon, &p->b2c, p->c2b);
+	return client || backend;
+}
+
+/* As ladon_flow_kill(). @dead_client: for LADON_END_DEAD, which of the two is */
+static int pair_kill(struct ladon *ladon, const struct pair *p, enum ladon_end why,
+		     bool dead_client)
+{
+	enum ladon_flow_state state = pair_state(p);
+	int rc;
+
+	if (state != LADON_FLOW_OPEN && state != LADON_FLOW_HALF_CLOSED)
+		return -ENOENT; /* it ended before, and was or will be told of */
+	rc = edit(ladon, LADON_EDIT_KILL, p->key, p->c2b->id);
+	if (rc < 0)
+		return rc;
+	untrack(ladon, p->c2b); /* or a new connection of the client's would be the flow's */
+	pair_say_killed(ladon, p);
+	tell(ladon, p, why, dead_client);
+	return 0;
+}
+
+/* Return: 0; -ENOENT: no such flow; or another negative errno. @p gets @c2b and @key */
+static int pair_read(struct ladon *ladon, const struct ladon_flow_key *key, struct ladon_entry *c2b,
+		     struct pair *p)
+{
+	int rc = bpf_map_lookup_elem(ladon->flows_fd, key, c2b);
+
+	p->key = key;
+	p->c2b = c2b;
+	if (rc == 0)
+		rc = twin_read(ladon, c2b, &p->b2c);
+	return rc == 0 && p->b2c.id != c2b->id ? -ENOENT : rc;
+}
+
 int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 {
 	struct ladon_flow_key key;
 	struct ladon_entry c2b;
-	int rc;
+	struct pair p;
+	int rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
 
-	if (flow->state != LADON_FLOW_OPEN && flow->state != LADON_FLOW_HALF_CLOSED)
-		return -ENOENT; /* it ended before, and was or will be told of */
-	rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
 	if (rc == 0)
-		rc = edit(ladon, LADON_EDIT_KILL, &key, flow->id);
-	if (rc < 0)
-		return rc;
-	if (bpf_map_lookup_elem(ladon->flows_fd, &key, &c2b) == 0 && c2b.id == flow->id)
-		untrack(ladon, &c2b); /* or a new connection of the client's would be the flow's */
-	if (ladon->options.ended)
-		ladon->options.ended(ladon->options.arg, flow, LADON_END_KILLED);
-	return 0;
-}
-
-static int pair_kill(struct ladon *ladon, const struct pair *p)
-{
-	struct ladon_flow flow;
-
-	pair_describe(p, &flow);
-	return ladon_flow_kill(ladon, &flow);
+		rc = pair_read(ladon, &key, &c2b, &p);
+	if (rc == 0 && c2b.id != flow->id)
+		rc = -ENOENT;
+	return rc < 0 ? rc : pair_kill(ladon, &p, LADON_END_KILLED, false);
 }
 
 int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front)
 {
 	struct ladon_entry c2b;
-	struct pair p = { .key = front, .c2b = &c2b };
-	int rc = bpf_map_lookup_elem(ladon->flows_fd, front, &c2b);
+	struct pair p;
+	int rc = pair_read(ladon, front, &c2b, &p);
 
-	if (rc == 0)
-		rc = twin_read(ladon, &c2b, &p.b2c);
-	return rc < 0 ? rc : pair_kill(ladon, &p);
+	return rc < 0 ? rc : pair_kill(ladon, &p, LADON_END_KILLED, false);
 }
 
 void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
@@ -327,7 +372,7 @@ static int check_pair(struct ladon *ladon, const struct pair *p, void *arg)
 
 	(void)arg;
 	if (p->c2b->state & LADON_STATE_STACK && !conntrack_has(ladon->conntrack, &back))
-		pair_kill(ladon, p);
+		pair_kill(ladon, p, LADON_END_KILLED, false);
 	return 0;
 }
 
@@ -336,14 +381,17 @@ static int finish_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
 	const uint32_t *age_ms = arg;
 	struct ladon_flow_key back = twin_key(p->c2b);
+	struct ladon_limits sets[LADON_LIMITS];
 
 	if (!(p->c2b->what & LADON_FLOW_STACK) ||
 	    p->c2b->state & (LADON_STATE_STACK | LADON_STATE_KILLED))
 		return 0;
-	if (since((uint32_t)ladon_now_ms(), p->c2b->made_ms) < *age_ms)
+	if (since((uint32_t)ladon_now_ms(), p->b2c.made_ms) < *age_ms) {
 		atomic_store(&ladon->unfinished, true);
-	else
-		stack_take(ladon, p->key, &back, p->c2b->id);
+		return 0;
+	}
+	limits_copy(ladon, sets);
+	stack_take(ladon, p->key, &back, p->c2b->id, limits_of(sets, p->c2b)->idle_ms);
 	return 0;
 }
 
@@ -415,58 +463,141 @@ static int event_take(void *arg, void *data, size_t len)
 	return 0;
 }
 
-/* How long a flow may be silent in this state */
-static uint64_t silence_ms(const struct ladon *ladon, enum ladon_flow_state state)
+/*
+ * What a walk does with flows of which it is time for something. A flow's state, the time
+ * of its last probe and whether either end has not answered that can be seen in the
+ * client's direction alone; whether the backend has spoken meanwhile cannot.
+ */
+struct sweep {
+	struct ladon_limits sets[LADON_LIMITS];
+	struct ladon_reaping reaping;
+	uint32_t now_ms;
+	unsigned int asked; /* flows whose ends were probed in this tick */
+};
+
+/* How long a flow may be silent */
+static uint64_t silence_ms(const struct ladon *ladon, const struct ladon_limits *limits,
+			   uint32_t state)
 {
-	switch (state) {
-	case LADON_FLOW_OPEN:
-		return ladon->options.idle_ms;
-	case LADON_FLOW_HALF_CLOSED:
-		return ladon->options.half_closed_ms;
-	case LADON_FLOW_CLOSED:
+	if (state & LADON_STATE_KILLED)
+		return KILLED_MS;
+	if (state & LADON_STATE_CLOSED)
 		return ladon->options.linger_ms + MISSED_MS;
-	case LADON_FLOW_KILLED:
-		break;
+	if (state & (LADON_STATE_FIN | LADON_STATE_PEER_FIN))
+		return limits->half_closed_ms;
+	return limits->idle_ms;
+}
+
+static bool probe_is_due(const struct sweep *sweep, const struct ladon_limits *limits,
+			 const struct ladon_entry *c2b, uint64_t silent_ms)
+{
+	bool waits = c2b->state & (LADON_STATE_PROBES | LADON_STATE_WAITS);
+	uint64_t pause_ms = waits ? limits->probe_interval_ms : limits->probe_after_ms;
+
+	return limits->probe_after_ms && silent_ms >= limits->probe_after_ms &&
+	       since(sweep->now_ms, c2b->made_ms) >= pause_ms;
+}
+
+static bool pair_is_due(const struct ladon *ladon, const struct sweep *sweep,
+			const struct ladon_entry *c2b)
+{
+	const struct ladon_limits *limits = limits_of(sweep->sets, c2b);
+	uint64_t silent_ms = since(sweep->now_ms, c2b->seen_ms);
+
+	if (c2b->state & LADON_STATE_KILLED && probe_can(c2b))
+		return since(sweep->now_ms, c2b->made_ms) >= TELL_MS;
+	return silent_ms >= silence_ms(ladon, limits, c2b->state) ||
+	       (!(c2b->state & LADON_STATE_CLOSED) && probe_is_due(sweep, limits, c2b, silent_ms));
+}
+
+/* Both ends, or those that have not answered the last time */
+static void pair_probe(struct ladon *ladon, const struct pair *p, const struct ladon_limits *limits)
+{
+	uint32_t client = probe_count(p->c2b), backend = probe_count(&p->b2c);
+
+	if (client >= limits->probes || backend >= limits->probes) {
+		pair_kill(ladon, p, LADON_END_DEAD, client >= limits->probes);
+		return;
 	}
-	return KILLED_MS;
+	if (client || !backend)
+		probe_send(ladon, p->c2b, &p->b2c);
+	if (backend || !client)
+		probe_send(ladon, &p->b2c, p->c2b);
+}
+
+/* Nobody is left to be told, or can be */
+static bool killed_is_done(struct ladon *ladon, const struct sweep *sweep, const struct pair *p,
+			   uint64_t silent_ms)
+{
+	return !pair_say_killed(ladon, p) ||
+	       (silent_ms >= KILLED_MS && since(sweep->now_ms, p->c2b->made_ms) >= KILLED_MS);
 }
 
 static int sweep_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
+	struct sweep *sweep = arg;
+	const struct ladon_limits *limits = limits_of(sweep->sets, p->c2b);
+	uint32_t state = p->c2b->state | p->b2c.state;
 	struct ladon_flow flow;
 
 	pair_describe(p, &flow);
-	if (flow.idle_ms >= silence_ms(ladon, flow.state))
-		reap_later(ladon, arg, p->key, p->c2b->id);
+	if (state & LADON_STATE_CLOSED || !probe_can(p->c2b)) {
+		if (flow.idle_ms >= silence_ms(ladon, limits, state))
+			reap_later(ladon, &sweep->reaping, p->key, p->c2b->id);
+		return 0;
+	}
+	if (sweep->asked == ASKS_PER_TICK)
+		return 0; /* next time */
+	if (state & LADON_STATE_KILLED) {
+		if (killed_is_done(ladon, sweep, p, flow.idle_ms))
+			reap_later(ladon, &sweep->reaping, p->key, p->c2b->id);
+	} else if (flow.idle_ms >= silence_ms(ladon, limits, state)) {
+		pair_kill(ladon, p, LADON_END_IDLE, false);
+	} else if (probe_is_due(sweep, limits, p->c2b, flow.idle_ms)) {
+		pair_probe(ladon, p, limits);
+	} else {
+		return 0;
+	}
+	sweep->asked++;
 	return 0;
 }
 
-/* Keep only what may have been silent for too long: the rest needs no second look. */
-static void slice_keep_silent(const struct ladon *ladon, struct slice *slice)
+/* Keep only flows for which it may be time: the rest needs no second look. */
+static void slice_keep_due(struct ladon *ladon, const struct sweep *sweep, struct slice *slice)
 {
-	uint32_t now_ms = (uint32_t)ladon_now_ms(), kept = 0;
-	uint64_t least_ms = UINT64_MAX;
+	uint32_t kept = 0;
 
-	for (int state = LADON_FLOW_OPEN; state <= LADON_FLOW_KILLED; state++)
-		if (silence_ms(ladon, (enum ladon_flow_state)state) < least_ms)
-			least_ms = silence_ms(ladon, (enum ladon_flow_state)state);
 	for (uint32_t i = 0; i < slice->len; i++) {
-		if (since(now_ms, slice->entries[i].seen_ms) < least_ms)
+		const struct ladon_entry *entry = &slice->entries[i];
+
+		if (entry->what & LADON_FLOW_TO_CLIENT)
+			continue;
+		ladon->sweep_found[LADON_STATE_LIMITS_OF(entry->state)] = true;
+		if (!pair_is_due(ladon, sweep, entry))
 			continue;
 		slice->keys[kept] = slice->keys[i];
-		slice->entries[kept++] = slice->entries[i];
+		slice->entries[kept++] = *entry;
 	}
 	slice->len = kept;
+}
+
+static void sweep_begin(struct ladon *ladon, uint64_t now_ms)
+{
+	if (ladon->sweeping)
+		return;
+	ladon->sweep_began_ms = now_ms;
+	memset(ladon->sweep_found, 0, sizeof(ladon->sweep_found));
 }
 
 static void sweep(struct ladon *ladon)
 {
 	static _Thread_local struct slice slice; /* 68 KB: too much for a small stack */
-	struct ladon_reaping r = { 0 };
+	struct sweep sweep = { .reaping = { .len = 0 } };
 	uint64_t now_ms = ladon_now_ms();
 
 	if (!ladon->sweeping && now_ms < ladon->sweep_next_ms)
 		return;
+	sweep_begin(ladon, now_ms);
 	for (int i = 0; i < SLICES_PER_TICK; i++) {
 		int rc = slice_read(ladon, !ladon->sweeping, &ladon->sweep_at, &slice);
 
@@ -474,12 +605,16 @@ static void sweep(struct ladon *ladon)
 		hops_mark(ladon, slice.entries, slice.len);
 		if (!ladon->sweeping)
 			hops_sweep(ladon, rc == -ENOENT);
-		slice_keep_silent(ladon, &slice);
-		slice_each(ladon, &slice, sweep_pair, &r);
+		limits_copy(ladon, sweep.sets);
+		sweep.now_ms = (uint32_t)ladon_now_ms();
+		slice_keep_due(ladon, &sweep, &slice);
+		slice_each(ladon, &slice, sweep_pair, &sweep);
+		if (rc == -ENOENT)
+			limits_walked(ladon, ladon->sweep_began_ms, ladon->sweep_found);
 		if (!ladon->sweeping)
 			break;
 	}
-	reap(ladon, &r);
+	reap(ladon, &sweep.reaping);
 	ladon->sweep_next_ms = now_ms + SWEEP_PERIOD_MS;
 }
 

@@ -9,15 +9,15 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/tcp.h>
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "private.h"
+#include "segment.h"
 #include "source.h"
 
 #define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
+#define TTL		64
 #define BIND_TRIES	64 /* ports of the range that other programs sit on */
 
 static int guard_set(struct ladon *ladon, int fd, const struct ladon_guard *guard)
@@ -184,98 +184,20 @@ void ladon_source_free(struct ladon *ladon, uint64_t source)
 		sources_give(ladon->sources, source, true, ladon_now_ms());
 }
 
-/* RFC 1071 */
-static uint32_t sum(const void *data, size_t len, uint32_t acc)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i + 1 < len; i += 2)
-		acc += (uint32_t)p[i] << 8 | p[i + 1];
-	return acc;
-}
-
-static uint16_t sum_fold(uint32_t acc)
-{
-	while (acc >> 16)
-		acc = (acc & 0xffff) + (acc >> 16);
-	return htons((uint16_t)~acc);
-}
-
-struct ack {
-	struct tcphdr tcp;
-	uint8_t options[TS_OPTION_BYTES];
-};
-
-/* Return: its length */
-static size_t ack_fill(struct ack *ack, const struct ladon_flow_key *key,
-		       const struct ladon_view *view)
-{
-	uint32_t tsval = htonl(view->tsval), tsecr = htonl(view->tsecr);
-	size_t len = sizeof(ack->tcp) + (view->has_ts ? TS_OPTION_BYTES : 0);
-	uint32_t acc;
-
-	memset(ack, 0, sizeof(*ack));
-	ack->tcp.source = key->dport;
-	ack->tcp.dest = key->sport;
-	ack->tcp.seq = htonl(view->snd_nxt);
-	ack->tcp.ack_seq = htonl(view->rcv_nxt);
-	ack->tcp.doff = (uint16_t)(len / 4) & 0xf;
-	ack->tcp.ack = 1;
-	ack->tcp.window = htons(view->window);
-	if (view->has_ts) {
-		memcpy(ack->options, "\x01\x01\x08\x0a", 4);
-		memcpy(ack->options + 4, &tsval, 4);
-		memcpy(ack->options + 8, &tsecr, 4);
-	}
-	/* ::ffff: in front of both IPv4 addresses adds 0xffff twice, which is nothing */
-	acc = sum(key->saddr, 16, sum(key->daddr, 16, 0)) + IPPROTO_TCP + (uint32_t)len;
-	ack->tcp.check = sum_fold(sum(ack, len, acc));
-	return len;
-}
-
-static void ack_send4(int fd, const struct ladon_flow_key *key, const struct ack *ack, size_t len)
-{
-	struct {
-		struct iphdr ip;
-		struct ack ack;
-	} packet = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP } };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = key->saddr[3] };
-
-	packet.ip.saddr = key->daddr[3];
-	packet.ip.daddr = key->saddr[3];
-	packet.ack = *ack;
-	sendto(fd, &packet, sizeof(packet.ip) + len, MSG_NOSIGNAL, (void *)&to, sizeof(to));
-}
-
-static void ack_send6(int fd, const struct ladon_flow_key *key, const struct ack *ack, size_t len)
-{
-	struct {
-		struct ip6_hdr ip;
-		struct ack ack;
-	} packet = {
-		.ip = { .ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_TCP, .ip6_hlim = 64 }
-	};
-	struct sockaddr_in6 to = { .sin6_family = AF_INET6 };
-
-	packet.ip.ip6_plen = htons((uint16_t)len);
-	memcpy(&packet.ip.ip6_src, key->daddr, 16);
-	memcpy(&packet.ip.ip6_dst, key->saddr, 16);
-	memcpy(&to.sin6_addr, key->saddr, 16);
-	packet.ack = *ack;
-	sendto(fd, &packet, sizeof(packet.ip) + len, MSG_NOSIGNAL, (void *)&to, sizeof(to));
-}
-
+/* From the socket, which the key of a request is the destination of */
 static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 {
-	struct addr peer;
-	struct ack ack;
-	size_t len = ack_fill(&ack, &req->front, &req->view);
+	struct ladon_flow_key key = { .sport = req->front.dport, .dport = req->front.sport };
+	uint8_t segment[SEGMENT_BYTES_MAX];
+	struct addr to;
+	size_t len;
 
-	addr_from_16(req->front.saddr, 0, &peer);
-	if (peer.sa.sa_family == AF_INET)
-		ack_send4(ladon->raw4_fd, &req->front, &ack, len);
-	else
-		ack_send6(ladon->raw6_fd, &req->front, &ack, len);
+	memcpy(key.saddr, req->front.daddr, sizeof(key.saddr));
+	memcpy(key.daddr, req->front.saddr, sizeof(key.daddr));
+	len = segment_write(segment, &key, &req->view, TTL);
+	addr_from_16(key.daddr, 0, &to);
+	sendto(to.sa.sa_family == AF_INET ? ladon->raw4_fd : ladon->raw6_fd, segment, len,
+	       MSG_NOSIGNAL, &to.sa, addr_len(&to));
 }
 
 /*

@@ -283,6 +283,7 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
 	req->id = how->id ? how->id : ladon_flow_id(ladon);
+	req->limits = limits_take(ladon, how);
 	req->reason = LADON_REASON_NOT_ESTABLISHED;
 	if (rc == 0)
 		rc = back_key(ladon, back_fd, how, true, req);
@@ -362,7 +363,8 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	first_bytes(ladon, front_fd, back_fd, &how, &req);
 	vanish(front_fd, back_fd);
 	if (how.stack)
-		stack_take(ladon, &req.front, &req.back, req.id);
+		stack_take(ladon, &req.front, &req.back, req.id,
+			   how.idle_ms ? how.idle_ms : ladon->options.idle_ms);
 	else if ((tracking.front || tracking.back) && ladon->conntrack)
 		conntrack_forget(ladon->conntrack, &req.front, &req.back);
 	histogram_add(ladon, &start);

@@ -223,6 +223,7 @@ static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
 		rc = program_take(ladon, &ladon->local_fd, skel->progs.ladon_local);
 	fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
 	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
+	fd_take(&ladon->probe_fd, bpf_program__fd(skel->progs.ladon_probe), &rc);
 	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
 	fd_take(&ladon->tell_fd, bpf_program__fd(skel->progs.ladon_tell), &rc);
 	fd_take(&ladon->cross_fd, bpf_program__fd(skel->progs.ladon_cross), &rc);
@@ -244,12 +245,14 @@ static int handoff_load(struct ladon *ladon, struct handoff_bpf *skel)
 	fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
 	fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
 	fd_take(&ladon->reap_fd, bpf_program__fd(skel->progs.ladon_reap), &rc);
+	fd_take(&ladon->ask_fd, bpf_program__fd(skel->progs.ladon_ask), &rc);
 	map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
 	map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
 	map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
 	map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
 	map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
 	map_take(&ladon->hops_fd, skel->maps.ladon_hops, &rc);
+	map_take(&ladon->limits_fd, skel->maps.ladon_limits, &rc);
 	return rc;
 }
 
@@ -298,6 +301,7 @@ static int programs_join(const struct ladon *ladon)
 		[LADON_JUMP_TELL] = ladon->tell_fd,
 		[LADON_JUMP_CROSS] = ladon->cross_fd,
 		[LADON_JUMP_CROSS_ICMP] = ladon->cross_icmp_fd,
+		[LADON_JUMP_PROBE] = ladon->probe_fd,
 	};
 	int rc = 0;
 
@@ -467,6 +471,8 @@ int ladon_open(struct ladon **out, const struct ladon_options *options)
 		rc = ladon->sources ? 0 : -ENOMEM;
 	}
 	if (rc == 0)
+		rc = limits_open(ladon);
+	if (rc == 0)
 		rc = conntrack_open(&ladon->conntrack);
 	if (rc == 0)
 		rc = flows_open(ladon);
@@ -532,6 +538,7 @@ void ladon_close(struct ladon *ladon)
 	stack_close(ladon->stack);
 	conntrack_close(ladon->conntrack);
 	sources_free(ladon->sources);
+	limits_close(ladon);
 	for (size_t i = 0; i < FDS; i++)
 		if (ladon->fds[i] >= 0)
 			close(ladon->fds[i]);

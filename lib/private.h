@@ -14,6 +14,7 @@
 
 #include "../base/addr.h"
 #include "../datapath/abi.h"
+#include "limits.h"
 
 struct conntrack;
 struct links;
@@ -50,12 +51,12 @@ struct ladon {
 	union {
 		struct {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
-			int activate_fd, edit_fd, look_fd, reap_fd;
-			int ingress_fd, egress_fd, local_fd, enter_fd, icmp_fd, leave_fd, tell_fd;
-			int cross_fd, cross_icmp_fd;
+			int activate_fd, edit_fd, look_fd, reap_fd, ask_fd;
+			int ingress_fd, egress_fd, local_fd, enter_fd, icmp_fd, probe_fd, leave_fd;
+			int tell_fd, cross_fd, cross_icmp_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
-			int guards_fd, interfaces_fd, jumps_fd, hops_fd;
+			int guards_fd, interfaces_fd, jumps_fd, hops_fd, limits_fd;
 			/* to send crafted acknowledgements; -1: not allowed */
 			int raw4_fd, raw6_fd;
 			/* what ladon_fd() returns: links, events and the timer */
@@ -63,9 +64,10 @@ struct ladon {
 			/* nobody else may have pin_dir open */
 			int lock_fd;
 		};
-		int fds[26]; /* all of them; -1: not open */
+		int fds[29]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
+	struct limits limits;
 
 	struct links *links;
 	uint32_t vrf;	      /* the process's own (ip vrf exec): its ifindex, or 0 */
@@ -88,6 +90,8 @@ struct ladon {
 	uint64_t sweep_next_ms;		/* when the next walk begins */
 	bool hops_met[LADON_HOPS];	/* by this walk: see hops.h */
 	uint8_t hops_unmet[LADON_HOPS]; /* how many walks in a row have not */
+	uint64_t sweep_began_ms;
+	bool sweep_found[LADON_LIMITS]; /* sets of limits that this walk has met */
 };
 
 /* open.c */

@@ -269,10 +269,10 @@ static int events_open(struct stack *stack)
 /* ---- a flow ---- */
 
 static int flow_give(struct ladon *ladon, const struct ladon_flow_key *front,
-		     const struct ladon_flow_key *back, uint32_t id)
+		     const struct ladon_flow_key *back, uint32_t id, uint32_t idle_ms)
 {
 	struct ladon_request req = { .op = LADON_EDIT_STACK, .front = *front, .id = id };
-	int rc = conntrack_join(ladon->conntrack, front, back, ladon->options.idle_ms / 1000 + 1);
+	int rc = conntrack_join(ladon->conntrack, front, back, idle_ms / 1000 + 1);
 
 	if (rc < 0)
 		return rc;
@@ -287,9 +287,9 @@ static int flow_give(struct ladon *ladon, const struct ladon_flow_key *front,
  * flow do not meet it yet.
  */
 void stack_take(struct ladon *ladon, const struct ladon_flow_key *front,
-		const struct ladon_flow_key *back, uint32_t id)
+		const struct ladon_flow_key *back, uint32_t id, uint32_t idle_ms)
 {
-	int rc = flow_give(ladon, front, back, id), killed;
+	int rc = flow_give(ladon, front, back, id, idle_ms), killed;
 
 	if (rc == 0)
 		return;

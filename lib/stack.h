@@ -39,10 +39,10 @@ bool stack_forwards(const struct stack *stack, sa_family_t family);
  * stack_take() - from here on the stack forwards a flow
  *
  * It is active, and both of its sockets are gone. Should conntrack have no memory, it
- * is killed: it must not go on past the firewall.
+ * is killed: it must not go on past the firewall. @idle_ms is the flow's limit, and conntrack's.
  */
 void stack_take(struct ladon *ladon, const struct ladon_flow_key *front,
-		const struct ladon_flow_key *back, uint32_t id);
+		const struct ladon_flow_key *back, uint32_t id, uint32_t idle_ms);
 
 /**
  * stack_cleanup() - delete the table, and what conntrack has of flows

@@ -48,7 +48,7 @@ enum ladon_flow_state {
 	LADON_FLOW_OPEN,
 	LADON_FLOW_HALF_CLOSED, /* one end sent a FIN */
 	LADON_FLOW_CLOSED,	/* both did and both were acknowledged, or a RST passed */
-	LADON_FLOW_KILLED,	/* by ladon_flow_kill() */
+	LADON_FLOW_KILLED,	/* by ladon_flow_kill() or a limit; its ends are being told */
 };
 
 /** Why a flow ended, in ladon_options.ended */
@@ -57,6 +57,7 @@ enum ladon_end {
 	LADON_END_RESET,  /* one end sent a RST */
 	LADON_END_IDLE,	  /* no packet for idle_ms */
 	LADON_END_KILLED, /* by ladon_flow_kill() */
+	LADON_END_DEAD,	  /* one end did not answer keepalive probes */
 };
 
 /**
@@ -67,7 +68,7 @@ enum ladon_end {
  * @packets_in, @bytes_in: client to backend; bytes are IP lengths
  * @packets_out, @bytes_out: backend to client
  * @age_ms, @idle_ms: since the handoff, since the last packet of either side
- * @by_client: in ladon_options.ended: the client closed or reset first
+ * @by_client: in ladon_options.ended: the client closed or reset first, or is dead
  */
 struct ladon_flow {
 	uint32_t id;
@@ -103,7 +104,8 @@ enum ladon_level {
  * @sources_len: how many
  * @quarantine_ms: how long a source port rests after its flow was deleted; 0: 500
  * @linger_ms: how long a closed flow is kept for late packets; 0: 1000
- * @idle_ms: a flow without packets for this long is deleted; 0: 2 hours
+ * @idle_ms: a flow without packets for this long ends, and both ends are told so by a RST;
+ *	0: 2 hours. Where a handoff says nothing else
  * @half_closed_ms: the same for a flow that one end has closed; 0: 1 hour
  * @message: told what happens, from the thread that called in; NULL: nobody
  * @ended: told of each flow that ended, once, from ladon_dispatch(),
@@ -244,6 +246,10 @@ LADON_API int ladon_acknowledge(struct ladon *ladon, int fd);
  */
 LADON_API int ladon_stack(struct ladon *ladon);
 
+/* struct ladon_handoff: what 0 stands for */
+#define LADON_KEEPALIVE_INTERVAL_MS 75000
+#define LADON_KEEPALIVE_PROBES	    9
+
 /**
  * struct ladon_handoff - the state of a connection that is handed off
  * @size: sizeof(struct ladon_handoff)
@@ -259,6 +265,16 @@ LADON_API int ladon_stack(struct ladon *ladon);
  * @id: the flow's, from ladon_flow_id(); 0: any. Written on success
  * @front_rtt_us, @back_rtt_us: written on success: smoothed round trip times
  *	between ladon and the two ends; 0: unknown
+ * @idle_ms, @half_closed_ms: the flow's limits, which it keeps, also under another
+ *	process; 0: as in struct ladon_options. All flows together can have 255 different
+ *	sets of limits; if it would need one more, the flow gets those of struct ladon_options
+ * @keepalive_after_ms: silence after which both ends are probed, as with SO_KEEPALIVE; 0:
+ *	never. Answers do not make the flow less idle. ladon_dispatch() does it, about once a
+ *	second: without a process nobody is probed
+ * @keepalive_interval_ms: how long an answer is waited for; 0: 75 seconds. Linux answers
+ *	twice a second at most
+ * @keepalive_probes: an end that leaves as many unanswered is dead: the flow ends, and the
+ *	other end is told by a RST; 0: 9. At most 63
  */
 struct ladon_handoff {
 	size_t size;
@@ -272,6 +288,8 @@ struct ladon_handoff {
 	uint32_t id;
 	int stack;
 	uint32_t front_rtt_us, back_rtt_us;
+	uint32_t idle_ms, half_closed_ms;
+	uint32_t keepalive_after_ms, keepalive_interval_ms, keepalive_probes;
 };
 #define LADON_HANDOFF_INIT { .size = sizeof(struct ladon_handoff) }
 
@@ -315,7 +333,9 @@ LADON_API int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const st
 			      void *arg);
 
 /**
- * ladon_flow_kill() - end a flow: each end is told with a RST as soon as it speaks
+ * ladon_flow_kill() - end a flow: both ends are told with a RST
+ *
+ * At once: each is sent what it has to answer. Who is not reached is told when it speaks.
  *
  * @flow: as ladon_flow_each() told of it, whose @fn may call this
  *

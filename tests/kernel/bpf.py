@@ -80,10 +80,12 @@ class Object:
                           handle=1, priority=priority)
         _sure(libbpf.bpf_tc_attach(ctypes.byref(hook), ctypes.byref(options)), f"attach {program}")
 
-    def run(self, program, data):
+    def run(self, program, data, context=None):
         """BPF_PROG_TEST_RUN. Return: (what the program returned, the packet as it left it)"""
         out = ctypes.create_string_buffer(len(data))
         run = Run(ctypes.sizeof(Run), data, ctypes.cast(out, ctypes.c_void_p), len(data), len(data))
+        if context:
+            run.ctx_in, run.ctx_size_in = ctypes.cast(context, ctypes.c_void_p), len(context)
         _sure(libbpf.bpf_prog_test_run_opts(self._program(program), ctypes.byref(run)), program)
         return run.retval, out.raw
 

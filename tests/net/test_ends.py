@@ -13,6 +13,7 @@ import time
 import pytest
 
 from lib import ends, tls, wire
+from lib.ends import meet
 from lib.gateway import FAMILIES, one_pool
 from lib.net import BACKENDS, CLIENT, ESTABLISHED, GATEWAY, SYN_SENT, until
 
@@ -312,23 +313,6 @@ def test_the_backend_answers_at_once_and_leaves(net, size):
 
 
 # ---- in the middle ----
-
-def meet(net, ladon):
-    """A handed-off connection, both of whose ends are ours. Return: client's and backend's socket."""
-    listener = net.backend.socket(BACKENDS[0])
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with listener:
-        listener.bind((BACKENDS[0], 8080))
-        listener.listen()
-        client = ends.connect(net.client)
-        backend, _ = listener.accept()
-    backend.settimeout(10)
-    client.settimeout(10)
-    client.sendall(b"ping")
-    assert ends.receive_exactly(backend, 4) == b"ping"
-    ladon.wait_handed_off()
-    return client, backend
-
 
 @leaving
 @pytest.mark.parametrize("first", ["client", "backend"])

@@ -28,6 +28,8 @@ def constant(name):
 
 ABI, OLDEST = constant("LADON_ABI"), constant("LADON_ABI_OLDEST")
 
+KEEPALIVE = "timeouts: {keepalive: {after: 1s, interval: 1s, probes: 3}}\n"
+
 # Each with one value other than this build's: type, key, value, entries, flags
 OTHER_FLOWS = {
     "ladon_flows": ("hash", 36, 104, 2048, 0),
@@ -42,10 +44,8 @@ OTHER_COUNTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def other_build(tmp_path_factory):
-    """A ladond whose programs, and events, are not those of the build that is tested."""
-    root = tmp_path_factory.mktemp("other")
+def make_other(root, *changes):
+    """A ladond from changed sources: (file, text in there, another one)."""
     for name in ("Makefile", "base", "datapath", "gateway", "include", "lib", "paths"):
         copy = shutil.copytree if os.path.isdir(os.path.join(ROOT, name)) else shutil.copy2
         copy(os.path.join(ROOT, name), root / name)
@@ -53,12 +53,31 @@ def other_build(tmp_path_factory):
     for part in ("base", "gateway", "lib", "paths"):
         shutil.copytree(os.path.join(BUILD, part), root / build / part)
     os.unlink(root / build / "lib" / "open.o")  # the one that contains the programs
-    life = root / "datapath" / "life.h"
-    text = life.read_text()
-    life.write_text(text.replace("#define EVENTS_BYTES (1 << 20)", "#define EVENTS_BYTES (1 << 21)"))
-    assert life.read_text() != text
+    for name, old, new in changes:
+        text = (root / name).read_text()
+        assert text.count(old) == 1, name
+        (root / name).write_text(text.replace(old, new))
     run("make", "-C", str(root), f"BUILD={build}", f"{build}/ladond")
     return str(root / build)
+
+
+@pytest.fixture(scope="module")
+def other_build(tmp_path_factory):
+    """A ladond whose programs, and events, are not those of the build that is tested."""
+    return make_other(tmp_path_factory.mktemp("other"),
+                      ("datapath/life.h", "#define EVENTS_BYTES (1 << 20)", "#define EVENTS_BYTES (1 << 21)"))
+
+
+@pytest.fixture(scope="module")
+def build_4(tmp_path_factory):
+    """A ladond whose flows are of layout 4: without limits of their own, or numbers to probe them by."""
+    return make_other(
+        tmp_path_factory.mktemp("build4"),
+        ("datapath/abi.h", f"#define LADON_ABI	    {ABI}", "#define LADON_ABI	    4"),
+        ("datapath/handoff.bpf.c", "	e->acked = from->tp->snd_una >> 16;\n", ""),
+        ("datapath/handoff.bpf.c", "	if (from->clock >> 31)\n		e->state |= LADON_STATE_HIGH;\n", ""),
+        ("datapath/life.h", "		flow->acked = pkt->ack >> 16;", "		;"),
+        ("lib/handoff.c", "	req->limits = limits_take(ladon, how);\n", ""))
 
 
 def chat(sock, word=b"ping"):
@@ -214,6 +233,32 @@ def test_an_older_layout_that_is_known_is_taken_over(net, version):
     assert version_read(net) == ABI
     with sock:
         chat(sock)
+
+
+@pytest.mark.parametrize("config, end", [(KEEPALIVE, "killed"), ("timeouts: {idle: 1s}\n", "idle")])
+def test_flows_of_layout_4_go_on_as_they_did(net, build_4, config, end):
+    """They have the limits of the whole file, and are not probed; their ends are told when they speak."""
+    ladon = net.ladond(ONE_POOL, build=build_4)
+    assert version_read(net) == 4
+    front, back = ends.meet(net, ladon)
+    ladon.stop()
+
+    again = net.ladond(ONE_POOL + config)
+
+    assert version_read(net) == ABI
+    with front, back:
+        if end == "killed":
+            other, other_back = ends.meet(net, again)
+            with other, other_back:
+                until(lambda: again.reasons("packet").get("probe", 0) >= 4, "the other one is probed", 20)
+            front.sendall(b"more")
+            assert ends.receive_exactly(back, 4) == b"more"
+            assert again.ask("flow kill", all=True)["killed"] >= 1
+        else:
+            until(lambda: again.ask("flow show")["flows"] == [], "it has ended")
+        front.sendall(b"is anybody there?")
+        with pytest.raises(ConnectionResetError):
+            front.recv(1)
 
 
 # ---- what is not ----

@@ -13,12 +13,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -253,6 +255,74 @@ static void test_a_hop_goes_step_by_step(void **state)
 	assert_int_equal(edit(LADON_EDIT_HOP_FREE, LADON_HOPS).reason, LADON_REASON_NO_FLOW);
 }
 
+/* ---- probes ---- */
+
+static struct ladon_entry read_entry(struct ladon_flow_key key)
+{
+	struct ladon_entry entry;
+
+	assert_int_equal(bpf_map_lookup_elem(flows_fd(), &key, &entry), 0);
+	return entry;
+}
+
+/* A probe of the client, as a packet of the backend's. Return: the program's verdict */
+static uint32_t ask(uint32_t id)
+{
+	struct segment s = { .key = back_key(false), .flags = SEGMENT_ACK };
+	struct __sk_buff ctx = { .cb = { id } };
+	uint8_t packet[SEGMENT_BYTES_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx));
+
+	opts.data_size_in = (uint32_t)segment_write(&s, packet);
+	memset(packet, 0xff, 6);
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ladon_ask), &opts), 0);
+	return opts.retval;
+}
+
+static void lo_set(short flags)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = flags };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	close(fd);
+}
+
+static void test_a_probe_is_noted(void **state)
+{
+	(void)state;
+	lo_set(IFF_UP);
+	make_flow(false, LADON_STATE_HOLD_ACK | LADON_STATE_LIMITS(3));
+	assert_int_equal(ask(FLOW_ID + 1), TC_ACT_SHOT);
+	assert_int_equal(read_entry(client_key(false)).made_ms, 0);
+	for (uint32_t i = 1; i <= LADON_PROBES_MAX + 2; i++) {
+		uint32_t counted = i < LADON_PROBES_MAX ? i : LADON_PROBES_MAX;
+
+		assert_int_equal(ask(FLOW_ID), TC_ACT_OK);
+		assert_int_equal(state_of(client_key(false)),
+				 LADON_STATE_LIMITS(3) | counted * LADON_STATE_PROBE);
+		assert_int_equal(state_of(back_key(false)),
+				 LADON_STATE_LIMITS(3) | LADON_STATE_WAITS);
+	}
+	assert_int_not_equal(read_entry(client_key(false)).made_ms, 0);
+	assert_int_equal(read_entry(back_key(false)).made_ms, 0);
+	assert_int_equal(read_entry(client_key(false)).packets, 2); /* nobody has spoken */
+	assert_int_equal(read_entry(back_key(false)).packets, 3);
+}
+
+static void test_a_probe_that_cannot_be_sent_is_not(void **state)
+{
+	(void)state;
+	lo_set(0);
+	make_flow(false, 0);
+	assert_int_equal(ask(FLOW_ID), TC_ACT_SHOT);
+	assert_int_equal(state_of(client_key(false)), 0);
+	assert_int_equal(read_entry(client_key(false)).made_ms, 0);
+	lo_set(IFF_UP);
+}
+
 /* ---- activation ---- */
 
 static void test_sockets_that_are_not_there_are_refused(void **state)
@@ -367,6 +437,8 @@ int main(void)
 		cmocka_unit_test_setup(test_settle_ends_the_holds_and_nothing_else, each_test),
 		cmocka_unit_test_setup(test_no_edit_has_another_name, each_test),
 		cmocka_unit_test_setup(test_a_hop_goes_step_by_step, each_test),
+		cmocka_unit_test_setup(test_a_probe_is_noted, each_test),
+		cmocka_unit_test_setup(test_a_probe_that_cannot_be_sent_is_not, each_test),
 		cmocka_unit_test_setup(test_sockets_that_are_not_there_are_refused, each_test),
 		cmocka_unit_test_setup(test_a_short_request_is_refused, each_test),
 		cmocka_unit_test_setup(test_the_stack_does_not_reset_a_live_flow, each_test),

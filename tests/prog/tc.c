@@ -70,10 +70,13 @@ static struct {
 /* ---- running it ---- */
 
 static bool leaving; /* what is run: what ladon_egress jumps to */
+static bool probing; /* ... or ladon_ingress, with a probe */
 
 static int program_fd(void)
 {
-	return bpf_program__fd(leaving ? skel->progs.ladon_leave : skel->progs.ladon_ingress);
+	return bpf_program__fd(leaving	 ? skel->progs.ladon_leave
+			       : probing ? skel->progs.ladon_probe
+					 : skel->progs.ladon_ingress);
 }
 
 static int run_flags(const uint8_t *packet, size_t len, uint32_t flags)
@@ -927,6 +930,116 @@ static void test_killed_flows_are_answered(void **state)
 		killed(ip6, SEGMENT_FIN, 0, 1101, SEGMENT_RST | SEGMENT_ACK);
 	}
 	expect(&rst, TC_ACT_SHOT, LADON_REASON_KILLED);
+}
+
+static void test_who_was_told_is_known(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment s = data_segment(false, &c2b.in);
+
+	(void)state;
+	make_flow(false);
+	edit(&c2b.in, LADON_STATE_KILLED, 0);
+	edit(&b2c.in, LADON_STATE_KILLED, 0);
+	expect(&s, TC_ACT_REDIRECT, LADON_REASON_KILLED);
+	assert_int_equal(entry(&c2b.in).state, LADON_STATE_KILLED | LADON_STATE_TOLD);
+	assert_int_equal(entry(&b2c.in).state, LADON_STATE_KILLED);
+}
+
+/* ---- probes ---- */
+
+#define PROBED(n) ((n) * LADON_STATE_PROBE)
+
+/* A silent flow whose client was probed so many times */
+static void make_probed(uint32_t probes, uint32_t state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+
+	make_flow(false);
+	edit(&c2b.in, PROBED(probes) | state, 0);
+	edit(&b2c.in, LADON_STATE_WAITS, 0);
+}
+
+static void test_a_probe_is_translated_and_not_noted(void **state)
+{
+	(void)state;
+	probing = true;
+	for (int i = 0; i < 8; i++) {
+		bool ip6 = i & 1, to_client = i & 2, killed_too = i & 4;
+		struct way way = to_client ? way_to_client(ip6) : way_to_backend(ip6);
+		struct segment s = data_segment(ip6, &way.in), t;
+
+		s.payload_len = 0;
+		t = translated(&s, &way, to_client);
+		make_flow(ip6);
+		edit(&way.in, killed_too ? LADON_STATE_KILLED | LADON_STATE_STACK : 0, 0);
+		expect(&s, TC_ACT_REDIRECT, LADON_REASON_PROBE);
+		expect_out(&t);
+		assert_int_equal(entry(&way.in).packets, 0);
+		assert_int_equal(entry(&way.in).seen_ms, 0);
+
+		make_stack_flow(ip6);
+		t = to_client ? s : numbered(&s, &way, false);
+		expect(&s, UNSPEC, LADON_REASON_PROBE);
+		expect_out(&t);
+		assert_int_equal(entry(&way.in).packets, 0);
+		each_test(NULL);
+		expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+	}
+	probing = false;
+}
+
+/* The second half of the circle was the right one for timestamps, if the second probe is answered. */
+static void test_an_answer_is_no_life(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment ack = bare_segment(false, &c2b.in, SEGMENT_ACK, 1, 0x12345678);
+	struct segment data = data_segment(false, &c2b.in);
+
+	(void)state;
+	for (uint32_t probes = 1; probes <= 4; probes++) {
+		make_probed(probes, 0);
+		expect(&ack, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(entry(&c2b.in).state, probes % 2 ? 0 : LADON_STATE_HIGH);
+		assert_int_equal(entry(&b2c.in).state, 0);
+		assert_int_equal(entry(&c2b.in).seen_ms, 0);
+		assert_int_equal(entry(&c2b.in).packets, 1);
+		assert_int_equal(entry(&c2b.in).acked, 0x1234);
+		expect(&ack, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_not_equal(entry(&c2b.in).seen_ms, 0);
+
+		make_probed(probes, LADON_STATE_HIGH);
+		expect(&data, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		assert_int_equal(entry(&c2b.in).state, LADON_STATE_HIGH);
+		assert_int_not_equal(entry(&c2b.in).seen_ms, 0);
+	}
+}
+
+/* The number that the probe acknowledged: of it, the backend has told the upper half. */
+static void test_a_reset_that_answers_a_probe(void **state)
+{
+	struct way c2b = way_to_backend(false), b2c = way_to_client(false);
+	struct segment said = bare_segment(false, &b2c.in, SEGMENT_ACK, 1, 0xffff4321);
+	struct segment rst = bare_segment(false, &c2b.in, SEGMENT_RST, 0, 0);
+
+	(void)state;
+	for (int exact = 0; exact < 2; exact++) {
+		make_flow(false);
+		expect(&said, TC_ACT_REDIRECT, LADON_REASON_NONE);
+		edit(&c2b.in, PROBED(2), 0);
+		rst.seq = 0xffff0000 - D_SEQ + !exact;
+		if (!exact) {
+			expect(&rst, TC_ACT_REDIRECT, LADON_REASON_NONE);
+			assert_true(entry(&b2c.in).state & LADON_STATE_CLOSED);
+			continue;
+		}
+		expect(&rst, TC_ACT_SHOT, LADON_REASON_PROBE_RESET);
+		assert_int_equal(entry(&c2b.in).state, PROBED(2) | LADON_STATE_KILLED |
+							       LADON_STATE_RESET |
+							       LADON_STATE_TOLD);
+		assert_int_equal(entry(&b2c.in).state, LADON_STATE_KILLED);
+		expect(&said, TC_ACT_REDIRECT, LADON_REASON_KILLED);
+	}
 }
 
 /* ---- no flow ---- */
@@ -1965,6 +2078,10 @@ int main(void)
 		cmocka_unit_test_setup(test_syn_on_a_closed_flow_that_cannot_be_told_of, each_test),
 		cmocka_unit_test_setup(test_syn_on_a_live_flow, each_test),
 		cmocka_unit_test_setup(test_killed_flows_are_answered, each_test),
+		cmocka_unit_test_setup(test_who_was_told_is_known, each_test),
+		cmocka_unit_test_setup(test_a_probe_is_translated_and_not_noted, each_test),
+		cmocka_unit_test_setup(test_an_answer_is_no_life, each_test),
+		cmocka_unit_test_setup(test_a_reset_that_answers_a_probe, each_test),
 		cmocka_unit_test_setup(test_what_has_no_flow_is_the_stacks, each_test),
 		cmocka_unit_test_setup(test_errors, each_test),
 		cmocka_unit_test_setup(test_an_error_that_quotes_little, each_test),

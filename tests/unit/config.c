@@ -77,7 +77,11 @@ static const struct mistake setting_mistakes[] = {
 	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
 	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
-	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle" },
+	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle, half-closed, keepalive" },
+	{ "keepalive, yes", LISTENERS POOLS "timeouts: { keepalive: yes }\n", "f:3: timeouts.keepalive: will not do; it takes no, or 'after' and the rest, as in {after: 10m}" },
+	{ "keepalive, but when", LISTENERS POOLS "timeouts: { keepalive: { probes: 3 } }\n", "f:3: timeouts.keepalive.after: is missing; it takes a time, as in 10m" },
+	{ "keepalive more often than anybody looks", LISTENERS POOLS "timeouts: { keepalive: { after: 1s, interval: 999ms } }\n", "f:3: timeouts.keepalive.interval: will not do; it takes a second or more" },
+	{ "keepalive without probes", LISTENERS POOLS "timeouts: { keepalive: { after: 1s, probes: 0 } }\n", "f:3: timeouts.keepalive.probes: \"0\" will not do; it takes a number from 1 to 30" },
 	{ "backward range", LISTENERS POOLS "source-ports: 3-2\n", "f:3: source-ports: \"3-2\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
 	{ "half a range", LISTENERS POOLS "source-ports: 3000\n", "f:3: source-ports: \"3000\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
 	{ "a range past the last port", LISTENERS POOLS "source-ports: 3000-65536\n", "f:3: source-ports: \"3000-65536\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
@@ -213,6 +217,8 @@ static void defaults_are_filled_in(void **state)
 	assert_int_equal(l->first_bytes_ms, 10000);
 	assert_int_equal(l->connect_ms, 5000);
 	assert_int_equal(l->idle_ms, 7200000);
+	assert_int_equal(l->half_closed_ms, 3600000);
+	assert_int_equal(l->keepalive.after_ms, 0);
 	assert_int_equal(l->mss, 0);
 	assert_true(l->handoff);
 	assert_false(l->stack);
@@ -259,14 +265,15 @@ static void every_setting_arrives(void **state)
 {
 	struct config *config =
 		parse("workers: 3\nhandoff: off\nmode: stack\nflows: 77\nsource-ports: 1024-2047\n"
-		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d }\n"
+		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d, half-closed: 5m,\n"
+		      "  keepalive: { after: 10m, probes: 4 } }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
 		      "access-log: { to: /a, format: text }\nremoved-backends: 10m\n" POOLS
 		      "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
-		      "    timeouts: { connect: 3m } }\n");
+		      "    timeouts: { connect: 3m, half-closed: 6m, keepalive: no } }\n");
 	const struct config_listener *l = config->listeners;
 
 	(void)state;
@@ -297,6 +304,12 @@ static void every_setting_arrives(void **state)
 	assert_true(l[1].handoff);
 	assert_int_equal(l[1].mss, 1200);
 	assert_int_equal(l[1].connect_ms, 180000);
+	assert_int_equal(l[0].half_closed_ms, 300000);
+	assert_int_equal(l[0].keepalive.after_ms, 600000);
+	assert_int_equal(l[0].keepalive.interval_ms, 75000);
+	assert_int_equal(l[0].keepalive.probes, 4);
+	assert_int_equal(l[1].half_closed_ms, 360000);
+	assert_int_equal(l[1].keepalive.after_ms, 0);
 	assert_int_equal(l[1].idle_ms, 86400000);
 	config_free(config);
 }

@@ -23,6 +23,7 @@ from .net import BACKENDS, GATEWAY, is_ipv6
 
 MB = 1 << 20
 WORD = b"greeting"
+TCP_REPAIR = 19
 BLOCK = 16 * MB - 7919  # a prime-like period: no window, page or segment size divides it
 
 Received = collections.namedtuple("Received", "bytes sha256")
@@ -260,6 +261,30 @@ def connect(space, address=GATEWAY, port=8080, *, prepare=None):
         prepare(sock)
     sock.connect((address, port))
     return sock
+
+
+def meet(net, ladon, address=GATEWAY, backend=BACKENDS[0], port=8080):
+    """A handed-off connection, both of whose ends are ours. Return: client's and backend's socket."""
+    before = ladon.connections()["handed_off"]
+    listener = net.backend.socket(backend)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with listener:
+        listener.bind((backend, 8080))
+        listener.listen()
+        front = connect(net.client, address, port)
+        back, _ = listener.accept()
+    back.settimeout(10)
+    front.settimeout(10)
+    front.sendall(b"ping")
+    assert receive_exactly(back, 4) == b"ping"
+    ladon.wait_handed_off(before + 1)
+    return front, back
+
+
+def vanish(sock):
+    """Close without a FIN or RST, as a host that lost its power."""
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    sock.close()
 
 
 # ---- things to say ----

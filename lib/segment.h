@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * segment.h - an acknowledgement, written by hand
+ *
+ * For sockets that the kernel does not make speak (guard.c), and for those that are
+ * gone (probe.c).
+ */
+#ifndef LADON_SEGMENT_H
+#define LADON_SEGMENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../datapath/abi.h"
+
+/* IPv6, TCP, NOP NOP TS */
+#define SEGMENT_BYTES_MAX (40 + 20 + 12)
+
+/**
+ * segment_write() - an IP packet that acknowledges, and contains nothing
+ * @key: addresses and ports as it carries them; IPv4 if they are ::ffff:a.b.c.d
+ * @view: its numbers, window and timestamps
+ * @ttl: or hop limit
+ *
+ * Both checksums are right. Return: its length, at most SEGMENT_BYTES_MAX
+ */
+size_t segment_write(uint8_t *out, const struct ladon_flow_key *key, const struct ladon_view *view,
+		     uint8_t ttl);
+
+#endif
