@@ -73,7 +73,7 @@ def build_4(tmp_path_factory):
     """A ladond whose flows are of layout 4: without limits of their own, or numbers to probe them by."""
     return make_other(
         tmp_path_factory.mktemp("build4"),
-        ("datapath/abi.h", f"#define LADON_ABI	    {ABI}", "#define LADON_ABI	    4"),
+        ("lib/layout.c", "version = LADON_ABI;", "version = 4;"),
         ("datapath/handoff.bpf.c", "	e->acked = from->tp->snd_una >> 16;\n", ""),
         ("datapath/handoff.bpf.c", "	if (from->clock >> 31)\n		e->state |= LADON_STATE_HIGH;\n", ""),
         ("datapath/life.h", "		flow->acked = pkt->ack >> 16;", "		;"),
