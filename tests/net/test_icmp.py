@@ -521,7 +521,7 @@ def test_the_stack_tells_the_client_about_its_own_segment(net, family, what):
             hop_limit(sock, 2)
         else:
             net.gateway.nft(REJECT.format(reject="reject with icmpx type admin-prohibited"))
-        type_and_code = told_about_a_byte(routed, family, sock)
+        type_and_code = told_about_a_byte(routed.near, sock)
         hop_limit(sock, 64)
         net.gateway.run("nft", "delete", "table", "inet", "fw")
         assert ends.receive_exactly(sock, 1) == b"x"
