@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Fixtures: a network of one's own per test, removed whatever happens; certificates; a time limit."""
+import collections
 import faulthandler
+import itertools
 import os
 import resource
 import signal
@@ -12,10 +14,12 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from lib import gateway, net as networks, tls  # noqa: E402
 
+MATRIX_TIMES = 2  # how often each value of each parameter is tried, at least
 TEST_SECONDS = 60  # no test may take longer; a hang is a failure with a stack trace
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "matrix: of all combinations of parameters a sample; all with LADON_MATRIX=all")
     if os.geteuid():
         pytest.exit("the network tests make network namespaces: run them as root", 2)
     if not os.path.exists(os.path.join(gateway.BUILD, "ladond")):
@@ -23,6 +27,35 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def sample(items):
+    """Combinations, no more than it takes to have each value MATRIX_TIMES times; always the same ones."""
+    def values(item):
+        return [(name, repr(value)) for name, value in item.callspec.params.items()]
+
+    tried = collections.Counter()
+    left, chosen = list(items), []
+    for times in range(MATRIX_TIMES):
+        def gain(item):
+            return sum(tried[value] <= times for value in values(item))
+
+        while left and gain(best := max(left, key=gain)):
+            left.remove(best)
+            chosen.append(best)
+            tried.update(values(best))
+    return chosen
+
+
+def pytest_collection_modifyitems(config, items):
+    """A large matrix is for who changes what it is about: it would take longer than all the rest."""
+    if os.environ.get("LADON_MATRIX") == "all":
+        return
+    marked = (item for item in items if item.get_closest_marker("matrix"))
+    matrices = [list(group) for _, group in itertools.groupby(marked, lambda item: item.function)]
+    left_out = {item for matrix in matrices for item in matrix} - {item for matrix in matrices for item in sample(matrix)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)

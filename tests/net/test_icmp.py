@@ -150,6 +150,7 @@ def transfer(routed, ladon, family, between=lambda: None):
     return path_mtu(routed.near, family.gateway), path_mtu(routed.far, family.gateway_back)
 
 
+@pytest.mark.matrix
 @offloads
 @families
 @pytest.mark.parametrize("to_near, to_far", [(1500, 1400), (1280, 1500), (1400, 1280)])
@@ -181,6 +182,7 @@ def test_a_jumbo_sender_finds_a_narrow_way(net, family):
     repaired(routed.near, routed.far)
 
 
+@pytest.mark.matrix
 @offloads
 @families
 @pytest.mark.parametrize("mtu, to_client, to_backend", [(1500, 1400, 1280), (1500, 1280, 1400),
@@ -204,6 +206,7 @@ def test_the_gateways_own_links_become_narrower(net, family, offload, mtu, to_cl
     repaired(routed.near, routed.far)
 
 
+@pytest.mark.matrix
 @offloads
 @families
 @pytest.mark.parametrize("to_near, to_far", [(1500, 1400), (1400, 1300)])
@@ -255,6 +258,7 @@ def told_about_a_byte(space, sock):
     return error.type, error.code
 
 
+@pytest.mark.matrix
 @offloads
 @families
 @pytest.mark.parametrize("hops", [2, 3], ids=("at the gateway", "behind it"))
@@ -479,6 +483,7 @@ def test_a_narrow_way_behind_either_router_of_a_stacks_flow(net, family):
     repaired(routed.near, routed.far)
 
 
+@pytest.mark.matrix
 @offloads
 @families
 @pytest.mark.parametrize("to_client, to_backend", [(1400, 1280), (1280, 1400)])

@@ -308,6 +308,7 @@ def make_macvlan(net):
     net.gateway.ip("link add upper link backend0 type macvlan mode bridge")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("make", (make_bridge, make_bridge_with_a_mac, make_macvlan))
 @pytest.mark.parametrize("live", (False, True), ids=("before", "live"))
 @families

@@ -25,6 +25,7 @@ SEGMENTATION = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("cut", SEGMENTATION)
 @pytest.mark.parametrize("tx", itertools.product((True, False), repeat=3),
                          ids=lambda tx: "tx " + "".join("01"[on] for on in tx))
