@@ -409,7 +409,7 @@ def test_without_memory_for_its_last_step_a_flow_is_given_to_the_stack_later(net
     net.gateway.sysctl("net.ipv4.ip_forward", 1)
     ladon = net.ladond(CONFIG + STACK)
     ends.Server(net.backend, ends.echo)
-    with Strace(ladon, "bpf:error=ENOMEM:when=3+"):
+    with Strace(ladon, "bpf:error=ENOMEM:when=4+"):  # after the rule, the set of limits, and the handoff
         sock = ends.connect(net.client)
         ends.ask(sock)
         until(lambda: "conntrack refused it: Cannot allocate memory; trying again" in ladon.log(), "it is said")
