@@ -8,7 +8,6 @@
 near and far exist where a test says so; client and backend are routers then (test_icmp.py).
 """
 import collections
-import errno
 import socket
 import threading
 import time
@@ -19,7 +18,7 @@ from lib import ends, wire
 from lib.gateway import one_pool
 from lib.net import BACKENDS, BACKENDS6, CLIENT, CLIENT6, GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, join, until
 from test_firewall import DEFAULT_DROP, strict
-from test_icmp import JIFFIES, OFFLOADS, Errors, Forger, Routed, hop_limit, offloads, path_mtu, repaired, told_about_a_byte, transfer
+from test_icmp import JIFFIES, OFFLOADS, Routed, hop_limit, offloads, repaired, told_about_a_byte, transfer
 from test_offloads import SEGMENTATION
 from test_options import MIXES, SACK, TIMESTAMPS, WSCALE, turn
 

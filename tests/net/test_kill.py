@@ -11,7 +11,6 @@ import collections
 import contextlib
 import errno
 import fcntl
-import os
 import select
 import socket
 import struct

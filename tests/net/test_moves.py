@@ -8,6 +8,7 @@
 There are two links to the backend, whose address is on the first. Nothing but ladon
 forwards on the gateway.
 """
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import time
 import pytest
 
 from lib import ends
-from lib.flow import BOTH, SIZE, Flow, Way
+from lib.flow import BOTH, SIZE, Flow, Way, loose
 from lib.gateway import BUILD
 from lib.net import GATEWAY, run, until
 
