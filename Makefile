@@ -158,9 +158,11 @@ check-prog: $(progs:%=$(BUILD)/prog/%)
 	@set -e; for t in $(progs); do echo "== prog/$$t"; $(BUILD)/prog/$$t; done
 
 # As root: real clients and backends around ladond in network namespaces.
-# NET: more options of pytest, as in NET="-k loss -x"
+# NET: more options of pytest, as in NET="-k loss -x". NET_JOBS: how many at once; each has namespaces
+# of its own, and many do nothing but wait.
+NET_JOBS ?= 3
 check-net: all
-	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/net $(NET)
+	LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -p no:cacheprovider -n $(NET_JOBS) tests/net $(NET)
 
 # ladond under thread, then address and undefined behaviour sanitizers, with random ends and kills,
 # and what else stresses the daemon; what they say fails the test. Three minutes, half of it to build.
@@ -193,20 +195,19 @@ check-assumptions: $(assumptions)
 
 # The same and the programs (test-kernels: some of the network tests, too) under Debian's 6.1 and 6.12, in
 # emulated machines side by side: three minutes. The first time it downloads 170 MB and keeps 650.
-in_guests = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py --seconds 600 check tests/kernel/inside $(progs)
+guest = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py
 
 guests: all $(assumptions) $(progs:%=$(BUILD)/prog/%)
 	$(MAKE) --no-print-directory install DESTDIR=$(abspath $(BUILD))/kernel/stage PREFIX=/usr/local >/dev/null
 
 test-kernels: deps-kernels
 	$(MAKE) guests
-	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py --seconds 1500 check tests/kernel/inside net $(progs)
+	@$(guest) --seconds 1500 check tests/kernel/inside net $(progs)
 
 # The shipped unit under systemd, in such a machine: two minutes.
 test-service: deps-kernels
 	$(MAKE) guests
-	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) tests/kernel/guest.py run --systemd 6.12 -- \
-		$(PYTHON) -m pytest -q -p no:cacheprovider tests/kernel/service.py
+	@$(guest) run --systemd 6.12 -- $(PYTHON) -m pytest -q -p no:cacheprovider tests/kernel/service.py
 
 .PHONY: check-assumptions guests test-kernels test-service
 
@@ -236,8 +237,8 @@ demo: deps-demo
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
-packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest curl openssl iproute2 nftables ethtool \
-		  procps mandoc clang-format util-linux conntrack strace
+packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl openssl iproute2 \
+		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
@@ -280,7 +281,7 @@ test: deps-test
 	$(MAKE) check-net
 	@$(MAKE) --no-print-directory deps-kernels || echo "deps-kernels: not installed"
 	$(MAKE) guests
-	@$(in_guests) || [ $$? = 77 ]
+	@$(guest) --seconds 600 check tests/kernel/inside $(progs) || [ $$? = 77 ]
 
 check-man:
 	mandoc -T lint -W warning man/*.[358]

@@ -15,10 +15,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 from lib import gateway, net as networks, tls  # noqa: E402
 
 MATRIX_TIMES = 1  # how often each value of each parameter is tried, at least
-TEST_SECONDS = 60  # no test may take longer; a hang is a failure with a stack trace
+TEST_SECONDS = 60  # no test may take longer unless it says so; a hang is a failure with a stack trace
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "seconds(most): it may take longer than others")
     config.addinivalue_line("markers", "matrix: of all combinations of parameters a sample; all with LADON_MATRIX=all")
     if os.geteuid():
         pytest.exit("the network tests make network namespaces: run them as root", 2)
@@ -59,13 +60,16 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call():
+def pytest_runtest_call(item):
+    own = item.get_closest_marker("seconds")
+    most = own.args[0] if own else TEST_SECONDS
+
     def expired(*_):
         faulthandler.dump_traceback(all_threads=True)
-        raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")
+        raise TimeoutError(f"the test took longer than {most} s")
 
     signal.signal(signal.SIGALRM, expired)
-    signal.alarm(TEST_SECONDS)
+    signal.alarm(most)
     yield
     signal.alarm(0)
 

@@ -224,7 +224,7 @@ def test_a_second_daemon_with_the_same_pins_is_refused(net):
         assert "ladon" not in net.backend.run("tc", "filter", "show", "dev", "eth0", "ingress").stdout
         sock.sendall(b"pong")
         assert ends.receive_exactly(sock, 4) == b"pong"
-    assert ladon.connections()["handed_off"] == 2
+    ladon.wait_handed_off(2)
 
 
 def test_it_is_refused_while_a_daemon_runs(net):

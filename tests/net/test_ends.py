@@ -215,7 +215,7 @@ def test_the_backend_speaks_first(net):
             sock.sendall(b"EHLO client\r\n")
             assert ends.receive_exactly(sock, 13) == b"EHLO client\r\n"
         assert server.result() == 13
-    assert ladon.connections()["handed_off"] == 20, ladon.reasons()
+    ladon.wait_handed_off(20)
     assert net.trouble() == {}
 
 

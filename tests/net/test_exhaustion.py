@@ -254,6 +254,15 @@ def speak(net, port=8080):
     return sock
 
 
+def hears(net, port):
+    """Does a client that speaks hear something, or is it turned away?"""
+    try:
+        with speak(net, port) as sock:
+            return ends.receive_exactly(sock, 4) == b"word"
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
 def is_answered(sock):
     with sock:
         assert ends.receive_exactly(sock, 4) == b"word"
@@ -418,12 +427,12 @@ def test_a_client_that_epoll_has_no_room_for_is_turned_away(net):
     """A first one: after that nobody is accepted until there is room."""
     ends.Server(net.backend, ends.echo)
     ladon = net.ladond(TWO_WAYS)
-    with Strace(ladon, "epoll_ctl:error=ENOSPC:when=1"):
-        with speak(net, 8081) as sock, pytest.raises(ConnectionResetError):
-            sock.recv(1)
-        is_answered(speak(net, 8081))
-    until(lambda: said(ladon, "epoll: No space left on device;", OVER) == [1, 1], "it is said, and that it is over")
-    assert ladon.reasons() == {"no_memory": 1, "handoff_off": 1}
+    with Strace(ladon, "epoll_ctl:error=ENOSPC:when=1"):  # who meets whose first one is up to the kernel
+        turned_away = sum(not hears(net, 8081) for _ in range(32))
+    assert turned_away in (1, 2)
+    until(lambda: said(ladon, "epoll: No space left on device;", OVER) in ([1, 1], [2, 2]),
+          "it is said, and that it is over")
+    assert ladon.reasons() == {"no_memory": turned_away, "handoff_off": 32 - turned_away}
 
 
 def test_as_long_as_one_connection_waits_no_worker_accepts_another(net):

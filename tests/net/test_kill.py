@@ -180,6 +180,7 @@ def judge_old(visits, handed_off, all_of_them=False):
         visit.judge(visit.address in handed_off)
 
 
+@pytest.mark.seconds(180)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_kill_at_every_step_of_a_connection(net, case):
     ends.Server(net.backend, ends.echo, address=case.backend)
@@ -245,6 +246,7 @@ def talk(_, is_client):
     return [*first, *[("say", 300), ("pause", 1.0)] * 300]
 
 
+@pytest.mark.seconds(300)
 def test_a_hundred_kills_under_a_thousand_flows(net):
     """All of them talk all the time, and each says and hears all."""
     ladon = net.ladond(FAMILIES[0][2])

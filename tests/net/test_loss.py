@@ -21,7 +21,7 @@ def repaired(net, ladon, lost, count=1):
     assert lost() == count
     assert net.client.counter("TcpOutRsts") == net.backend.counter("TcpOutRsts") == 0
     assert net.client.counter("TcpInCsumErrors") == net.backend.counter("TcpInCsumErrors") == 0
-    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    ladon.wait_handed_off(1)
     assert ladon.relayed_bytes() == 0
 
 

@@ -25,12 +25,8 @@ SEGMENTATION = {
 }
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("cut", SEGMENTATION)
-@pytest.mark.parametrize("tx", itertools.product((True, False), repeat=3),
-                         ids=lambda tx: "tx " + "".join("01"[on] for on in tx))
-def test_both_ways(net, tx, cut):
-    """tx: of the client, the gateway and the backend. Both families in one test."""
+def set_offloads(net, tx, cut):
+    """tx: checksums of the client, the gateway and the backend; cut: a key of SEGMENTATION."""
     net.offload(**SEGMENTATION[cut])
     for space, devices, on in ((net.client, ["eth0"], tx[0]),
                                (net.gateway, ["client0", "backend0"], tx[1]),
@@ -39,6 +35,15 @@ def test_both_ways(net, tx, cut):
             space.offload(device, tx=on)
     for space in (net.client, net.backend):  # fewer packets in flight than a veth's queue takes
         space.sysctl("net.ipv4.tcp_wmem", "4096 65536 262144")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("cut", SEGMENTATION)
+@pytest.mark.parametrize("tx", itertools.product((True, False), repeat=3),
+                         ids=lambda tx: "tx " + "".join("01"[on] for on in tx))
+def test_both_ways(net, tx, cut):
+    """tx: of the client, the gateway and the backend. Both families in one test."""
+    set_offloads(net, tx, cut)
     ladon = net.ladond(DUAL)
     for gateway, backend, _ in FAMILIES:
         server = ends.Server(net.backend, ends.answer_and_exchange(SIZE, say=1), address=backend)
@@ -47,5 +52,5 @@ def test_both_ways(net, tx, cut):
             assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
         assert server.result() == ends.expected(SIZE, 2)
 
-    assert ladon.connections()["handed_off"] == 2, ladon.reasons()
+    ladon.wait_handed_off(2)
     assert net.trouble() == {}, ladon.reasons("packet")

@@ -61,7 +61,7 @@ def test_every_mix_of_options(net, client, backend):
         assert ladon.reasons() == {"timestamps": 1}
     else:
         assert ladon.reasons() == {}
-        assert ladon.connections()["handed_off"] == 1
+        ladon.wait_handed_off(1)
         assert ladon.relayed_bytes() == 0
     assert net.trouble() == {}
 
@@ -103,7 +103,7 @@ def test_ecn_marks_do_not_reach_an_end_that_did_not_agree(net, client, backend):
     with wire.capture(net.backend) as behind, wire.capture(net.client) as before:
         both_ways(net)
 
-    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    ladon.wait_handed_off(1)
     assert net.trouble() == {}
     for seen in (before.segments, behind.segments):
         forwarded = [s for s in seen if s.incoming and s.ttl == 63]
@@ -134,7 +134,7 @@ def test_mss_of_the_listener_makes_a_narrow_way_fit(net):
     with wire.capture(net.client) as seen:
         both_ways(net)
 
-    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    ladon.wait_handed_off(1)
     assert max(s.length for s in seen.segments if not s.incoming) <= 1240
     assert net.trouble() == {}
 
@@ -149,7 +149,7 @@ def test_mss_of_a_listener_is_both_ends_limit(net, at, backend, config, mss):
     with wire.capture(net.client) as client, wire.capture(net.backend) as server:
         both_ways(net, at, backend)
 
-    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    ladon.wait_handed_off(1)
     for seen in (client, server):
         for incoming in (False, True):
             largest = max(s.length for s in seen.segments if s.incoming == incoming)
@@ -167,6 +167,6 @@ def test_a_narrower_way_to_the_client_needs_nothing(net):
     with wire.capture(net.backend) as seen:
         both_ways(net)
 
-    assert ladon.connections()["handed_off"] == 1, ladon.reasons()
+    ladon.wait_handed_off(1)
     assert max(s.length for s in seen.segments if not s.incoming) <= 1240
     assert net.trouble() == {}

@@ -59,7 +59,7 @@ def test_handoff_switched_off_for_one_listener(net):
             sock.sendall(b"word")
             assert ends.receive_exactly(sock, 4) == b"word"
     assert ladon.reasons() == {"handoff_off": 1}
-    assert ladon.connections()["handed_off"] == 1
+    ladon.wait_handed_off(1)
 
 
 def test_the_backend_is_this_very_host(net):
@@ -125,7 +125,7 @@ def test_a_relay_that_is_never_quiet_says_so(net):
     for sock in socks[:4]:
         sock.close()
     ladon.wait_reason("busy", seconds=20)
-    assert ladon.connections()["handed_off"] == 4
+    ladon.wait_handed_off(4)
 
     stop.set()
     talker.result(10)
@@ -253,7 +253,7 @@ def test_rules_that_come_while_it_runs_are_noticed(net):
 
     for turn in (1, 2):
         visit(8080)
-        assert ladon.connections()["handed_off"] == turn
+        ladon.wait_handed_off(turn)
         net.gateway.nft("table inet ports { chain in { type nat hook prerouting priority dstnat\n"
                         "tcp dport 80 redirect to :8080\n }\n }")
         visit(80)

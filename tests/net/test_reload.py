@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from lib import ends
-from lib.gateway import one_pool
+from lib.gateway import Ladond, one_host, one_pool
 from lib.net import BACKENDS, GATEWAY, until
 
 FIRST, SECOND = f"{BACKENDS[0]}:8080", f"{BACKENDS[1]}:8080"
@@ -101,22 +101,12 @@ def test_new_connections_follow_and_old_ones_stay(net):
 def test_a_connection_that_is_being_set_up_goes_on_as_it_began(net):
     """The route of the file that was in force when the client came, not of the one when it spoke."""
     two_backends(net)
-    routed = """
-    listeners:
-      - listen: "0.0.0.0:8080"
-        routes:
-          - http: example.org
-            pool: only
-    pools:
-      - name: only
-        backends: ["%s"]
-    """
-    ladon = net.ladond(routed % FIRST)
+    ladon = net.ladond(one_host(FIRST))
     with ends.connect(net.client) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n")
         until(lambda: ladon.connections()["open"] == 1, "it is peeked at")
 
-        assert ladon.reload(routed.replace("example.org", "example.com") % SECOND).returncode == 0
+        assert ladon.reload(one_host(SECOND, host="example.com")).returncode == 0
 
         sock.sendall(b"Host: example.org\r\n\r\n")
         assert sock.recv(1) == b"1"
@@ -154,7 +144,7 @@ REFUSED = {
                               ':7: listeners[0].pool: no pool is named "olny"; did you mean "only"?'),
     "workers": (one_pool(FIRST), ":3: workers: to change it from 2 to 3 needs a restart"),
     "flows": (one_pool(FIRST, more="flows: 77\n"),
-              ":11: flows: to change it from its default to 77 needs a restart"),
+              ":11: flows: to change it from 16384 to 77 needs a restart"),
     "access-log": (one_pool(FIRST, more="access-log: {to: stderr}\n"),
                    ":11: access-log: to change it from its default to {to: stderr} needs a restart"),
     "interfaces": (one_pool(FIRST, more="interfaces: [client0, backend0]\n"),
@@ -188,7 +178,8 @@ def test_what_cannot_be_had_changes_nothing(net, config, says):
     ladon.wait_gone()
 
 
-def test_a_key_that_is_gone_needs_a_restart_too(net):
+def test_a_key_that_is_gone_needs_a_restart_too(net, monkeypatch):
+    monkeypatch.setattr(Ladond, "flows_setting", "")
     ladon = net.ladond(one_pool(FIRST, more="flows: 77\n"))
 
     done = ladon.reload(one_pool(FIRST))

@@ -7,7 +7,7 @@
 import pytest
 
 from lib import ends
-from lib.gateway import one_pool
+from lib.gateway import one_host, one_pool
 from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, is_ipv6, until
 
 FIRST, SECOND = f"{BACKENDS[0]}:8080", f"{BACKENDS[1]}:8080"
@@ -208,17 +208,7 @@ def test_a_name_that_changes_cuts_nothing_but_the_next_reload_does(net):
 
 def test_a_connection_that_was_being_set_up_finds_no_backend(net):
     ends.Server(net.backend, greet_and_echo)
-    routed = """
-    listeners:
-      - listen: "0.0.0.0:8080"
-        routes:
-          - http: example.org
-            pool: only
-    pools:
-      - name: only
-        backends: ["%s"]
-    """ + CUT
-    ladon = net.ladond(routed % FIRST)
+    ladon = net.ladond(one_host(FIRST, more=CUT))
     with ends.connect(net.client) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n")
         until(lambda: ladon.connections()["open"] == 1, "it is peeked at")
@@ -226,7 +216,7 @@ def test_a_connection_that_was_being_set_up_finds_no_backend(net):
         kept.sendall(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")
         ladon.wait_handed_off()
 
-        assert ladon.reload(routed % SECOND).returncode == 0
+        assert ladon.reload(one_host(SECOND, more=CUT)).returncode == 0
 
         sock.sendall(b"Host: example.org\r\n\r\n")
         assert ends.receive_until(sock, b"\r\n").startswith(b"HTTP/1.1 50")

@@ -117,9 +117,7 @@ def test_a_flow_keeps_the_limit_that_it_was_made_with(net, mine, others, how):
         ladon.kill9()
         ladon = net.ladond(CONFIG + f"timeouts: {{idle: {others}}}\n")
     else:
-        with open(ladon.config, "w") as file:
-            file.write(ladon.settings() + CONFIG + f"timeouts: {{idle: {others}}}\n")
-        ladon.ask("reload")
+        ladon.reload(CONFIG + f"timeouts: {{idle: {others}}}\n")
     other, other_back = ends.meet(net, ladon)
     short, long = ((front, back), (other, other_back))[::1 if mine == "500ms" else -1]
     with front, back, other, other_back:

@@ -422,4 +422,4 @@ def test_without_memory_for_its_last_step_a_flow_is_given_to_the_stack_later(net
         before = net.gateway.named_counter("fw", "to_backend")
         ends.ask(sock)
         assert net.gateway.named_counter("fw", "to_backend") > before
-    assert ladon.connections()["handed_off"] == 1
+    ladon.wait_handed_off(1)
