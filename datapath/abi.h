@@ -70,10 +70,10 @@ enum {
 };
 
 /* The upper bits, set when the entry is made: an index into ladon_limits. 0: of a former build */
-#define LADON_STATE_LIMITS(set)	   ((__u32)(set) << 24)
+#define LADON_STATE_LIMITS(set)	     ((__u32)(set) << 24)
 #define LADON_STATE_LIMITS_OF(state) ((__u32)(state) >> 24)
-#define LADON_LIMITS		   256
-#define LADON_PROBES_MAX	   63
+#define LADON_LIMITS		     256
+#define LADON_PROBES_MAX	     63
 
 /* A hold that has not ended by then is void: its maker died, or bytes were lost. */
 #define LADON_HOLD_MS 100
@@ -186,7 +186,7 @@ enum {
 	LADON_JUMP_ICMP,       /* ladon_icmp, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMP_LEAVE,      /* ladon_leave, of tc.bpf.c: from ladon_egress */
 	LADON_JUMP_TELL,       /* ladon_tell, of tc.bpf.c: from ladon_egress */
-	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress, ladon_probe */
 	LADON_JUMP_CROSS_ICMP, /* ladon_cross_icmp, of tc.bpf.c: from ladon_icmp */
 	LADON_JUMP_PROBE,      /* ladon_probe, of tc.bpf.c: from ladon_ingress */
 	LADON_JUMPS,

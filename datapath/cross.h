@@ -218,7 +218,7 @@ static __always_inline enum verdict cross_tcp(ctx_t *ctx, struct packet *pkt,
 		h.tos &= ~IP_ECN;
 	cross_identify(pkt, cross_segment_bytes(ctx, pkt), &h);
 	d->addrs = cross_addresses(pkt, flow);
-	if (!translate_tcp(pkt, flow, d, true) ||
+	if (!translate_tcp(ctx, pkt, flow, d, true) ||
 	    ctx_fix_csum(ctx, &pkt->tcp->check,
 			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
 			 d) < 0 ||

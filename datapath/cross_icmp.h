@@ -127,13 +127,18 @@ static __always_inline bool cross_unreachable4(__u8 code, struct icmp_header *ou
  * cross_error6() - an ICMP error in ICMPv6's words; RFC 7915 section 4.2
  * @out: without a checksum
  *
+ * A global function, or the verifier would go on once for every word there is.
+ *
  * Return: false: ICMPv6 has none.
  */
-static __always_inline bool cross_error6(const struct icmp_header *in, __u32 quoted_bytes,
-					 struct icmp_header *out)
+ctx_global bool cross_error6(const struct icmp_header *in, __u32 quoted_bytes,
+			     struct icmp_header *out)
 {
-	__u32 rest = bpf_ntohl(in->rest), pointer;
+	__u32 rest, pointer;
 
+	if (!in || !out)
+		return false; /* never */
+	rest = bpf_ntohl(in->rest);
 	switch (in->type) {
 	case ICMP4_UNREACHABLE:
 		return cross_unreachable6(in->code, rest, quoted_bytes, out);
@@ -148,10 +153,13 @@ static __always_inline bool cross_error6(const struct icmp_header *in, __u32 quo
 }
 
 /** cross_error4() - the reverse; RFC 7915 section 5.2 */
-static __always_inline bool cross_error4(const struct icmp_header *in, struct icmp_header *out)
+ctx_global bool cross_error4(const struct icmp_header *in, struct icmp_header *out)
 {
-	__u32 rest = bpf_ntohl(in->rest), pointer;
+	__u32 rest, pointer;
 
+	if (!in || !out)
+		return false; /* never */
+	rest = bpf_ntohl(in->rest);
 	switch (in->type) {
 	case ICMP6_UNREACHABLE:
 		return cross_unreachable4(in->code, out);
@@ -220,7 +228,7 @@ static __noinline enum verdict cross_icmp6(ctx_t *ctx, struct packet *pkt, bool 
 	struct cross_header inner = { .protocol = IPPROTO_TCP };
 	const struct icmp_header *was = (void *)(pkt->ip4 + 1);
 	struct iphdr *quote4 = (void *)(was + 1);
-	struct icmp_header now, *icmp;
+	struct icmp_header now = {}, *icmp;
 	struct ipv6hdr *ip, *quote;
 	struct ethhdr *eth;
 	__u64 delta, addrs, sum, pseudo, ours;
@@ -267,7 +275,7 @@ static __noinline enum verdict cross_icmp4(ctx_t *ctx, struct packet *pkt, bool 
 	struct cross_header inner = { .protocol = IPPROTO_TCP, .dont_fragment = true };
 	const struct icmp_header *was = (void *)(pkt->ip6 + 1);
 	struct ipv6hdr *quote6 = (void *)(was + 1);
-	struct icmp_header now, *icmp;
+	struct icmp_header now = {}, *icmp;
 	struct iphdr *ip, *quote;
 	struct ethhdr *eth;
 	__u64 delta, addrs, pseudo;

@@ -20,6 +20,7 @@
  *				between the Ethernet and the IP header, or the first bytes of the latter go
  *	ctx_inserted		bytes of that sum were written over those zeroes
  *	ctx_loop		bpf_loop()
+ *	ctx_global		a function that the verifier looks at by itself, once
  *
  * and nothing that could be written once.
  */

@@ -18,6 +18,7 @@
 #include "reasons.h"
 
 #define __noinline __attribute__((noinline))
+#define ctx_global static __noinline
 
 /*
  * @data, @end: the linear bytes; @len_bytes: of the whole packet; @gso_bytes, @is_partial, @mtu:

@@ -22,6 +22,7 @@
 typedef struct __sk_buff ctx_t;
 
 #define ctx_loop(n, fn, arg) bpf_loop(n, fn, arg, 0)
+#define ctx_global	     __noinline
 
 static __always_inline void *ctx_data(const ctx_t *ctx)
 {

@@ -131,13 +131,13 @@ static __always_inline __u32 side_room(struct tcp_sock *tp)
 /* Segments whose bytes only the two ends may make: MACs, subflows, records. */
 static __always_inline bool side_is_authenticated(struct tcp_sock *tp)
 {
-	if (tp->inet_conn.icsk_ulp_ops)
+	if (BPF_CORE_READ(tp, inet_conn.icsk_ulp_ops))
 		return true;
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		return true;
-	if (bpf_core_field_exists(tp->md5sig_info) && tp->md5sig_info)
+	if (bpf_core_field_exists(tp->md5sig_info) && BPF_CORE_READ(tp, md5sig_info))
 		return true;
-	return bpf_core_field_exists(tp->ao_info) && tp->ao_info;
+	return bpf_core_field_exists(tp->ao_info) && BPF_CORE_READ(tp, ao_info);
 }
 
 /* Was it, before this handoff was tried? */
@@ -210,14 +210,15 @@ static __always_inline void side_gateway(struct side *s, struct dst_entry *dst,
 /* Where packets to the peer leave */
 static __always_inline __u32 side_way(struct side *s)
 {
-	struct dst_entry *dst = s->tp->inet_conn.icsk_inet.sk.sk_dst_cache;
+	struct tcp_sock *tp = s->tp;
+	struct dst_entry *dst = BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_dst_cache);
 	struct ladon_hop hop = {};
 
 	if (!dst)
 		return LADON_REASON_NO_INTERFACE;
-	if (dst->dev->flags & IFF_LOOPBACK_BIT)
+	if (BPF_CORE_READ(dst, dev, flags) & IFF_LOOPBACK_BIT)
 		return LADON_REASON_LOCAL;
-	hop.ifindex = dst->dev->ifindex;
+	hop.ifindex = BPF_CORE_READ(dst, dev, ifindex);
 	if (!bpf_map_lookup_elem(&ladon_interfaces, &hop.ifindex))
 		return LADON_REASON_NO_INTERFACE;
 	side_gateway(s, dst, &hop);
@@ -247,7 +248,7 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read)
 	unacked = tp->bytes_received - s->guard->base;
 	s->next = tp->copied_seq - read;
 	s->pending = tp->rcv_nxt - s->next;
-	if (s->pending > unacked || (!side_is_guarded(s) && tp->out_of_order_queue.rb_node))
+	if (s->pending > unacked || (!side_is_guarded(s) && BPF_CORE_READ(tp, out_of_order_queue.rb_node)))
 		return LADON_REASON_ACKED;
 	s->room = side_room(tp);
 	s->clock = side_clock(tp);

@@ -237,8 +237,7 @@ static __always_inline enum verdict out_find(ctx_t *ctx, struct packet *pkt,
 static volatile __u64 out_mtus[LADON_HOPS];
 
 /* @route: the route's MTU, or 0 */
-static __noinline __u32 out_ask_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 route,
-				    __u32 now_ms)
+static __noinline __u32 out_ask_mtu(ctx_t *ctx, __u32 hop, __u32 ifindex, __u32 route, __u32 now_ms)
 {
 	__u32 mtu = ctx_mtu(ctx, ifindex);
 
@@ -290,6 +289,24 @@ static __always_inline enum verdict out_fits(ctx_t *ctx, struct packet *pkt, __u
 
 	way->mtu = mtu ? mtu - grows : 0;
 	return pkt->len_bytes <= way->mtu ? VERDICT_CONTINUE : out_too_large(ctx, pkt, way);
+}
+
+/**
+ * out_way() - find the way of a packet, see that it fits, and age it
+ * @is_ip6, @grows: as for out_find() and out_fits()
+ * @d: as for out_age()
+ *
+ * Return: VERDICT_CONTINUE, or what is to become of the packet; then it was not changed
+ */
+static __always_inline enum verdict out_way(ctx_t *ctx, struct packet *pkt,
+					    struct ladon_entry *flow, bool is_ip6, __s32 grows,
+					    __u32 now_ms, struct way *way, struct csum_delta *d)
+{
+	enum verdict verdict = out_find(ctx, pkt, flow, is_ip6, now_ms, way);
+
+	if (verdict == VERDICT_CONTINUE)
+		verdict = out_fits(ctx, pkt, now_ms, grows, way);
+	return verdict == VERDICT_CONTINUE ? out_age(pkt, d) : verdict;
 }
 
 /** out_send() - Return: what tc is to be told. Ends all packet pointers. */

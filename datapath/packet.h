@@ -59,7 +59,6 @@ enum {
  * @flags: TCP_*
  * @seq, @ack: as the sender wrote them, host byte order
  * @why: set by the step that ends the packet's way
- * @options_delta: see translate_any_options()
  */
 struct packet {
 	struct ladon_flow_key key;
@@ -78,7 +77,6 @@ struct packet {
 	__u32 seq;
 	__u32 ack;
 	enum ladon_reason why;
-	__u64 options_delta;
 };
 
 /* Where things stand in a packet that packet_parse() let pass */
@@ -99,13 +97,14 @@ static __always_inline bool packet_is_opening(const struct packet *pkt)
 	return (pkt->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
-/** packet_reverse_key() - the key of what the receiver of this packet sends */
-static __always_inline void packet_reverse_key(const struct packet *pkt, struct ladon_flow_key *out)
+/** packet_reverse_key() - the key of what the receiver of a packet with this one sends */
+static __always_inline void packet_reverse_key(const struct ladon_flow_key *key,
+					       struct ladon_flow_key *out)
 {
-	__builtin_memcpy(out->saddr, pkt->key.daddr, sizeof(out->saddr));
-	__builtin_memcpy(out->daddr, pkt->key.saddr, sizeof(out->daddr));
-	out->sport = pkt->key.dport;
-	out->dport = pkt->key.sport;
+	__builtin_memcpy(out->saddr, key->daddr, sizeof(out->saddr));
+	__builtin_memcpy(out->daddr, key->saddr, sizeof(out->daddr));
+	out->sport = key->dport;
+	out->dport = key->sport;
 }
 
 static __always_inline enum verdict packet_end(struct packet *pkt, enum verdict verdict,

@@ -27,6 +27,34 @@ static __always_inline enum verdict pipeline_aside(const struct ladon_entry *flo
 	return flow->state & LADON_STATE_STACK ? VERDICT_FORWARD : VERDICT_CONTINUE;
 }
 
+/*
+ * What is left for a packet that may pass. @is_probe: a constant: nobody spoke, see probe.h.
+ * Return: VERDICT_CONTINUE, or another one and pkt->why.
+ */
+static __always_inline enum verdict pipeline_pass(ctx_t *ctx, struct packet *pkt,
+						  struct ladon_entry *flow, __u32 now_ms,
+						  struct way *way, bool is_probe)
+{
+	struct csum_delta d = {};
+	enum verdict verdict = out_way(ctx, pkt, flow, pkt->is_ip6, 0, now_ms, way, &d);
+	bool turns = false;
+
+	if (verdict == VERDICT_CONTINUE) {
+		turns = !is_probe && life_turns(ctx, pkt, flow);
+		verdict = translate(ctx, pkt, flow, &d);
+	}
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+
+	if (!is_probe)
+		life_follow(pkt, flow, now_ms, turns);
+	if (ctx_fix_csum(ctx, &pkt->tcp->check,
+			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
+			 &d) < 0) /* last: ends the packet pointers */
+		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
+	return VERDICT_CONTINUE;
+}
+
 /**
  * pipeline() - decide about one packet, and translate it
  * @pkt: zeroed by the caller
@@ -37,10 +65,8 @@ static __always_inline enum verdict pipeline_aside(const struct ladon_entry *flo
  */
 static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
-	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
 	enum verdict verdict;
-	bool turns = false;
 	__u32 now_ms;
 
 	packet_pull(ctx);
@@ -54,30 +80,11 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
 
 	now_ms = flow_now_ms();
 	verdict = life_admit(pkt, flow, now_ms);
-	if (verdict == VERDICT_CONTINUE && flow->what & (LADON_FLOW_STACK | LADON_FLOW_CROSS)) {
+	if (verdict == VERDICT_CONTINUE && flow->what & (LADON_FLOW_STACK | LADON_FLOW_CROSS))
 		verdict = pipeline_aside(flow);
-		if (verdict != VERDICT_CONTINUE)
-			return verdict;
-	}
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms, 0, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_age(pkt, &d);
-	if (verdict == VERDICT_CONTINUE) {
-		turns = life_turns(ctx, pkt, flow);
-		verdict = translate(pkt, flow, &d);
-	}
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
-
-	life_follow(pkt, flow, now_ms, turns);
-	if (ctx_fix_csum(ctx, &pkt->tcp->check,
-			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
-			 &d) < 0) /* last: ends the packet pointers */
-		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
-	return VERDICT_CONTINUE;
+	return pipeline_pass(ctx, pkt, flow, now_ms, way, false);
 }
 
 /**
@@ -87,7 +94,7 @@ static __always_inline enum verdict pipeline(ctx_t *ctx, struct packet *pkt, str
  */
 static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
-	bool is_probe = ctx->tc_index == PROBE_MARK;
+	bool is_probe = ctx->tc_index == PROBE_MARK, turns;
 	struct csum_delta d = {};
 	struct ladon_entry *flow = NULL;
 	enum verdict verdict;
@@ -104,21 +111,20 @@ static __always_inline enum verdict pipeline_cross(ctx_t *ctx, struct packet *pk
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
 
 	now_ms = flow_now_ms();
-	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, now_ms, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms, pkt->is_ip6 ? -CROSS_BYTES : CROSS_BYTES, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_age(pkt, &d);
+	verdict = out_way(ctx, pkt, flow, !pkt->is_ip6, pkt->is_ip6 ? -CROSS_BYTES : CROSS_BYTES,
+			  now_ms, way, &d);
 	if (is_probe && verdict == VERDICT_RAISE)
 		return VERDICT_DROP; /* ladon knows */
 	if (verdict != VERDICT_CONTINUE)
 		return verdict;
-	if (!is_probe)
-		life_follow(pkt, flow, now_ms, life_turns(ctx, pkt, flow));
+	turns = !is_probe && life_turns(ctx, pkt, flow);
 	verdict = cross_tcp(ctx, pkt, flow, &d);
-	return is_probe && verdict == VERDICT_CONTINUE
-		       ? packet_end(pkt, verdict, LADON_REASON_PROBE)
-		       : verdict;
+	if (verdict != VERDICT_CONTINUE)
+		return verdict;
+	if (is_probe)
+		return packet_end(pkt, verdict, LADON_REASON_PROBE);
+	life_follow(pkt, flow, now_ms, turns);
+	return verdict;
 }
 
 /**
@@ -136,7 +142,6 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 	struct ladon_flow_key key = {};
 	struct quote quote = {};
 	enum verdict verdict;
-	__u32 now_ms;
 
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (quote_parse(ctx, pkt, &quote, &key))
@@ -148,12 +153,7 @@ static __always_inline enum verdict pipeline_icmp(ctx_t *ctx, struct packet *pkt
 	if (flow->what & LADON_FLOW_CROSS)
 		return VERDICT_CROSS;
 
-	now_ms = flow_now_ms();
-	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms, 0, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_age(pkt, &d);
+	verdict = out_way(ctx, pkt, flow, pkt->is_ip6, 0, flow_now_ms(), way, &d);
 	if (verdict == VERDICT_RAISE) /* no error about an error: RFC 1122 section 3.2.2 */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_UNSENT);
 	if (verdict != VERDICT_CONTINUE)
@@ -176,7 +176,6 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 	struct ladon_flow_key key = {};
 	struct quote quote = {};
 	enum verdict verdict;
-	__u32 now_ms;
 
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (quote_parse(ctx, pkt, &quote, &key))
@@ -186,13 +185,8 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 	if (!pkt->is_ip6 && !cross_is_sound(pkt->ip4))
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_HEADER_CSUM);
 
-	now_ms = flow_now_ms();
-	verdict = out_find(ctx, pkt, flow, !pkt->is_ip6, now_ms, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms,
-				   pkt->is_ip6 ? -2 * CROSS_BYTES : 2 * CROSS_BYTES, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_age(pkt, &d);
+	verdict = out_way(ctx, pkt, flow, !pkt->is_ip6,
+			  pkt->is_ip6 ? -2 * CROSS_BYTES : 2 * CROSS_BYTES, flow_now_ms(), way, &d);
 	if (verdict == VERDICT_RAISE || (verdict == VERDICT_CONTINUE && cross_icmp_is_long(pkt)))
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_ICMP_UNSENT);
 	if (verdict != VERDICT_CONTINUE)
@@ -211,9 +205,7 @@ static __always_inline enum verdict pipeline_cross_icmp(ctx_t *ctx, struct packe
 static __always_inline enum verdict pipeline_probe(ctx_t *ctx, struct packet *pkt, struct way *way)
 {
 	struct ladon_entry *flow = probe_parse(ctx, pkt);
-	struct csum_delta d = {};
 	enum verdict verdict;
-	__u32 now_ms;
 
 	if (!flow) /* gone since it was sent */
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
@@ -226,20 +218,9 @@ static __always_inline enum verdict pipeline_probe(ctx_t *ctx, struct packet *pk
 		return verdict == VERDICT_STACK ? packet_end(pkt, verdict, LADON_REASON_PROBE)
 						: verdict;
 	}
-	now_ms = flow_now_ms();
-	verdict = out_find(ctx, pkt, flow, pkt->is_ip6, now_ms, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_fits(ctx, pkt, now_ms, 0, way);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = out_age(pkt, &d);
-	if (verdict == VERDICT_CONTINUE)
-		verdict = translate(pkt, flow, &d);
+	verdict = pipeline_pass(ctx, pkt, flow, flow_now_ms(), way, true);
 	if (verdict != VERDICT_CONTINUE)
 		return verdict; /* also where others would be told: ladon knows */
-	if (ctx_fix_csum(ctx, &pkt->tcp->check,
-			 packet_tcp_offset(pkt) + offsetof(struct tcphdr, check), pkt->is_ip6,
-			 &d) < 0) /* last: ends the packet pointers */
-		return packet_end(pkt, VERDICT_DROP, LADON_REASON_CSUM);
 	return packet_end(pkt, VERDICT_CONTINUE, LADON_REASON_PROBE);
 }
 

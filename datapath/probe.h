@@ -9,7 +9,7 @@
  * packets come in by. There it is translated, routed, and in mode stack shown to
  * netfilter, like any other; but nobody spoke, so nothing is noted about the peer.
  *
- *	lib/probe.c → ladon_ask: probe_ask() → tc ingress → ladon_probe: probe_forward()
+ *	lib/probe.c → ladon_ask: probe_ask() → tc ingress → ladon_probe: pipeline_probe()
  *
  * A raw socket would not do: its packets meet the rules of OUTPUT, and conntrack would
  * make an entry of them, or in mode stack move them to another port.

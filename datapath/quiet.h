@@ -17,10 +17,10 @@
 #ifndef LADON_QUIET_H
 #define LADON_QUIET_H
 
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 
 #include "count.h"
 #include "flow.h"
@@ -28,12 +28,12 @@
 #include "packet.h"
 
 /* The kernel's order of options in a SYN and in a segment (net/ipv4/tcp_output.c) */
-#define OPT_NOP		1
-#define OPT_MSS		2
-#define OPT_WINDOW	3
-#define OPT_SACK_PERM	4
-#define OPT_TIMESTAMP	8
-#define OPT_BYTES_MAX	40
+#define OPT_NOP	      1
+#define OPT_MSS	      2
+#define OPT_WINDOW    3
+#define OPT_SACK_PERM 4
+#define OPT_TIMESTAMP 8
+#define OPT_BYTES_MAX 40
 
 static __always_inline int quiet_steal(enum ladon_reason why)
 {
@@ -149,7 +149,7 @@ static __always_inline void quiet_release(const struct packet *pkt, struct ladon
 	if (!guard->hold || (__s32)(reach - guard->hold_end) < 0)
 		return;
 	guard->hold = 0;
-	packet_reverse_key(pkt, &key);
+	packet_reverse_key(&pkt->key, &key);
 	flow = flow_find(&key);
 	if (flow)
 		flow_release(flow, LADON_STATE_HOLD_SEQ);
@@ -168,7 +168,7 @@ static __always_inline bool quiet_is_left_over(const struct bpf_sock *sk, const 
 
 	if (sk->state == BPF_TCP_ESTABLISHED || sk->state == BPF_TCP_CLOSE_WAIT)
 		return false;
-	packet_reverse_key(pkt, &key);
+	packet_reverse_key(&pkt->key, &key);
 	return !flow_find(&key);
 }
 
@@ -197,7 +197,7 @@ static __always_inline bool quiet_is_astray(const struct packet *pkt)
 {
 	struct ladon_flow_key key;
 
-	packet_reverse_key(pkt, &key);
+	packet_reverse_key(&pkt->key, &key);
 	return flow_find(&key);
 }
 
@@ -244,8 +244,8 @@ static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 	if (pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0) {
 		if (packet_is_pure_ack(&pkt))
 			return quiet_steal(LADON_REASON_QUIET_ACK);
-		if (quiet_store32(skb, &pkt, offsetof(struct tcphdr, ack_seq),
-				  bpf_htonl(pkt.ack), bpf_htonl(limit)))
+		if (quiet_store32(skb, &pkt, offsetof(struct tcphdr, ack_seq), bpf_htonl(pkt.ack),
+				  bpf_htonl(limit)))
 			return TC_ACT_UNSPEC;
 	}
 	if (guard->mode == LADON_GUARD_ACTIVE)

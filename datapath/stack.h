@@ -74,7 +74,7 @@ static __always_inline enum verdict stack_pass(ctx_t *ctx, struct packet *pkt,
 	bool turns = !is_probe && life_turns(ctx, pkt, flow);
 
 	if (!(flow->what & LADON_FLOW_TO_CLIENT) &&
-	    translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
+	    translate_numbers(ctx, pkt, flow, &d) != VERDICT_CONTINUE)
 		return VERDICT_DROP;
 	if (!is_probe)
 		life_follow(pkt, flow, flow_now_ms(), turns);
@@ -118,13 +118,13 @@ static __always_inline enum verdict stack_leave(ctx_t *ctx, struct packet *pkt)
 	packet_pull(ctx);
 	if (packet_parse(ctx, pkt) != VERDICT_CONTINUE)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
-	packet_reverse_key(pkt, &key);
+	packet_reverse_key(&pkt->key, &key);
 	flow = flow_find(&key);
 	if (flow)
 		flow = flow_twin(flow);
 	if (!flow)
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
-	if (translate_numbers(pkt, flow, &d) != VERDICT_CONTINUE)
+	if (translate_numbers(ctx, pkt, flow, &d) != VERDICT_CONTINUE)
 		return VERDICT_DROP;
 	return stack_fix_csum(ctx, pkt, &d);
 }
@@ -157,10 +157,7 @@ static __always_inline void stack_tell(ctx_t *ctx, struct packet *pkt)
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (!quote_parse(ctx, pkt, &quote, &crossed) || !quote.is_to_sender || !quote.is_whole)
 		return;
-	__builtin_memcpy(key.saddr, crossed.daddr, sizeof(key.saddr));
-	__builtin_memcpy(key.daddr, crossed.saddr, sizeof(key.daddr));
-	key.sport = crossed.dport;
-	key.dport = crossed.sport;
+	packet_reverse_key(&crossed, &key);
 	flow = flow_find(&key);
 	if (!flow || !(flow->state & LADON_STATE_STACK) || flow->what & LADON_FLOW_TO_CLIENT)
 		return;

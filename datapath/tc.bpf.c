@@ -5,7 +5,7 @@
  * Attached to every interface that clients or backends are behind, and ladon_local to lo. What
  * is not ladon's goes on to whatever else is attached, and to the stack.
  *
- * Only ladon_ingress is attached: it and ladon_egress jump to the others. Each is a
+ * No other is attached: these two and ladon_egress jump to them. Each is a
  * program of its own, so that what it needs costs other packets nothing, and its stack does not
  * stand upon theirs: BPF has 512 bytes.
  */
@@ -53,7 +53,7 @@ static __always_inline int conclude(struct __sk_buff *skb, struct packet *pkt, s
 
 /* ... of programs that neither answer nor jump */
 static __always_inline int conclude_quietly(struct __sk_buff *skb, const struct packet *pkt,
-					 struct way *way, enum verdict verdict)
+					    struct way *way, enum verdict verdict)
 {
 	count(pkt->why, pkt->len_bytes);
 	switch (verdict) {

@@ -61,11 +61,12 @@ static __always_inline void translate_word(word32_t *word, __u32 add, __u64 *del
 }
 
 /*
- * The walk over options of any layout: a step for each, and for each byte that
- * is overwritten with a NOP, so that there is no loop within the loop.
+ * The walk over options of any layout: a step for each, for each edge of a SACK block, and
+ * for each byte that is overwritten with a NOP, so that there is no loop within the loop.
  *
  * @pos: from the first option on
  * @blank_bytes: still to be overwritten
+ * @edge_bytes: of SACK blocks, still to be moved
  */
 struct option_walk {
 	__u8 *options;
@@ -75,6 +76,7 @@ struct option_walk {
 	__u32 len_bytes;
 	__u32 pos;
 	__u32 blank_bytes;
+	__u32 edge_bytes;
 	__u32 has_ack;
 	__u32 malformed;
 };
@@ -108,23 +110,17 @@ static __always_inline __u32 option_ts(struct option_walk *w, __u32 offset)
 	return OPTION_TS_BYTES;
 }
 
-static __always_inline __u32 option_sack(struct option_walk *w, __u32 offset, __u32 len_bytes)
+static __always_inline __u32 option_sack(struct option_walk *w, __u32 len_bytes)
 {
-	__u32 edge;
-
 	if (w->flow->what & LADON_FLOW_NO_SACK) {
 		w->blank_bytes = len_bytes;
 		return 0;
 	}
-	/* Linux 6.1 wants no loop here that clang may enter in the middle. */
-#pragma GCC unroll 8
-	for (edge = 0; edge < 8; edge++)
-		if (OPTION_SACK_BYTES + edge * 4 < len_bytes)
-			option_add32(w, offset + OPTION_SACK_BYTES + edge * 4, w->flow->d_ack);
-	return len_bytes;
+	w->edge_bytes = len_bytes - OPTION_SACK_BYTES;
+	return OPTION_SACK_BYTES;
 }
 
-/* One option, or one byte that is to be a NOP. Return: 1 after the last one. */
+/* An option, an edge of a block, or a byte that is to be a NOP. Return: 1 after the last one. */
 static long option_step(__u32 index, void *arg)
 {
 	struct option_walk *w = arg;
@@ -135,6 +131,12 @@ static long option_step(__u32 index, void *arg)
 	(void)index;
 	if (pos >= w->len_bytes || (const void *)(p + 1) > w->end)
 		return 1;
+	if (w->edge_bytes) {
+		option_add32(w, pos, w->flow->d_ack);
+		w->edge_bytes -= 4;
+		w->pos = pos + 4;
+		return 0;
+	}
 	if (w->blank_bytes) {
 		csum_change8_at(&w->delta, pos, *p, OPTION_NOP);
 		*p = OPTION_NOP;
@@ -158,31 +160,39 @@ static long option_step(__u32 index, void *arg)
 	if (*p == OPTION_TS && len_bytes == OPTION_TS_BYTES)
 		len_bytes = option_ts(w, pos);
 	else if (*p == OPTION_SACK && len_bytes % 8 == OPTION_SACK_BYTES)
-		len_bytes = option_sack(w, pos, len_bytes);
+		len_bytes = option_sack(w, len_bytes);
 	w->pos = pos + len_bytes;
 	return 0;
 }
 
+#define OPTIONS_MALFORMED (~0ULL) /* no sum of sixty words, or of as many bytes, comes near */
+
 /*
- * Options of any layout; pkt->options_delta is what that does to the checksum. A function
- * of its own: what the walk needs would be on everybody's stack.
+ * Options of any layout. A function of its own: what the walk needs would be on everybody's
+ * stack. And a global one: the verifier follows it once, for all flows and packets, and not
+ * again for each way that leads here, which was three quarters of its work. It knows nothing
+ * then of what the caller has checked.
  *
- * Return: false: malformed; some of them may have been translated already, and the
- * packet is good for nothing.
+ * @offset: of the options
+ *
+ * Return: what that does to the checksum. OPTIONS_MALFORMED: some of them may have been
+ * translated already, and the packet is good for nothing.
  */
-static __noinline bool translate_any_options(struct packet *pkt, const struct ladon_entry *flow)
+ctx_global __u64 translate_any_options(ctx_t *ctx, const struct ladon_entry *flow, __u32 offset,
+				       __u32 len_bytes, bool has_ack)
 {
 	struct option_walk w = {
-		.options = (__u8 *)(pkt->tcp + 1),
-		.end = pkt->end,
+		.options = (__u8 *)ctx_data(ctx) + (offset & 0xff), /* says so to the verifier */
+		.end = ctx_end(ctx),
 		.flow = flow,
-		.len_bytes = pkt->options_bytes,
-		.has_ack = pkt->flags & TCP_ACK,
+		.len_bytes = len_bytes,
+		.has_ack = has_ack,
 	};
 
+	if (!flow)
+		return OPTIONS_MALFORMED; /* never */
 	ctx_loop(OPTIONS_STEPS_MAX, option_step, &w);
-	pkt->options_delta = w.delta; /* never compared: the verifier would follow every value */
-	return !w.malformed;
+	return w.malformed ? OPTIONS_MALFORMED : w.delta;
 }
 
 /*
@@ -235,18 +245,20 @@ static __always_inline bool translate_usual_options(struct packet *pkt,
 	return true;
 }
 
-static __always_inline bool translate_options(struct packet *pkt, const struct ladon_entry *flow,
-					      __u64 *delta)
+static __always_inline bool translate_options(ctx_t *ctx, struct packet *pkt,
+					      const struct ladon_entry *flow, __u64 *delta)
 {
+	__u64 any;
+
 	if (!pkt->options_bytes)
 		return true;
 	if (!(flow->what & (LADON_FLOW_NO_TS | LADON_FLOW_NO_SACK)) &&
 	    translate_usual_options(pkt, flow, delta))
 		return true;
-	if (!translate_any_options(pkt, flow))
-		return false;
-	*delta += pkt->options_delta;
-	return true;
+	any = translate_any_options(ctx, flow, packet_tcp_offset(pkt) + sizeof(*pkt->tcp),
+				    pkt->options_bytes, pkt->flags & TCP_ACK);
+	*delta += any;
+	return any != OPTIONS_MALFORMED;
 }
 
 /* @whole: a constant; false: addresses and ports stay as they are */
@@ -306,8 +318,9 @@ static __always_inline void translate_window_word(word32_t *word, const struct p
 	csum_change32(delta, from, *word);
 }
 
-static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon_entry *flow,
-					  struct csum_delta *d, bool whole)
+static __always_inline bool translate_tcp(ctx_t *ctx, struct packet *pkt,
+					  const struct ladon_entry *flow, struct csum_delta *d,
+					  bool whole)
 {
 	const word32_t *ports = (const void *)&flow->sport;
 	word32_t *tcp = (void *)pkt->tcp;
@@ -320,17 +333,18 @@ static __always_inline bool translate_tcp(struct packet *pkt, const struct ladon
 	if (pkt->flags & TCP_ACK)
 		translate_word(tcp + 2, flow->d_ack, &d->rest);
 	translate_window_word(tcp + 3, pkt, flow, &d->rest);
-	return translate_options(pkt, flow, &d->rest);
+	return translate_options(ctx, pkt, flow, &d->rest);
 }
 
-static __always_inline enum verdict
-translate_all(struct packet *pkt, const struct ladon_entry *flow, struct csum_delta *d, bool whole)
+static __always_inline enum verdict translate_all(ctx_t *ctx, struct packet *pkt,
+						  const struct ladon_entry *flow,
+						  struct csum_delta *d, bool whole)
 {
 	if (pkt->is_ip6)
 		translate_ip6(pkt, flow, d, whole);
 	else
 		translate_ip4(pkt, flow, d, whole);
-	if (!translate_tcp(pkt, flow, d, whole))
+	if (!translate_tcp(ctx, pkt, flow, d, whole))
 		return packet_end(pkt, VERDICT_DROP, LADON_REASON_NOT_OURS);
 	return VERDICT_CONTINUE;
 }
@@ -350,17 +364,18 @@ translate_all(struct packet *pkt, const struct ladon_entry *flow, struct csum_de
  * Return: VERDICT_CONTINUE, or VERDICT_DROP when the options are malformed; then
  * the packet is half translated.
  */
-static __always_inline enum verdict translate(struct packet *pkt, const struct ladon_entry *flow,
-					      struct csum_delta *d)
+static __always_inline enum verdict translate(ctx_t *ctx, struct packet *pkt,
+					      const struct ladon_entry *flow, struct csum_delta *d)
 {
-	return translate_all(pkt, flow, d, true);
+	return translate_all(ctx, pkt, flow, d, true);
 }
 
 /** translate_numbers() - the same without addresses and ports: those are conntrack's to change */
-static __always_inline enum verdict
-translate_numbers(struct packet *pkt, const struct ladon_entry *flow, struct csum_delta *d)
+static __always_inline enum verdict translate_numbers(ctx_t *ctx, struct packet *pkt,
+						      const struct ladon_entry *flow,
+						      struct csum_delta *d)
 {
-	return translate_all(pkt, flow, d, false);
+	return translate_all(ctx, pkt, flow, d, false);
 }
 
 #endif

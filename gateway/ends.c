@@ -9,6 +9,7 @@
 #include "../base/log.h"
 #include "access_line.h"
 #include "conn.h"
+#include "flows.h"
 #include "report.h"
 #include "setup.h"
 #include "ticket.h"
@@ -187,13 +188,6 @@ void ends_stayed(const struct conn *c, uint32_t id)
 /* What a flow says of itself; also of one that is older than the daemon */
 static void flow_say(const struct ladon_flow *flow, enum ladon_end why, struct access_line *line)
 {
-	static const char *const words[] = {
-		[LADON_END_FIN] = "closed",
-		[LADON_END_RESET] = "reset",
-		[LADON_END_IDLE] = "idle",
-		[LADON_END_KILLED] = "killed",
-		[LADON_END_DEAD] = "dead",
-	};
 	bool by_ends = why == LADON_END_FIN || why == LADON_END_RESET;
 	/* The ends were done with it when they fell silent; ladon is done with it now. */
 	uint64_t since_ms = by_ends ? flow->idle_ms : 0;
@@ -201,7 +195,7 @@ static void flow_say(const struct ladon_flow *flow, enum ladon_end why, struct a
 	line->time_ms = wall_ms() - since_ms;
 	line->duration_ms = flow->age_ms - since_ms;
 	line->how = "handoff";
-	line->end = words[why];
+	line->end = flows_end_word(why);
 	line->by = by_ends || why == LADON_END_DEAD ? by_text(flow->by_client) : "ladon";
 	line->packets_in = flow->packets_in;
 	line->bytes_in = flow->bytes_in;

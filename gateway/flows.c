@@ -248,15 +248,19 @@ void flows_adopt(struct flows *flows)
 	ladon_flow_each(flows->gateway->ladon, adopt_one, flows);
 }
 
-static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
+const char *flows_end_word(enum ladon_end why)
 {
 	static const char *const words[] = {
-		[LADON_END_FIN] = "closed",
-		[LADON_END_RESET] = "reset",
-		[LADON_END_IDLE] = "idle",
-		[LADON_END_KILLED] = "killed",
+		[LADON_END_FIN] = "closed", [LADON_END_RESET] = "reset",
+		[LADON_END_IDLE] = "idle",  [LADON_END_KILLED] = "killed",
 		[LADON_END_DEAD] = "dead",
 	};
+
+	return words[why];
+}
+
+static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
+{
 	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 	struct addr from, to;
 
@@ -264,8 +268,9 @@ static void debug_end(const struct ladon_flow *flow, enum ladon_end why)
 	    addr_from(&flow->backend.sa, &to) < 0)
 		return;
 	log_debug("flow %u: %s%s: %s to %s, %" PRIu64 " bytes in, %" PRIu64 " out", flow->id,
-		  words[why], flow->by_client ? " by the client" : "", addr_format(&from, client),
-		  addr_format(&to, backend), flow->bytes_in, flow->bytes_out);
+		  flows_end_word(why), flow->by_client ? " by the client" : "",
+		  addr_format(&from, client), addr_format(&to, backend), flow->bytes_in,
+		  flow->bytes_out);
 }
 
 void flows_ended(struct flows *flows, const struct ladon_flow *flow, enum ladon_end why)

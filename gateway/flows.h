@@ -26,6 +26,9 @@ int flows_follow(struct flows *flows, const struct setup *setup);
 /** flows_backend_each() - call @fn with each address of a backend that is known or remembered */
 void flows_backend_each(struct flows *flows, void (*fn)(void *arg, const struct addr *), void *arg);
 
+/** flows_end_word() - how a flow ended, as logs say it */
+const char *flows_end_word(enum ladon_end why);
+
 /** flows_adopt() - count the flows that a former daemon left */
 void flows_adopt(struct flows *flows);
 

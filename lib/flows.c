@@ -36,7 +36,7 @@
 #define MISSED_MS	10000 /* that an event of a closed flow may be late */
 #define AHEAD_MS	3600000
 #define HANDOFF_MS	1000 /* more than a handoff takes */
-#define LATE_MS		100 /* more than the datapath's clock is behind: a jiffy */
+#define LATE_MS		100  /* more than the datapath's clock is behind: a jiffy */
 
 struct slice {
 	struct ladon_flow_key keys[SLICE];
@@ -108,19 +108,9 @@ static void pair_describe(const struct pair *p, struct ladon_flow *out)
 		out->idle_ms = out->age_ms; /* .made_ms is precise, .seen_ms may be late */
 }
 
-/* How the packets of the other direction arrive */
-static struct ladon_flow_key twin_key(const struct ladon_entry *c2b)
-{
-	struct ladon_flow_key key = { .sport = c2b->dport, .dport = c2b->sport };
-
-	memcpy(key.saddr, c2b->daddr, sizeof(key.saddr));
-	memcpy(key.daddr, c2b->saddr, sizeof(key.daddr));
-	return key;
-}
-
 static int twin_read(struct ladon *ladon, const struct ladon_entry *c2b, struct ladon_entry *out)
 {
-	struct ladon_flow_key key = twin_key(c2b);
+	struct ladon_flow_key key = entry_twin_key(c2b);
 
 	return bpf_map_lookup_elem(ladon->flows_fd, &key, out);
 }
@@ -214,7 +204,7 @@ static int edit(struct ladon *ladon, uint16_t op, const struct ladon_flow_key *k
 /* The port is not free before: the entry would be another flow's. */
 static void untrack(struct ladon *ladon, const struct ladon_entry *c2b)
 {
-	struct ladon_flow_key back = twin_key(c2b);
+	struct ladon_flow_key back = entry_twin_key(c2b);
 
 	if (c2b->state & LADON_STATE_STACK && ladon->conntrack)
 		conntrack_part(ladon->conntrack, &back);
@@ -361,14 +351,14 @@ void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
 	if (bpf_map_lookup_elem(ladon->flows_fd, front, &c2b) < 0 ||
 	    !(c2b.state & LADON_STATE_STACK))
 		return;
-	key = twin_key(&c2b);
+	key = entry_twin_key(&c2b);
 	if (memcmp(&key, back, sizeof(key)) == 0 && flows_kill_one(ladon, front) == 0)
 		ladon_say(ladon, LADON_LEVEL_DEBUG, "flow %u: conntrack forgot it: killed", c2b.id);
 }
 
 static int check_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
-	struct ladon_flow_key back = twin_key(p->c2b);
+	struct ladon_flow_key back = entry_twin_key(p->c2b);
 
 	(void)arg;
 	if (p->c2b->state & LADON_STATE_STACK && !conntrack_has(ladon->conntrack, &back))
@@ -380,7 +370,7 @@ static int check_pair(struct ladon *ladon, const struct pair *p, void *arg)
 static int finish_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
 	const uint32_t *age_ms = arg;
-	struct ladon_flow_key back = twin_key(p->c2b);
+	struct ladon_flow_key back = entry_twin_key(p->c2b);
 	struct ladon_limits sets[LADON_LIMITS];
 
 	if (!(p->c2b->what & LADON_FLOW_STACK) ||

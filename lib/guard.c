@@ -16,9 +16,8 @@
 #include "segment.h"
 #include "source.h"
 
-#define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
-#define TTL		64
-#define BIND_TRIES	64 /* ports of the range that other programs sit on */
+#define TTL	   64
+#define BIND_TRIES 64 /* ports of the range that other programs sit on */
 
 static int guard_set(struct ladon *ladon, int fd, const struct ladon_guard *guard)
 {
@@ -188,13 +187,13 @@ void ladon_source_free(struct ladon *ladon, uint64_t source)
 static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 {
 	struct ladon_flow_key key = { .sport = req->front.dport, .dport = req->front.sport };
-	uint8_t segment[SEGMENT_BYTES_MAX];
+	uint8_t segment[SEGMENT_ACK_BYTES_MAX];
 	struct addr to;
 	size_t len;
 
 	memcpy(key.saddr, req->front.daddr, sizeof(key.saddr));
 	memcpy(key.daddr, req->front.saddr, sizeof(key.daddr));
-	len = segment_write(segment, &key, &req->view, TTL);
+	len = segment_write_ack(segment, &key, &req->view, TTL);
 	addr_from_16(key.daddr, 0, &to);
 	sendto(to.sa.sa_family == AF_INET ? ladon->raw4_fd : ladon->raw6_fd, segment, len,
 	       MSG_NOSIGNAL, &to.sa, addr_len(&to));

@@ -121,7 +121,6 @@ static int dir_make(const char *path)
 	return 0;
 }
 
-/* A new mount namespace (ip netns exec) hides /sys/fs/bpf: then mount our own. */
 int pins_lock(const char *dir)
 {
 	_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -143,6 +142,7 @@ static int pin_dir_lock(struct ladon *ladon)
 	return ladon->lock_fd < 0 ? ladon->lock_fd : 0;
 }
 
+/* A new mount namespace (ip netns exec) hides /sys/fs/bpf: then mount our own. */
 static int pin_dir_open(struct ladon *ladon)
 {
 	struct statfs fs;

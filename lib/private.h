@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "../base/addr.h"
 #include "../datapath/abi.h"
@@ -130,8 +131,12 @@ int links_fd(const struct links *links);
 void links_dispatch(struct links *links);
 void links_tick(struct links *links); /* now and then */
 
+/* cleanup.c */
+
 /** qdisc_remove() - ladon's clsact qdisc goes unless others' filters are in it; 0 or a negative errno */
 int qdisc_remove(int ifindex);
+
+/* forward.c */
 
 /** forward_allow() - switch forwarding on for lo, if that does no harm; else say so */
 void forward_allow(struct ladon *ladon);
@@ -149,6 +154,16 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 	       struct ladon_flow_key *out);
 
 /* flows.c */
+
+/** entry_twin_key() - how the packets of the other direction arrive */
+static inline struct ladon_flow_key entry_twin_key(const struct ladon_entry *entry)
+{
+	struct ladon_flow_key key = { .sport = entry->dport, .dport = entry->sport };
+
+	memcpy(key.saddr, entry->daddr, sizeof(key.saddr));
+	memcpy(key.daddr, entry->saddr, sizeof(key.daddr));
+	return key;
+}
 
 int flows_open(struct ladon *ladon);
 void flows_close(struct ladon *ladon);

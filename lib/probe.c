@@ -9,22 +9,9 @@
 #include <string.h>
 
 #include "private.h"
-#include "segment.h"
 
 #define TTL    65   /* one less when it leaves */
 #define WINDOW 1024 /* nobody should look at it; 0 would stop who does */
-
-_Static_assert(PROBE_BYTES_MAX == ETH_HLEN + SEGMENT_BYTES_MAX, "Ethernet, and a segment");
-
-/* How the packets of an entry's twin arrive: the other way round than its own leave */
-static struct ladon_flow_key key_of_peer(const struct ladon_entry *asked)
-{
-	struct ladon_flow_key key = { .sport = asked->dport, .dport = asked->sport };
-
-	memcpy(key.saddr, asked->daddr, sizeof(key.saddr));
-	memcpy(key.daddr, asked->saddr, sizeof(key.daddr));
-	return key;
-}
 
 /*
  * What is to arrive at the probed end, less what its peer's entry will add. Of the numbers
@@ -47,10 +34,10 @@ static struct ladon_view numbers(const struct ladon_entry *asked, const struct l
 
 uint32_t probe_write(uint8_t *out, const struct ladon_entry *asked, const struct ladon_entry *peer)
 {
-	struct ladon_flow_key key = key_of_peer(asked);
+	struct ladon_flow_key key = entry_twin_key(asked);
 	struct ladon_view view = numbers(asked, peer);
 	uint8_t *ip = out + ETH_HLEN;
-	size_t len = segment_write(ip, &key, &view, TTL);
+	size_t len = segment_write_ack(ip, &key, &view, TTL);
 
 	memset(out, 0xff, ETH_ALEN);
 	memset(out + ETH_ALEN, 0, ETH_ALEN);

@@ -8,10 +8,12 @@
 #ifndef LADON_PROBE_H
 #define LADON_PROBE_H
 
+#include <linux/if_ether.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "../datapath/abi.h"
+#include "segment.h"
 
 struct ladon;
 
@@ -37,7 +39,7 @@ static inline uint32_t probe_count(const struct ladon_entry *flow)
  */
 uint32_t probe_write(uint8_t *out, const struct ladon_entry *asked, const struct ladon_entry *peer);
 
-#define PROBE_BYTES_MAX (14 + 40 + 20 + 12)
+#define PROBE_BYTES_MAX (ETH_HLEN + SEGMENT_ACK_BYTES_MAX)
 
 /** probe_send() - the same, sent. Return: 0 or a negative errno; then nothing has changed */
 int probe_send(struct ladon *ladon, const struct ladon_entry *asked,

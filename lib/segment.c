@@ -9,8 +9,6 @@
 
 #include "../base/addr.h"
 
-#define TS_OPTION_BYTES 12 /* two NOPs, kind, length, TSval, TSecr (RFC 7323) */
-
 /* RFC 1071 */
 static uint32_t sum(const void *data, size_t len, uint32_t acc)
 {
@@ -94,8 +92,8 @@ static size_t ip6_write(uint8_t *out, const struct ladon_flow_key *key,
 	return sizeof(ip) + len;
 }
 
-size_t segment_write(uint8_t *out, const struct ladon_flow_key *key, const struct ladon_view *view,
-		     uint8_t ttl)
+size_t segment_write_ack(uint8_t *out, const struct ladon_flow_key *key,
+			 const struct ladon_view *view, uint8_t ttl)
 {
 	struct addr source;
 

@@ -96,7 +96,7 @@ static void cross_segment(const uint8_t *data, size_t size, struct ladon_entry f
 	tcp_len = pkt.options_bytes + pkt.payload_bytes + 20;
 	flow_settle(&flow, !pkt.is_ip6);
 	must(packet_parse(&other, &pkt2) == VERDICT_CONTINUE);
-	if (translate(&pkt2, &flow, &d2) != VERDICT_CONTINUE) {
+	if (translate(&other, &pkt2, &flow, &d2) != VERDICT_CONTINUE) {
 		must(cross_tcp(&ctx, &pkt, &flow, &d) == VERDICT_DROP);
 		goto out;
 	}

@@ -236,7 +236,7 @@ static void run(uint8_t *packet, size_t size, const struct ladon_entry *flow)
 	must(want);
 	memcpy(want, packet, size);
 	is_good = take_packet(&model, want);
-	must((translate(&pkt, flow, &d) == VERDICT_CONTINUE) == is_good);
+	must((translate(&ctx, &pkt, flow, &d) == VERDICT_CONTINUE) == is_good);
 	if (is_good) {
 		must(ctx_fix_csum(&ctx, &pkt.tcp->check, 0, pkt.is_ip6, &d) == 0);
 		change(&model, flow);

@@ -1475,6 +1475,7 @@ static void test_what_cannot_be_translated_does_not_cross(void **state)
 		make_crossing(&way, false);
 		s.options[3] = 0;
 		expect(&s, TC_ACT_SHOT, LADON_REASON_NOT_OURS);
+		assert_int_equal(entry(&way.in).packets, 0);
 	}
 }
 

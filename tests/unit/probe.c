@@ -109,7 +109,7 @@ static struct arrived arrive(const struct ladon_entry *asked, const struct ladon
 	assert_memory_equal(pkt.key.daddr, asked->saddr, 16);
 	assert_int_equal(pkt.key.sport, asked->dport);
 	assert_int_equal(pkt.key.dport, asked->sport);
-	assert_int_equal(translate(&pkt, peer, &d), VERDICT_CONTINUE);
+	assert_int_equal(translate(&ctx, &pkt, peer, &d), VERDICT_CONTINUE);
 	assert_int_equal(ctx_fix_csum(&ctx, &pkt.tcp->check, 0, pkt.is_ip6, &d), 0);
 	assert_int_equal(segment_sum_tcp(b.bytes), 0xffff);
 	tcp = segment_tcp(b.bytes);

@@ -51,7 +51,7 @@ static enum verdict run(uint8_t *packet, size_t len, const struct ladon_entry *f
 	enum verdict verdict = packet_parse(&ctx, &pkt);
 
 	assert_int_equal(verdict, VERDICT_CONTINUE);
-	verdict = translate(&pkt, flow, &d);
+	verdict = translate(&ctx, &pkt, flow, &d);
 	assert_int_equal(ctx_fix_csum(&ctx, &pkt.tcp->check, 0, pkt.is_ip6, &d), 0);
 	return verdict;
 }
