@@ -165,7 +165,8 @@ NET_JOBS ?= 3
 pytest_net = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -o cache_dir=$(abspath $(BUILD))/pytest
 
 check-net: all
-	$(pytest_net) -n $(NET_JOBS) tests/net $(NET) || $(pytest_net) --last-failed --last-failed-no-failures none tests/net $(NET)
+	$(pytest_net) -n $(NET_JOBS) tests/net $(NET) || \
+		$(pytest_net) --last-failed --last-failed-no-failures none tests/net $(NET)
 
 # ladond under thread, then address and undefined behaviour sanitizers, with random ends and kills,
 # and what else stresses the daemon; what they say fails the test. Three minutes, half of it to build.

@@ -183,7 +183,7 @@ enum {
  */
 enum {
 	LADON_JUMP_ENTER,      /* ladon_enter, of tc.bpf.c: from ladon_ingress */
-	LADON_JUMP_ICMP,       /* ladon_icmp, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_ICMP,       /* ladon_icmp, of tc.bpf.c: from ladon_ingress, ladon_local */
 	LADON_JUMP_LEAVE,      /* ladon_leave, of tc.bpf.c: from ladon_egress */
 	LADON_JUMP_TELL,       /* ladon_tell, of tc.bpf.c: from ladon_egress */
 	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress, ladon_probe */

@@ -16,6 +16,10 @@
  * Only the caller's thread moves copied_seq and write_seq, so those stand
  * still. rcv_nxt, bytes_received and ts_recent may move under our eyes, on
  * another CPU; the order of reads below is chosen so that this is harmless.
+ *
+ * Pointers that only lead on are read by BPF_CORE_READ(): for each plain load of one the
+ * verifier of newer kernels looks through all of the kernel's types for a name, on every way
+ * that leads there. That doubled the time to load.
  */
 #include <linux/bpf.h>
 
@@ -248,7 +252,8 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read)
 	unacked = tp->bytes_received - s->guard->base;
 	s->next = tp->copied_seq - read;
 	s->pending = tp->rcv_nxt - s->next;
-	if (s->pending > unacked || (!side_is_guarded(s) && BPF_CORE_READ(tp, out_of_order_queue.rb_node)))
+	if (s->pending > unacked ||
+	    (!side_is_guarded(s) && BPF_CORE_READ(tp, out_of_order_queue.rb_node)))
 		return LADON_REASON_ACKED;
 	s->room = side_room(tp);
 	s->clock = side_clock(tp);

@@ -188,7 +188,7 @@ class Ladond:
         """So many are; an answer may be there before its connection is counted."""
         until(lambda: self.connections()["handed_off"] >= count,
               f"{count} connections handed off; {self.connections()}, {self.reasons()}", seconds)
-        assert self.connections()["handed_off"] == count
+        assert self.connections()["handed_off"] == count, self.reasons()
 
     def wait_reason(self, word, count=1, seconds=10):
         until(lambda: self.reasons().get(word, 0) >= count, f"reason {word}; {self.reasons()}",
@@ -229,7 +229,6 @@ pools:
 {more}"""
 
 
-# What a test of both families is parametrised with: (the gateway's address, the backend's, one pool)
 def one_host(backend, host="example.org", more=""):
     """A configuration that peeks: what asks for this HTTP host goes to the backend."""
     return f"""
@@ -244,6 +243,7 @@ pools:
 {more}"""
 
 
+# What a test of both families is parametrised with: (the gateway's address, the backend's, one pool)
 FAMILIES = [
     (GATEWAY, BACKENDS[0], one_pool("10.0.2.2:8080")),
     (GATEWAY6, BACKENDS6[0], one_pool("[fd00:2::2]:8080", listen="[::]:8080")),
