@@ -159,14 +159,12 @@ check-prog: $(progs:%=$(BUILD)/prog/%)
 
 # As root: real clients and backends around ladond in network namespaces.
 # NET: more options of pytest, as in NET="-k loss -x". NET_JOBS: how many at once; each has namespaces
-# of its own, and many do nothing but wait. A machine so busy also reorders and delays: what fails in
-# company is run once more alone, and that counts.
+# of its own, and many do nothing but wait.
 NET_JOBS ?= 3
-pytest_net = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -o cache_dir=$(abspath $(BUILD))/pytest
+pytest_net = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -p no:cacheprovider
 
 check-net: all
-	$(pytest_net) -n $(NET_JOBS) tests/net $(NET) || \
-		$(pytest_net) --last-failed --last-failed-no-failures none tests/net $(NET)
+	$(pytest_net) -n $(NET_JOBS) tests/net $(NET)
 
 # ladond under thread, then address and undefined behaviour sanitizers, with random ends and kills,
 # and what else stresses the daemon; what they say fails the test. Three minutes, half of it to build.

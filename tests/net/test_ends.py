@@ -219,19 +219,6 @@ def test_the_backend_speaks_first(net):
     assert net.trouble() == {}
 
 
-def only_repetitions(net, most=10):
-    """Both ends spoke at once, in the very moment of the handoff.
-
-    What one says after its first bytes may arrive before them, which the other says in its next
-    data, and what is between tc and a socket when that vanishes is not acknowledged: either way a
-    few segments are repeated. Nothing else may happen.
-    """
-    for space, counters in net.trouble().items():
-        assert space != "g" and set(counters) <= {"TcpExtTCPOFOQueue", "TcpRetransSegs",
-                                                  "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv"}
-        assert counters.get("TcpRetransSegs", 0) <= most
-
-
 @pytest.mark.parametrize("size", [1, 1448, 14480, 65536, 1 << 20])
 def test_first_writes_of_any_size(net, size):
     """The client's initial window is ten segments: more waits until somebody acknowledges."""
@@ -243,7 +230,7 @@ def test_first_writes_of_any_size(net, size):
         assert server.result() == ends.expected(size, 3)
     # A client that has said all it had to say before the backend answered is relayed.
     assert set(ladon.reasons()) <= ({"not_established"} if size <= 14480 else set())
-    only_repetitions(net)
+    net.only_repetitions()
     flow_ends(ladon)
 
 
@@ -287,7 +274,7 @@ def test_bytes_that_come_in_every_gap(net):
         with ends.connect(net.client) as sock:
             assert chatter(sock, 2) == ends.expected(pieces * 100, 1)
         assert server.result() == ends.expected(pieces * 100, 2)
-    only_repetitions(net)
+    net.only_repetitions()
     flow_ends(ladon)
 
 

@@ -128,6 +128,7 @@ def test_the_next_source_address_then_relay_then_refused_and_all_recovers(net):
     assert ladon.reasons() == {"no_port": 4}
     assert {source for source, _ in peers[8:]} == set(SOURCES)
     assert {port for _, port in peers[8:]} == {40000, 40001}
+    assert net.trouble() == {}
 
     for _ in range(3):
         is_turned_away(net)
@@ -135,7 +136,8 @@ def test_the_next_source_address_then_relay_then_refused_and_all_recovers(net):
     assert ladon.ask("pool show")["pools"][0]["backends"][0]["failed"] == 0
     for sock in (*flows, *relayed):
         chat(sock)
-    assert net.trouble() == {}
+    # The gateway's ACK of "word" and its FIN may leave on two CPUs, and change places.
+    assert net.trouble() in ({}, {"c": {"TcpOutRsts": 1}})
 
     end(relayed.pop())
     until(lambda: ladon.connections()["open"] == 3, "a relayed connection has ended")

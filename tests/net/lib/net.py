@@ -320,6 +320,18 @@ class Net:
         """Per namespace, the counters that should have stayed zero."""
         return {s.name[-1]: t for s in self.spaces if (t := s.trouble())}
 
+    def only_repetitions(self, most=10):
+        """Both ends spoke at once, in the very moment of the handoff.
+
+        What one says after its first bytes may arrive before them, which the other says in its
+        next data, and what is between tc and a socket when that vanishes is not acknowledged:
+        either way a few segments are repeated. Nothing else may happen.
+        """
+        for space, counters in self.trouble().items():
+            assert space != "g" and set(counters) <= {"TcpExtTCPOFOQueue", "TcpRetransSegs",
+                                                      "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv"}
+            assert counters.get("TcpRetransSegs", 0) <= most
+
     def bpffs(self):
         """A BPF file system of this network's own; the same one at every call."""
         path = os.path.join(self.dir, "bpf")
