@@ -27,8 +27,8 @@ gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/first.c \
-	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
-	   gateway/route.c gateway/connect.c gateway/handoff.c \
+	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c \
+	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   paths/pool.c paths/resolve.c
@@ -37,8 +37,9 @@ bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
 unit_addr      := base/addr.c
-unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
+unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
+unit_talk      := $(unit_peek)
+unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
@@ -56,9 +57,9 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr peek route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr peek talk route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
 
-fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
+fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
 fuzz_translate :=
 fuzz_icmp      :=
@@ -76,7 +77,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -122,12 +123,12 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -o $@
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -o $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
@@ -238,7 +239,7 @@ demo: deps-demo
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
-		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev linux-libc-dev
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate

@@ -87,7 +87,11 @@
 	X(CLOSED, CUT,            "cut by the operator")                            \
 	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")         \
 	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration") \
-	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's")
+	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's") \
+	X(CLOSED, NO_USER,        "no user was named, or not with the right password") \
+	X(CLOSED, NO_COMMAND,     "SOCKS asked for something else than a connection") \
+	X(CLOSED, NO_TARGET,      "the target's name has no address")              \
+	X(CLOSED, TARGET_REFUSED, "nobody may be connected to this target")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

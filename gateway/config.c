@@ -28,6 +28,7 @@
 #include "config_node.h"
 #include "config_value.h"
 
+#define REQUESTED	  "requested" /* backends: whatever target a client asks for */
 #define FILE_BYTES_MAX	  (16 * 1024 * 1024)
 #define CONTROL_DEFAULT	  "/run/ladon/control"
 #define CONTROL_BYTES_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
@@ -116,6 +117,13 @@ static int backends_read(const struct node *node, struct config_pool *pool)
 	if (!node->yaml)
 		return node_fail(node, "is missing; name one backend at least, as in "
 				       "backends: [\"10.0.2.2:443\"]");
+	if (node_is(node, REQUESTED)) {
+		pool->backends = array_add(&pool->backends, &pool->backends_len, sizeof(*pool->backends));
+		if (!pool->backends)
+			return -ENOMEM;
+		pool->backends->requested = true;
+		return value_copy(REQUESTED, &pool->backends->text);
+	}
 	rc = node_list(node, &len);
 	for (unsigned int i = 0; rc == 0 && i < len; i++) {
 		struct config_backend *backend;
@@ -249,16 +257,71 @@ static int pool_ref_read(const struct reading *r, const struct node *node, unsig
 	return 0;
 }
 
-/* Two rules with the same text match the same connections. */
-static int route_check_new(void **rules, const struct node *rule, const struct config_route *route)
+enum route_key {
+	ROUTE_TLS,
+	ROUTE_ALPN,
+	ROUTE_HTTP,
+	ROUTE_PATH,
+	ROUTE_TARGET,
+	ROUTE_POOL,
+	ROUTE_KEYS
+};
+static const char *const route_keys[ROUTE_KEYS] = { "tls", "alpn", "http", "path", "target", "pool" };
+
+/* What a rule may ask for: a name, and something else about a connection that is of the kind */
+static const struct rule_kind {
+	const char *text;
+	enum route_key name, detail; /* the same: the kind has no detail */
+} rule_kinds[] = {
+	{ "TLS", ROUTE_TLS, ROUTE_ALPN },
+	{ "HTTP", ROUTE_HTTP, ROUTE_PATH },
+	{ "a target", ROUTE_TARGET, ROUTE_TARGET },
+};
+
+#define RULE_KINDS (sizeof(rule_kinds) / sizeof(rule_kinds[0]))
+
+/* @out: the kind of rule; of one without conditions, the last. Return: 0 or -EINVAL, complained */
+static int rule_kind(const struct node *rule, const struct node *at, const struct rule_kind **out)
 {
-	const char *name = route->tls ? route->tls : route->http_host;
-	const char *detail = route->tls ? route->alpn : route->http_path;
+	const struct rule_kind *kind = NULL;
+
+	for (size_t i = 0; i < RULE_KINDS; i++) {
+		const struct rule_kind *next = &rule_kinds[i];
+
+		if (!at[next->name].yaml && !at[next->detail].yaml)
+			continue;
+		if (kind)
+			return node_fail(rule,
+					 "asks for %s and for %s, and no connection is both; make "
+					 "it two rules",
+					 kind->text, next->text);
+		kind = next;
+	}
+	*out = kind ? kind : &rule_kinds[RULE_KINDS - 1];
+	return 0;
+}
+
+static char **route_condition(struct config_route *route, enum route_key key)
+{
+	char **const conditions[] = {
+		[ROUTE_TLS] = &route->tls,	   [ROUTE_ALPN] = &route->alpn,
+		[ROUTE_HTTP] = &route->http_host,  [ROUTE_PATH] = &route->http_path,
+		[ROUTE_TARGET] = &route->target,
+	};
+
+	return conditions[key];
+}
+
+/* Two rules with the same text match the same connections. */
+static int route_check_new(void **rules, const struct node *rule, const struct rule_kind *kind,
+			   struct config_route *route)
+{
+	const char *name = *route_condition(route, kind->name);
+	const char *detail = *route_condition(route, kind->detail);
 	_free_ char *text = NULL;
 	const struct seen *former;
 
-	if (asprintf(&text, "%s %s %s", route->tls ? "tls" : "http", name ? name : "",
-		     detail ? detail : "") < 0) {
+	if (asprintf(&text, "%s %s %s", kind->text, name ? name : "", detail ? detail : "") < 0) {
 		text = NULL;
 		return -ENOMEM;
 	}
@@ -271,34 +334,33 @@ static int route_check_new(void **rules, const struct node *rule, const struct c
 	return seen_add(rules, text, 0, rule->line);
 }
 
-enum route_key {
-	ROUTE_TLS,
-	ROUTE_ALPN,
-	ROUTE_HTTP,
-	ROUTE_PATH,
-	ROUTE_POOL,
-	ROUTE_KEYS
-};
-static const char *const route_keys[ROUTE_KEYS] = { "tls", "alpn", "http", "path", "pool" };
-
-/*
- * @name and @detail are a server name and an ALPN, or a host and a path; either
- * may be missing. A protocol or path without a name goes with any name.
- */
-static int route_fill(struct config_route *route, bool is_tls, const struct node *name,
-		      const struct node *detail)
+/* Either of them may be missing. A protocol or path without a name goes with any name. */
+static int route_fill(struct config_route *route, const struct rule_kind *kind,
+		      const struct node *name, const struct node *detail)
 {
-	char **name_out = is_tls ? &route->tls : &route->http_host;
-	char **detail_out = is_tls ? &route->alpn : &route->http_path;
+	char **name_out = route_condition(route, kind->name);
+	char **detail_out = route_condition(route, kind->detail);
 	int rc = 0;
 
 	if (name->yaml)
 		rc = value_pattern(name, name_out);
 	else if (detail->yaml)
 		rc = value_copy("*", name_out);
-	if (rc == 0 && detail->yaml)
-		rc = is_tls ? value_alpn(detail, detail_out) : value_prefix(detail, detail_out);
-	return rc;
+	if (rc < 0 || !detail->yaml || kind->name == kind->detail)
+		return rc;
+	return kind->name == ROUTE_TLS ? value_alpn(detail, detail_out)
+				       : value_prefix(detail, detail_out);
+}
+
+/* A pool of requested backends needs somebody who requests. */
+static int rule_check_pool(const struct reading *r, const struct node *pool,
+			   const struct config_route *route)
+{
+	if (!r->config->pools[route->pool].backends[0].requested || route->target)
+		return 0;
+	return node_fail(pool, "is for clients that name a target; give the rule the condition "
+			       "'target', as in {target: \"*\", pool: %s}",
+			 r->config->pools[route->pool].name);
 }
 
 /* A rule with lists is as many rules as the lists have combinations. */
@@ -306,21 +368,19 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		     const struct node *rule)
 {
 	struct node at[ROUTE_KEYS], name, detail;
-	unsigned int pool, names, details;
-	bool is_tls;
+	unsigned int pool, names, details = 1;
+	const struct rule_kind *kind = NULL;
 	int rc = node_map(rule, route_keys, ROUTE_KEYS, at);
 
+	if (rc == 0)
+		rc = rule_kind(rule, at, &kind);
 	if (rc < 0)
 		return rc;
-	is_tls = at[ROUTE_TLS].yaml || at[ROUTE_ALPN].yaml;
-	if (is_tls && (at[ROUTE_HTTP].yaml || at[ROUTE_PATH].yaml))
-		return node_fail(rule, "asks for TLS and for HTTP, and no connection is both; make "
-				       "it two rules");
 	rc = pool_ref_read(r, &at[ROUTE_POOL], &pool);
 	if (rc == 0)
-		rc = node_list(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], &names);
-	if (rc == 0)
-		rc = node_list(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], &details);
+		rc = node_list(&at[kind->name], &names);
+	if (rc == 0 && kind->detail != kind->name)
+		rc = node_list(&at[kind->detail], &details);
 	for (uint64_t i = 0; rc == 0 && i < (uint64_t)names * details; i++) {
 		struct config_route *route =
 			array_add(&listener->routes, &listener->routes_len, sizeof(*route));
@@ -329,12 +389,14 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 			return -ENOMEM;
 		route->pool = pool;
 		route->line = rule->line;
-		node_item(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], (unsigned int)(i / details), &name);
-		node_item(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], (unsigned int)(i % details),
-			  &detail);
-		rc = route_fill(route, is_tls, &name, &detail);
+		node_item(&at[kind->name], (unsigned int)(i / details), &name);
+		node_item(&at[kind->detail], (unsigned int)(i % details), &detail);
+		rc = route_fill(route, kind, &name, &detail);
 		if (rc == 0)
-			rc = route_check_new(rules, rule, route);
+			rc = route_check_new(rules, rule, kind, route);
+		if (rc == 0)
+			rc = rule_check_pool(r, &at[ROUTE_POOL], route);
+		listener->targets |= route->target != NULL;
 	}
 	return rc;
 }
@@ -457,6 +519,7 @@ static int listener_routes_read(const struct reading *r, const struct node *at,
 {
 	const struct node *routes = &at[LISTENER_ROUTES], *pool = &at[LISTENER_POOL];
 	struct config_route *route;
+	int rc;
 
 	if (routes->yaml && pool->yaml)
 		return node_fail(pool, "goes not with 'routes'; make it the last route, without a "
@@ -470,7 +533,8 @@ static int listener_routes_read(const struct reading *r, const struct node *at,
 	if (!route)
 		return -ENOMEM;
 	route->line = pool->line;
-	return pool_ref_read(r, pool, &route->pool);
+	rc = pool_ref_read(r, pool, &route->pool);
+	return rc < 0 ? rc : rule_check_pool(r, pool, route);
 }
 
 /* Everything but the address */
@@ -493,7 +557,7 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		return rc;
 	listener->mss = (uint16_t)mss;
 	only = &listener->routes[0];
-	listener->peek = listener->routes_len > 1 || only->tls || only->http_host;
+	listener->peek = listener->routes_len > 1 || only->tls || only->http_host || only->target;
 	return 0;
 }
 
@@ -519,14 +583,14 @@ static int listener_bind(struct reading *r, const struct node *node,
 	return seen_add(&r->addresses, text, 0, node->line);
 }
 
-/* May a connection of its come to an IPv6 backend? A name may have addresses of either family. */
+/* May a connection of its come to an IPv6 backend? A name, and a target, may be of either family. */
 static bool listener_meets_ip6(const struct config *config, const struct config_listener *l)
 {
 	for (unsigned int i = 0; i < l->routes_len; i++) {
 		const struct config_pool *pool = &config->pools[l->routes[i].pool];
 
 		for (unsigned int j = 0; j < pool->backends_len; j++)
-			if (pool->backends[j].host ||
+			if (pool->backends[j].host || pool->backends[j].requested ||
 			    pool->backends[j].addr.sa.sa_family == AF_INET6)
 				return true;
 	}
@@ -895,6 +959,7 @@ static void routes_free(struct config_route *routes, unsigned int len)
 		free(routes[i].alpn);
 		free(routes[i].http_host);
 		free(routes[i].http_path);
+		free(routes[i].target);
 	}
 	free(routes);
 }

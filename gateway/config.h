@@ -35,6 +35,7 @@ enum access_format {
 struct config_backend {
 	char *text; /* as written: "10.0.2.2:443", "www.internal:443" */
 	char *host; /* NULL if .addr is numeric */
+	bool requested; /* "requested": the target that the client asks for; it has no address */
 	uint16_t port;
 	struct addr addr;
 };
@@ -43,7 +44,7 @@ struct config_pool {
 	char *name;
 	enum pool_policy policy;
 	struct config_backend *backends;
-	unsigned int backends_len; /* at least 1 */
+	unsigned int backends_len; /* at least 1; 1 if it is a requested one */
 };
 
 /*
@@ -57,6 +58,7 @@ struct config_route {
 	char *alpn;	 /* one protocol that the client must offer; NULL. Only with .tls */
 	char *http_host; /* without port; NULL: not only HTTP */
 	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
+	char *target;	 /* host that a SOCKS or CONNECT client asks for; NULL: not only these */
 	unsigned int pool; /* index into config.pools */
 	unsigned int line; /* of the file, for messages */
 };
@@ -72,6 +74,7 @@ struct config_listener {
 	char *name;	    /* the address as text */
 	struct addr addr;
 	uint16_t mss;	    /* TCP_MAXSEG to announce to clients; 0: the kernel's choice */
+	bool targets;	    /* SOCKS and CONNECT: a rule at least has a target */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */

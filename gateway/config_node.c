@@ -389,6 +389,12 @@ static bool digits_parse(const char *text, const char **end, uint32_t *out)
 	return *end > text;
 }
 
+bool node_is(const struct node *node, const char *word)
+{
+	return node->yaml && node->yaml->type == YAML_SCALAR_NODE &&
+	       strcmp((const char *)node->yaml->data.scalar.value, word) == 0;
+}
+
 int node_number(const struct node *node, uint32_t min, uint32_t max, uint32_t *out)
 {
 	const char *text, *end;

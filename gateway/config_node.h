@@ -92,6 +92,9 @@ void node_item(const struct node *node, unsigned int index, struct node *out);
  */
 int node_text(const struct node *node, const char **out);
 
+/** node_is() - is it this word, and nothing else? */
+bool node_is(const struct node *node, const char *word);
+
 /** node_number() - a decimal number from @min to @max; a missing one leaves @out as it is */
 int node_number(const struct node *node, uint32_t min, uint32_t max, uint32_t *out);
 

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asked.h"
 #include "connect.h"
 #include "ends.h"
 #include "first.h"
 #include "handoff.h"
+#include "say.h"
 
 struct step {
 	const char *name;
@@ -24,7 +26,8 @@ static const struct step steps[] = {
 	/*                 name       run           then          or else      */
 	[CONN_PEEK]    = { "peek",    conn_peek,    CONN_ROUTE,   CONN_REFUSE  },
 	[CONN_ROUTE]   = { "route",   conn_route,   CONN_CONNECT, CONN_REFUSE  },
-	[CONN_CONNECT] = { "connect", conn_connect, CONN_HANDOFF, CONN_ROUTE   },
+	[CONN_CONNECT] = { "connect", conn_connect, CONN_SAY,     CONN_ROUTE   },
+	[CONN_SAY]     = { "say",     conn_say,     CONN_HANDOFF, CONN_ROUTE   },
 	[CONN_HANDOFF] = { "handoff", conn_handoff, CONN_DONE,    CONN_BEGIN   },
 	[CONN_BEGIN]   = { "begin",   conn_begin,   CONN_RELAY,   CONN_ROUTE   },
 	[CONN_RELAY]   = { "relay",   conn_relay,   CONN_DONE,    CONN_DONE    },
@@ -139,6 +142,7 @@ static void conn_done(struct conn *c)
 		close(c->front.fd);
 	c->front.fd = -1;
 	kept_free(&c->first);
+	asked_free(c);
 	free(c->name);
 	c->name = NULL;
 	if (c->closed && !relay_began(&c->relay))

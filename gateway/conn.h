@@ -35,6 +35,7 @@ enum conn_state {
 	CONN_PEEK,
 	CONN_ROUTE,
 	CONN_CONNECT,
+	CONN_SAY,
 	CONN_HANDOFF,
 	CONN_BEGIN,
 	CONN_RELAY,
@@ -75,11 +76,19 @@ struct conn {
 	uint8_t alert;		  /* ... in TLS, if the peeker said so; else 0 */
 	struct refusal refusal;
 
+	/* a dialogue with the client: first.c, say.c */
+	uint32_t consumed;	/* bytes of the client's that were for ladon itself */
+	uint8_t said;		/* bytes of the dialogue that ladon has said */
+	enum peek_user user_is;
+	bool answered;	  /* it has the last answer; what else it hears is its backend's */
+	uint64_t said_ms; /* when ladon said that last answer; 0: there was none */
+
 	/* the backend: connect.c */
 	const struct config_route *route;
 	struct backend *backend; /* held: see backend_release(); NULL: none */
 	struct addr to;
 	struct pool_tries tries;
+	struct asked *asked; /* what the client asked for; NULL: nothing yet */
 	int failed; /* negative errno of the backend that failed last; 0: none has */
 	struct watch back;
 	uint64_t source;   /* see ladon_connect(); 0: a port of the kernel's choice */

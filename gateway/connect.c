@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "asked.h"
 #include "conn.h"
 #include "removed.h"
 
@@ -18,8 +19,8 @@
 
 static const char *route_name(const struct config_route *route)
 {
-	if (route->tls)
-		return route->tls;
+	if (route->tls || route->target)
+		return route->tls ? route->tls : route->target;
 	return route->http_host ? route->http_host : "default";
 }
 
@@ -42,21 +43,50 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 							     : LADON_REASON_NO_BACKEND);
 }
 
+static int asked_exhausted(struct conn *c, int rc)
+{
+	if (rc == -EACCES)
+		return conn_turn_away(c, LADON_REASON_TARGET_REFUSED);
+	if (c->failed == -EADDRNOTAVAIL)
+		return conn_turn_away(c, LADON_REASON_NO_LOCAL_PORT);
+	return conn_turn_away(c, c->failed ? LADON_REASON_NO_BACKEND : LADON_REASON_NO_TARGET);
+}
+
+/* Return: 0: it is in c->backend and c->to */
+static int backend_choose(struct conn *c, struct pool *pool)
+{
+	struct backend *requested = pool_requested(pool);
+	int rc;
+
+	if (!requested) {
+		c->backend = pool_pick(pool, &c->tries, &c->to);
+		return c->backend ? 0 : route_exhausted(c, pool);
+	}
+	rc = asked_next(c);
+	if (rc == -EAGAIN || rc == -ECANCELED)
+		return rc;
+	if (rc < 0)
+		return asked_exhausted(c, rc);
+	backend_take(requested);
+	c->backend = requested;
+	return 0;
+}
+
 int conn_route(struct conn *c)
 {
 	struct pool *pool;
+	int rc;
 
 	if (!c->route)
 		c->route = route_find(c->listener->routes, &c->worker->hello);
 	if (!c->route)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
 	pool = conn_setup(c)->pools[c->route->pool];
-	c->backend = pool_pick(pool, &c->tries, &c->to);
-	if (!c->backend)
-		return route_exhausted(c, pool);
-	conn_debug(c, "route: %s to %s of pool %s", route_name(c->route), c->backend->config->text,
-		   pool_name(pool));
-	return 0;
+	rc = backend_choose(c, pool);
+	if (rc == 0)
+		conn_debug(c, "route: %s to %s of pool %s", route_name(c->route),
+			   c->backend->config->text, pool_name(pool));
+	return rc;
 }
 
 /* ---- how to connect ---- */

@@ -36,7 +36,7 @@ static int first_wait(struct conn *c)
 		return conn_turn_away(c, LADON_REASON_FIRST_BYTES);
 	if (!c->limit_ms)
 		conn_limit(c, c->listener->config->first_bytes_ms);
-	if (c->guarded && c->first.len > 0 && !c->wake_ms)
+	if (c->guarded && c->first.len > c->consumed && !c->wake_ms)
 		conn_wake(c, CONN_PATIENCE_MS);
 	if (c->guarded && c->woken)
 		conn_acknowledge(c, LADON_REASON_ACKED);
@@ -46,22 +46,67 @@ static int first_wait(struct conn *c)
 	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
+/* The last bytes from the client were for ladon itself: it may hear that they have come. */
+static void first_consume(struct conn *c, size_t consumed)
+{
+	c->consumed = (uint32_t)consumed;
+	if (c->guarded &&
+	    ladon_consumed(c->worker->gateway->ladon, c->front.fd, c->consumed) < 0)
+		conn_acknowledge(c, LADON_REASON_ACKED);
+}
+
+/* Ladon's half of a dialogue, as far as it goes by now */
+static int first_talk(struct conn *c, const struct talk *talk)
+{
+	size_t len;
+
+	if (talk->consumed > c->consumed)
+		first_consume(c, talk->consumed);
+	if (talk->say_len <= c->said)
+		return 0;
+	len = talk->say_len - c->said;
+	if (send(c->front.fd, talk->say + c->said, len, MSG_NOSIGNAL) != (ssize_t)len)
+		return conn_end(c, LADON_REASON_CLIENT_GONE);
+	c->said = (uint8_t)talk->say_len;
+	return 0;
+}
+
+static int first_refuse(struct conn *c, const struct hello *hello)
+{
+	c->protocol = hello->protocol;
+	c->alert = hello->alert;
+	c->answered = c->said; /* the dialogue's last word */
+	return conn_turn_away(c, hello->reason);
+}
+
+static int first_found(struct conn *c, const struct hello *hello)
+{
+	c->protocol = hello->protocol;
+	ends_name(c, hello->name);
+	conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
+	if (c->consumed)
+		kept_drop(&c->first, c->consumed);
+	return 0;
+}
+
 static int first_look(struct conn *c, struct hello *hello)
 {
-	switch (peek_first(c->first.bytes, c->first.len, hello)) {
-	case PEEK_MORE:
-		assert(c->first.len < PEEK_BYTES_MAX);
-		return -EAGAIN;
-	case PEEK_BAD:
-		c->protocol = hello->protocol;
-		c->alert = hello->alert;
-		return conn_turn_away(c, hello->reason);
-	default:
-		c->protocol = hello->protocol;
-		ends_name(c, hello->name);
-		conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
-		return 0;
-	}
+	struct talk *talk = &c->worker->talk;
+	enum peek_answer answer;
+	int rc;
+
+	talk_start(talk);
+	talk->user_is = c->user_is;
+	answer = peek_first(&c->listener->peek, talk, c->first.bytes, c->first.len, hello);
+	rc = first_talk(c, talk);
+	if (rc < 0)
+		return rc;
+	if (answer == PEEK_BAD)
+		return first_refuse(c, hello);
+	if (answer == PEEK_FOUND)
+		return first_found(c, hello);
+	assert(c->first.len < PEEK_BYTES_MAX);
+	return -EAGAIN;
 }
 
 int conn_peek(struct conn *c)

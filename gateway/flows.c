@@ -14,7 +14,7 @@
 struct index {
 	struct backend **fixed; /* backends by number, sorted by address */
 	unsigned int fixed_len;
-	struct backend **named; /* backends by name: their addresses change */
+	struct backend **named; /* backends by name, whose addresses change, and requested ones */
 	unsigned int named_len;
 };
 
@@ -47,7 +47,7 @@ static void index_add(struct index *index, struct backend *backend)
 {
 	backend_hold(backend);
 	backend->indexed = true;
-	if (backend->config->host)
+	if (backend->config->host || backend->config->requested)
 		index->named[index->named_len++] = backend;
 	else
 		index->fixed[index->fixed_len++] = backend;

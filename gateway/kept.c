@@ -31,6 +31,15 @@ int kept_send(struct kept *kept, int fd)
 	return 0;
 }
 
+void kept_drop(struct kept *kept, uint32_t len)
+{
+	kept->len -= len;
+	if (kept->len)
+		memmove(kept->bytes, kept->bytes + len, kept->len);
+	else
+		kept_free(kept);
+}
+
 void kept_free(struct kept *kept)
 {
 	free(kept->bytes);

@@ -20,6 +20,9 @@ int kept_append(struct kept *kept, const uint8_t *bytes, uint32_t len);
 /** kept_send() - Return: 0: all are sent; -EAGAIN; or another negative errno of send(2) */
 int kept_send(struct kept *kept, int fd);
 
+/** kept_drop() - without the first @len bytes, none of which was sent */
+void kept_drop(struct kept *kept, uint32_t len);
+
 void kept_free(struct kept *kept);
 
 #endif

@@ -134,6 +134,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->watch.fd = -1;
 	listener->watch.run = listener_ready;
 	listener->config = &setup->config->listeners[index];
+	listener->peek.targets = listener->config->targets;
 	listener->routes = setup->routes[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
 	listener->wildcard = addr_is_any(&listener->config->addr);

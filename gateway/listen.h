@@ -25,6 +25,7 @@ struct listener {
 	struct listener *former; /* of the setup before: whose socket it takes; NULL: it has its own */
 	const struct config_listener *config;
 	const struct route_table *routes;
+	struct peek_rules peek;
 	struct listener_counts *counts;
 	bool wildcard; /* accepted sockets have other local addresses */
 	bool guarded;  /* accepted sockets do not acknowledge: ladon_listen() */

@@ -6,22 +6,36 @@
  */
 #include "peek.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
-enum peek_answer peek_first(const uint8_t *bytes, size_t len, struct hello *out)
+typedef enum peek_answer (*peeker)(const uint8_t *bytes, size_t len, struct hello *out);
+typedef enum peek_answer (*talker)(const struct peek_rules *rules, struct talk *talk,
+				   const uint8_t *bytes, size_t len, struct hello *out);
+
+/* A byte string is never good for two of them: at most one finds, the order is free. */
+static const peeker peekers[] = { peek_tls, peek_http2, peek_http1 };
+
+/* But for CONNECT, which is HTTP: they are asked first, and who may be right is alone with it. */
+static const talker talkers[] = { peek_connect, peek_socks5, peek_socks4 };
+
+#define LEN(array) (sizeof(array) / sizeof((array)[0]))
+
+enum peek_answer peek_first(const struct peek_rules *rules, struct talk *talk, const uint8_t *bytes,
+			    size_t len, struct hello *out)
 {
-	/* A byte string is never good for two of them: at most one finds, the order is free. */
-	static enum peek_answer (*const peekers[])(const uint8_t *, size_t, struct hello *) = {
-		peek_tls,
-		peek_http2,
-		peek_http1,
-	};
+	enum peek_answer answer;
 	bool more = false;
 
-	for (size_t i = 0; i < sizeof(peekers) / sizeof(peekers[0]); i++) {
-		enum peek_answer answer = peekers[i](bytes, len, out);
-
+	for (size_t i = 0; rules && rules->targets && i < LEN(talkers); i++) {
+		answer = talkers[i](rules, talk, bytes, len, out);
+		if (answer != PEEK_OTHER)
+			return answer;
+	}
+	for (size_t i = 0; i < LEN(peekers); i++) {
+		answer = peekers[i](bytes, len, out);
 		if (answer == PEEK_FOUND || answer == PEEK_BAD)
 			return answer;
 		more |= answer == PEEK_MORE;
@@ -54,6 +68,12 @@ size_t peek_alert(uint8_t description, uint8_t out[7])
 
 	memcpy(out, record, sizeof(record));
 	return sizeof(record);
+}
+
+void talk_start(struct talk *talk)
+{
+	talk->consumed = talk->say_len = 0;
+	talk->asks = false;
 }
 
 enum peek_answer hello_refuse(struct hello *out, enum peek_protocol protocol,
@@ -90,5 +110,21 @@ bool hello_set_name(struct hello *out, const char *text, size_t len)
 
 	memcpy(out->name, name, len);
 	out->name[len] = '\0';
+	return true;
+}
+
+bool hello_set_ip6(struct hello *out, const char *text, size_t len)
+{
+	char lower[INET6_ADDRSTRLEN];
+	uint8_t address[16];
+
+	if (len >= sizeof(lower))
+		return false;
+	for (size_t i = 0; i < len; i++)
+		lower[i] = (char)tolower((unsigned char)text[i]);
+	lower[len] = '\0';
+	if (inet_pton(AF_INET6, lower, address) != 1)
+		return false;
+	snprintf(out->name, sizeof(out->name), "[%s]", lower);
 	return true;
 }

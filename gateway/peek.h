@@ -10,7 +10,8 @@
  *
  * Names it finds are copied into the hello, lower case (ASCII), without a
  * trailing dot, checked: letters, digits, '-', '_' and single dots between
- * labels, no longer than 255. A Host may also be an IPv6 literal: "[2001:db8::1]".
+ * labels, no longer than 255. A Host may also be an IPv6 literal: "[2001:db8::1]", and
+ * so may a target, however the client wrote the address.
  */
 #ifndef LADON_PEEK_H
 #define LADON_PEEK_H
@@ -39,6 +40,41 @@ enum peek_protocol {
 	PEEK_PROTOCOL_TLS,
 	PEEK_PROTOCOL_HTTP1,
 	PEEK_PROTOCOL_HTTP2, /* prior knowledge; no host is known */
+	PEEK_PROTOCOL_SOCKS4,
+	PEEK_PROTOCOL_SOCKS5,
+	PEEK_PROTOCOL_CONNECT, /* of HTTP/1, RFC 9110 section 9.3.6 */
+};
+
+/* What a listener's clients may begin with, beside what those of any may */
+struct peek_rules {
+	bool targets; /* SOCKS and CONNECT: they name a target; else CONNECT is HTTP like any */
+	bool users;   /* ... and must name a user first */
+};
+
+/* Did the client that named a user give the right password? */
+enum peek_user {
+	PEEK_USER_UNKNOWN,
+	PEEK_USER_RIGHT,
+	PEEK_USER_WRONG,
+};
+
+#define PEEK_SAY_MAX  16
+#define PEEK_USER_MAX 256 /* RFC 1929: a length is a byte */
+
+/*
+ * A dialogue: SOCKS and CONNECT want answers. What the client says in it are the first bytes;
+ * what ladon says follows from them, so no state is kept for it either. Written when such a
+ * peeker answered PEEK_MORE, PEEK_FOUND or PEEK_BAD, else left alone.
+ */
+struct talk {
+	enum peek_user user_is; /* given by the caller */
+	size_t consumed;	/* bytes of the first ones that were for ladon itself */
+	size_t say_len;
+	uint8_t say[PEEK_SAY_MAX]; /* all that ladon has to have said by now; not the last answer,
+				    * which depends on the backend, but for PEEK_BAD in SOCKS */
+	bool asks;		   /* with PEEK_MORE: is this user right? No byte more is to come before */
+	char user[PEEK_USER_MAX];  /* with .asks; as it came, without NULs */
+	char password[PEEK_USER_MAX];
 };
 
 struct hello {
@@ -46,7 +82,8 @@ struct hello {
 	enum ladon_reason reason; /* with PEEK_BAD */
 	uint8_t alert;		  /* with PEEK_BAD and TLS: AlertDescription, RFC 8446 section 6 */
 	bool has_ech;		  /* the name is the outer one of an encrypted hello, or GREASE */
-	char name[PEEK_NAME_MAX]; /* server name or Host without port; "" if none */
+	char name[PEEK_NAME_MAX]; /* server name, Host without port, or host of the target; "" if none */
+	uint16_t port;		  /* of the target; HTTP: of Host. 0: none was said */
 	char path[PEEK_PATH_MAX]; /* HTTP/1: path as sent, without query; cut at the limit */
 	size_t alpn_len;
 	uint8_t alpn
@@ -65,8 +102,23 @@ enum tls_alert {
 	TLS_ALERT_UNRECOGNIZED_NAME = 112,
 };
 
+/* REP, RFC 1928 section 6: those that ladon sends */
+enum socks5_reply {
+	SOCKS5_GRANTED,
+	SOCKS5_FAILURE,
+	SOCKS5_NOT_ALLOWED,
+	SOCKS5_NETWORK_UNREACHABLE,
+	SOCKS5_HOST_UNREACHABLE,
+	SOCKS5_REFUSED,
+	SOCKS5_TTL,
+	SOCKS5_COMMAND,
+	SOCKS5_ADDRESS,
+};
+
 /**
  * peek_first() - ask each peeker in turn
+ * @rules: NULL: TLS and HTTP only
+ * @talk: of the client; only with @rules
  * @bytes: everything the client has sent so far
  * @len: of @bytes
  * @out: written on PEEK_FOUND and PEEK_BAD
@@ -74,12 +126,21 @@ enum tls_alert {
  * Return: PEEK_FOUND (protocol NONE when no peeker knows the bytes),
  * PEEK_MORE or PEEK_BAD.
  */
-enum peek_answer peek_first(const uint8_t *bytes, size_t len, struct hello *out);
+enum peek_answer peek_first(const struct peek_rules *rules, struct talk *talk, const uint8_t *bytes,
+			    size_t len, struct hello *out);
 
 /* One protocol each: PEEK_OTHER where peek_first() would ask the next; @out as there. */
 enum peek_answer peek_tls(const uint8_t *bytes, size_t len, struct hello *out);
 enum peek_answer peek_http1(const uint8_t *bytes, size_t len, struct hello *out);
 enum peek_answer peek_http2(const uint8_t *bytes, size_t len, struct hello *out);
+
+/* The same of dialogues */
+enum peek_answer peek_socks4(const struct peek_rules *rules, struct talk *talk,
+			     const uint8_t *bytes, size_t len, struct hello *out);
+enum peek_answer peek_socks5(const struct peek_rules *rules, struct talk *talk,
+			     const uint8_t *bytes, size_t len, struct hello *out);
+enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
+			      const uint8_t *bytes, size_t len, struct hello *out);
 
 /** hello_offers() - does the TLS hello offer this ALPN protocol? */
 bool hello_offers(const struct hello *hello, const char *protocol);
@@ -90,7 +151,23 @@ bool hello_offers(const struct hello *hello, const char *protocol);
  */
 size_t peek_alert(uint8_t description, uint8_t out[7]);
 
+/**
+ * peek_socks5_reply() - the last answer to a SOCKS 5 client
+ *
+ * The address that ladon connects from is left out (0.0.0.0, port 0): no client needs it
+ * after CONNECT, and it would tell strangers how the gateway looks from inside.
+ *
+ * Return: its length; @out has 10 bytes
+ */
+size_t peek_socks5_reply(enum socks5_reply why, uint8_t out[10]);
+
+/** peek_socks4_reply() - ... to one of SOCKS 4. Return: its length; @out has 8 bytes */
+size_t peek_socks4_reply(bool granted, uint8_t out[8]);
+
 /* ---- for the peekers ---- */
+
+/** talk_start() - nothing has been consumed, nothing said */
+void talk_start(struct talk *talk);
 
 /**
  * hello_refuse() - make the hello an empty one that says why
@@ -103,5 +180,8 @@ enum peek_answer hello_refuse(struct hello *out, enum peek_protocol protocol,
 
 /** hello_set_name() - check, lower and copy a name. Return: false if it is none; @out unchanged */
 bool hello_set_name(struct hello *out, const char *text, size_t len);
+
+/** hello_set_ip6() - @text, of @len, is an IPv6 address: the name is "[text]". Return: as above */
+bool hello_set_ip6(struct hello *out, const char *text, size_t len);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * peek_http.c - host and path of the first HTTP request
+ * peek_http.c - host and path of the first HTTP request, or the target of CONNECT
  *
  * HTTP/1.x as in RFC 9112; HTTP/2 with prior knowledge by its preface only
  * (RFC 9113 section 3.4): its host is compressed, and behind the settings.
@@ -20,10 +20,8 @@
  */
 #include "peek.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/types.h>
@@ -45,6 +43,12 @@ static const char version[] = " HTTP/1."; /* before one digit, at the end of the
 struct span {
 	const char *at;
 	size_t len;
+};
+
+/* What its fields say, beside the host */
+struct fields {
+	bool has_host, has_credentials;
+	struct span credentials; /* Proxy-Authorization, RFC 9110 section 11.7.2; "" if none */
 };
 
 static bool span_is(struct span s, const char *text)
@@ -154,21 +158,30 @@ static struct span line_next(struct span *head)
 /* "[2001:db8::1]" at the beginning of @s, without NULs; neither zones nor RFC 3986's IPvFuture */
 static bool literal_parse(struct span *s, struct hello *out)
 {
-	char text[INET6_ADDRSTRLEN];
-	uint8_t address[16];
 	struct span literal;
 
 	span_skip(s, 1);
 	literal = span_cut(s, "]");
-	if (!s->len || literal.len >= sizeof(text))
+	if (!s->len)
 		return false;
 	span_skip(s, 1);
-	for (size_t i = 0; i < literal.len; i++)
-		text[i] = (char)tolower((unsigned char)literal.at[i]);
-	text[literal.len] = '\0';
-	if (inet_pton(AF_INET6, text, address) != 1)
+	return hello_set_ip6(out, literal.at, literal.len);
+}
+
+/* [":" *DIGIT], the whole of @s. An empty one, and one that is too large, is 0: only CONNECT asks. */
+static bool port_parse(struct span s, struct hello *out)
+{
+	uint32_t port = 0;
+
+	if (s.len && *s.at != ':')
 		return false;
-	snprintf(out->name, sizeof(out->name), "[%s]", text);
+	for (size_t i = 1; i < s.len; i++) {
+		if (s.at[i] < '0' || s.at[i] > '9')
+			return false;
+		if (port <= UINT16_MAX)
+			port = port * 10 + (uint32_t)(s.at[i] - '0');
+	}
+	out->port = port <= UINT16_MAX ? (uint16_t)port : 0;
 	return true;
 }
 
@@ -184,14 +197,25 @@ static bool authority_parse(struct span s, struct hello *out)
 		if (!hello_set_name(out, host.at, host.len))
 			return false;
 	}
-	for (size_t i = 0; i < s.len; i++)
-		if (i ? s.at[i] < '0' || s.at[i] > '9' : s.at[i] != ':')
-			return false;
-	return true;
+	return port_parse(s, out);
+}
+
+static struct span span_trim(struct span s)
+{
+	while (s.len && (*s.at == ' ' || *s.at == '\t'))
+		span_skip(&s, 1);
+	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+static bool name_is(struct span name, const char *text)
+{
+	return name.len == strlen(text) && !strncasecmp(name.at, text, name.len);
 }
 
 /* RFC 9112 section 5: a folded line begins with a space, which is no name. */
-static bool field_parse(struct span line, bool *has_host, struct hello *out)
+static bool field_parse(struct span line, struct fields *fields, struct hello *out)
 {
 	struct span name = { line.at, token_len(line) };
 
@@ -201,16 +225,19 @@ static bool field_parse(struct span line, bool *has_host, struct hello *out)
 	span_skip(&line, 1);
 	if (span_find(line, '\r') || span_find(line, '\0'))
 		return false;
-	if (name.len != 4 || strncasecmp(name.at, "Host", 4))
+	if (name_is(name, "Proxy-Authorization")) {
+		if (fields->has_credentials)
+			return false;
+		fields->has_credentials = true;
+		fields->credentials = span_trim(line);
+	}
+	if (!name_is(name, "Host"))
 		return true;
 
-	if (*has_host)
+	if (fields->has_host)
 		return false;
-	*has_host = true;
-	while (line.len && (*line.at == ' ' || *line.at == '\t'))
-		span_skip(&line, 1);
-	while (line.len && (line.at[line.len - 1] == ' ' || line.at[line.len - 1] == '\t'))
-		line.len--;
+	fields->has_host = true;
+	line = span_trim(line);
 	return !line.len || authority_parse(line, out); /* an empty one is right, section 3.2 */
 }
 
@@ -259,11 +286,10 @@ static bool target_parse(struct span method, struct span target, struct hello *o
 	return true;
 }
 
-static bool request_parse(struct span head, struct hello *out)
+static bool request_parse(struct span head, struct fields *fields, struct hello *out)
 {
 	struct span line = line_next(&head);
 	struct span method = span_cut(&line, " ");
-	bool has_host = false;
 
 	span_skip(&line, 1);
 	if (line.len <= VERSION_LEN)
@@ -271,30 +297,123 @@ static bool request_parse(struct span head, struct hello *out)
 	line.len -= VERSION_LEN;
 
 	while (head.len > strlen("\r\n"))
-		if (!field_parse(line_next(&head), &has_host, out))
+		if (!field_parse(line_next(&head), fields, out))
 			return false;
 	return target_parse(method, line, out);
 }
 
-enum peek_answer peek_http1(const uint8_t *bytes, size_t len, struct hello *out)
+/* @head: written with PEEK_FOUND: the bytes of a head that is there and well-formed */
+static enum peek_answer request_peek(struct span all, enum peek_protocol protocol,
+				     struct span *head, struct fields *fields, struct hello *out)
 {
-	struct span all = { (const char *)bytes, len < PEEK_BYTES_MAX ? len : PEEK_BYTES_MAX };
-	ssize_t head;
+	struct hello hello = { .protocol = protocol };
+	ssize_t len;
 
 	if (!method_begins(all) || !first_line_fits(all))
 		return PEEK_OTHER;
 
-	head = head_len(all);
-	if (!head && all.len < PEEK_BYTES_MAX)
+	len = head_len(all);
+	if (!len && all.len < PEEK_BYTES_MAX)
 		return PEEK_MORE;
-	if (!head || head == -E2BIG)
-		return hello_refuse(out, PEEK_PROTOCOL_HTTP1, LADON_REASON_PEEK_LENGTH, 0);
+	if (!len || len == -E2BIG)
+		return hello_refuse(out, protocol, LADON_REASON_PEEK_LENGTH, 0);
 
-	*out = (struct hello){ .protocol = PEEK_PROTOCOL_HTTP1 };
-	if (head < 0 || !request_parse((struct span){ all.at, (size_t)head }, out))
-		return hello_refuse(out, PEEK_PROTOCOL_HTTP1, LADON_REASON_PEEK_MALFORMED, 0);
+	*head = (struct span){ all.at, len < 0 ? 0 : (size_t)len };
+	if (len < 0 || !request_parse(*head, fields, &hello))
+		return hello_refuse(out, protocol, LADON_REASON_PEEK_MALFORMED, 0);
+	*out = hello;
 	return PEEK_FOUND;
 }
+
+static struct span span_first(const uint8_t *bytes, size_t len)
+{
+	return (struct span){ (const char *)bytes, len < PEEK_BYTES_MAX ? len : PEEK_BYTES_MAX };
+}
+
+enum peek_answer peek_http1(const uint8_t *bytes, size_t len, struct hello *out)
+{
+	struct fields fields = { 0 };
+	struct span head;
+
+	return request_peek(span_first(bytes, len), PEEK_PROTOCOL_HTTP1, &head, &fields, out);
+}
+
+/* ---- CONNECT ---- */
+
+#define CREDENTIALS_MAX (2 * PEEK_USER_MAX) /* "user:password" */
+
+static bool text_set(char out[PEEK_USER_MAX], struct span s)
+{
+	if (s.len >= PEEK_USER_MAX || span_find(s, '\0'))
+		return false;
+	memcpy(out, s.at, s.len);
+	out[s.len] = '\0';
+	return true;
+}
+
+/* "Basic" and base64 of "user:password", RFC 7617 section 2 */
+static bool credentials_parse(struct span s, struct talk *talk)
+{
+	struct span scheme, user;
+	uint8_t text[CREDENTIALS_MAX + 2];
+	int len;
+
+	if (!s.len)
+		return false;
+	scheme = span_cut(&s, " ");
+	s = span_trim(s);
+	if (!name_is(scheme, "Basic") || !s.len || s.len % 4 || s.len > CREDENTIALS_MAX / 3 * 4)
+		return false;
+	len = EVP_DecodeBlock(text, (const unsigned char *)s.at, (int)s.len);
+	for (size_t i = 1; i <= 2 && s.at[s.len - i] == '='; i++)
+		len--; /* what it stands for was decoded as zeros */
+	if (len < 0)
+		return false;
+	s = (struct span){ (const char *)text, (size_t)len };
+	user = span_cut(&s, ":");
+	if (!s.len)
+		return false;
+	span_skip(&s, 1);
+	return text_set(talk->user, user) && text_set(talk->password, s);
+}
+
+static enum peek_answer user_peek(struct span credentials, struct talk *talk, struct hello *hello)
+{
+	if (!credentials_parse(credentials, talk) || talk->user_is == PEEK_USER_WRONG)
+		return hello_refuse(hello, PEEK_PROTOCOL_CONNECT, LADON_REASON_NO_USER, 0);
+	talk->asks = talk->user_is == PEEK_USER_UNKNOWN;
+	return talk->asks ? PEEK_MORE : PEEK_FOUND;
+}
+
+enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
+			      const uint8_t *bytes, size_t len, struct hello *out)
+{
+	static const char method[] = "CONNECT ";
+	size_t method_len = sizeof(method) - 1;
+	struct fields fields = { 0 };
+	enum peek_answer answer;
+	struct hello hello;
+	struct span head;
+
+	if (len && memcmp(bytes, method, len < method_len ? len : method_len))
+		return PEEK_OTHER;
+	answer = request_peek(span_first(bytes, len), PEEK_PROTOCOL_CONNECT, &head, &fields, &hello);
+	if (answer == PEEK_OTHER)
+		return answer;
+	talk_start(talk);
+	if (answer == PEEK_FOUND && !hello.port)
+		answer = hello_refuse(&hello, PEEK_PROTOCOL_CONNECT, LADON_REASON_PEEK_MALFORMED, 0);
+	if (answer == PEEK_FOUND) {
+		talk->consumed = head.len;
+		if (rules->users)
+			answer = user_peek(fields.credentials, talk, &hello);
+	}
+	if (answer != PEEK_MORE)
+		*out = hello;
+	return answer;
+}
+
+/* ---- HTTP/2 ---- */
 
 enum peek_answer peek_http2(const uint8_t *bytes, size_t len, struct hello *out)
 {

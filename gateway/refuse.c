@@ -13,36 +13,99 @@
 
 /* clang-format off */
 static const struct answer {
-	uint8_t alert;	  /* 0: the peeker said which */
-	const char *http; /* NULL: nothing to say */
+	uint8_t alert;		 /* 0: the peeker said which */
+	const char *http;	 /* NULL: nothing to say */
+	const char *connect;	 /* NULL: as to HTTP */
+	enum socks5_reply socks; /* 0: SOCKS5_FAILURE */
 } answers[LADON_REASON_COUNT] = {
-	/*                                TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15 */
-	[LADON_REASON_PEEK_LENGTH]    = { 0,                           "431 Request Header Fields Too Large" },
-	[LADON_REASON_PEEK_MALFORMED] = { 0,                           "400 Bad Request" },
-	[LADON_REASON_NO_ROUTE]       = { TLS_ALERT_UNRECOGNIZED_NAME, "421 Misdirected Request" },
-	[LADON_REASON_NO_BACKEND]     = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable" },
-	[LADON_REASON_NO_LOCAL_PORT]  = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable" },
+	/*                                 TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15,            its CONNECT, and SOCKS 5 */
+	[LADON_REASON_PEEK_LENGTH]     = { 0,                           "431 Request Header Fields Too Large", NULL, 0 },
+	[LADON_REASON_PEEK_MALFORMED]  = { 0,                           "400 Bad Request",                     NULL, 0 },
+	[LADON_REASON_NO_ROUTE]        = { TLS_ALERT_UNRECOGNIZED_NAME, "421 Misdirected Request",             "403 Forbidden", SOCKS5_NOT_ALLOWED },
+	[LADON_REASON_NO_BACKEND]      = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             "502 Bad Gateway", 0 },
+	[LADON_REASON_NO_LOCAL_PORT]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             NULL, 0 },
+	[LADON_REASON_NO_USER]         = { 0,                           NULL,                                  "407 Proxy Authentication Required", 0 },
+	[LADON_REASON_NO_TARGET]       = { 0,                           NULL,                                  "502 Bad Gateway", SOCKS5_HOST_UNREACHABLE },
+	[LADON_REASON_TARGET_REFUSED]  = { 0,                           NULL,                                  "403 Forbidden", SOCKS5_NOT_ALLOWED },
 };
 /* clang-format on */
 
-/* What to send. Return: its length, 0: nothing */
-static size_t answer_format(const struct conn *c, char *out, size_t size)
+/* Why the target could not be connected to: RFC 1928 section 6 */
+static enum socks5_reply socks5_why(const struct conn *c)
+{
+	enum socks5_reply why = answers[c->closed].socks;
+
+	if (c->closed == LADON_REASON_NO_BACKEND) {
+		switch (-c->failed) {
+		case ECONNREFUSED:
+			return SOCKS5_REFUSED;
+		case ENETUNREACH:
+			return SOCKS5_NETWORK_UNREACHABLE;
+		case EHOSTUNREACH:
+		case ETIMEDOUT:
+			return SOCKS5_HOST_UNREACHABLE;
+		}
+	}
+	return why ? why : SOCKS5_FAILURE;
+}
+
+static const char *http_status(const struct conn *c)
 {
 	const struct answer *answer = &answers[c->closed];
-	uint8_t alert = c->alert ? c->alert : answer->alert;
 
-	if (c->protocol == PEEK_PROTOCOL_TLS && alert)
-		return peek_alert(alert, (uint8_t *)out);
-	if (c->protocol != PEEK_PROTOCOL_HTTP1 || !answer->http)
+	if (c->protocol != PEEK_PROTOCOL_CONNECT)
+		return answer->http;
+	if (c->closed == LADON_REASON_NO_BACKEND && c->failed == -ETIMEDOUT)
+		return "504 Gateway Timeout";
+	return answer->connect ? answer->connect : answer->http;
+}
+
+static size_t http_format(const struct conn *c, char *out, size_t size)
+{
+	const char *status = http_status(c);
+
+	if (!status)
 		return 0;
 	return (size_t)snprintf(out, size,
 				"HTTP/1.1 %s\r\n"
+				"%s"
 				"Content-Type: text/plain\r\n"
 				"Content-Length: %zu\r\n"
 				"Connection: close\r\n"
 				"\r\n"
 				"%s\n",
-				answer->http, strlen(answer->http) + 1, answer->http);
+				status,
+				c->closed == LADON_REASON_NO_USER
+					? "Proxy-Authenticate: Basic realm=\"ladon\"\r\n"
+					: "",
+				strlen(status) + 1, status);
+}
+
+static size_t tls_format(const struct conn *c, uint8_t *out)
+{
+	uint8_t alert = c->alert ? c->alert : answers[c->closed].alert;
+
+	return alert ? peek_alert(alert, out) : 0;
+}
+
+/* What to send. Return: its length, 0: nothing */
+static size_t answer_format(const struct conn *c, char *out, size_t size)
+{
+	if (c->answered)
+		return 0;
+	switch (c->protocol) {
+	case PEEK_PROTOCOL_TLS:
+		return tls_format(c, (uint8_t *)out);
+	case PEEK_PROTOCOL_HTTP1:
+	case PEEK_PROTOCOL_CONNECT:
+		return http_format(c, out, size);
+	case PEEK_PROTOCOL_SOCKS4:
+		return peek_socks4_reply(false, (uint8_t *)out);
+	case PEEK_PROTOCOL_SOCKS5:
+		return peek_socks5_reply(socks5_why(c), (uint8_t *)out);
+	default:
+		return 0;
+	}
 }
 
 /* The kernel must not keep its acknowledgements back any longer: nobody will take the
@@ -50,7 +113,7 @@ static size_t answer_format(const struct conn *c, char *out, size_t size)
  */
 static int refuse_say(struct conn *c)
 {
-	char text[256];
+	char text[320];
 	size_t len = answer_format(c, text, sizeof(text));
 
 	c->refusal.said = true;

@@ -103,6 +103,7 @@ struct look {
 	const struct removed *removed;
 	struct addr *known; /* that pools have, sorted */
 	size_t known_len;
+	bool any_target; /* a pool is of those that clients request */
 	uint64_t until_ms;
 	void *gone;
 	unsigned int gone_len;
@@ -126,10 +127,11 @@ static int known_fill(struct look *look, const struct setup *setup)
 		return -ENOMEM;
 	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
 		for (unsigned int b = 0; b < pool_backends(setup->pools[p]); b++) {
-			unsigned int len = backend_addrs(pool_backend(setup->pools[p], b),
-							 look->known + look->known_len);
+			struct backend *backend = pool_backend(setup->pools[p], b);
+			unsigned int len = backend_addrs(backend, look->known + look->known_len);
 
-			if (len == 0)
+			look->any_target |= backend->config->requested;
+			if (len == 0 && !backend->config->requested)
 				return -EAGAIN;
 			look->known_len += len;
 		}
@@ -178,7 +180,7 @@ static int look_all(struct removed *removed, struct look *look)
 	if (rc < 0)
 		return rc;
 	flows_backend_each(gateway->flows, look_at, look);
-	if (gateway->ladon)
+	if (gateway->ladon && !look->any_target)
 		ladon_flow_each(gateway->ladon, look_at_flow, look);
 	return look->no_memory ? -ENOMEM : 0;
 }

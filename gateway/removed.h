@@ -10,7 +10,8 @@
  * Who is gone is found out once, when a configuration comes into force: a name
  * whose addresses change later cuts nothing. Since a name that has not been looked
  * up yet could be the one that flows lead to, nobody is gone before all names of the
- * file have been found.
+ * file have been found. And where clients may request any target, an address that was
+ * no pool's is one of those.
  *
  *	in force → (all names found) → look: who is gone, until when → due → cut
  *

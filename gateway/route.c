@@ -25,6 +25,8 @@ enum kind {
 	KIND_TLS_SUFFIX,  /* any server name that ends so */
 	KIND_HTTP,	  /* exactly this host */
 	KIND_HTTP_SUFFIX, /* any host that ends so */
+	KIND_TARGET,	  /* exactly this target of SOCKS or CONNECT */
+	KIND_TARGET_SUFFIX,
 };
 
 struct rule {
@@ -85,14 +87,18 @@ static uint32_t *slot_find(const struct route_table *table, enum kind kind, cons
 
 /* ---- building ---- */
 
+/* The one name that a rule has. NULL: it has no conditions */
+static const char *route_name(const struct config_route *route, enum kind *kind)
+{
+	*kind = route->tls ? KIND_TLS : route->target ? KIND_TARGET : KIND_HTTP;
+	return route->tls ? route->tls : route->target ? route->target : route->http_host;
+}
+
 static void rule_init(struct rule *rule, const struct config_route *route)
 {
-	const char *name = route->tls ? route->tls : route->http_host;
-
 	rule->route = route;
-	rule->kind = route->tls ? KIND_TLS : KIND_HTTP;
-	rule->name = name;
-	if (*name == '*') {
+	rule->name = route_name(route, &rule->kind);
+	if (*rule->name == '*') {
 		rule->kind++;
 		rule->name++;
 	}
@@ -176,8 +182,9 @@ struct route_table *route_table_new(const struct config_listener *listener)
 	}
 	for (unsigned int i = 0; i < listener->routes_len; i++) {
 		const struct config_route *route = &listener->routes[i];
+		enum kind kind;
 
-		if (route->tls || route->http_host)
+		if (route_name(route, &kind))
 			rule_init(&table->rules[table->rules_len++], route);
 		else if (!table->otherwise)
 			table->otherwise = route;
@@ -280,9 +287,20 @@ const struct config_route *route_find(const struct route_table *table, const str
 {
 	const struct config_route *route = NULL;
 
-	if (hello->protocol == PEEK_PROTOCOL_TLS)
+	switch (hello->protocol) {
+	case PEEK_PROTOCOL_SOCKS4:
+	case PEEK_PROTOCOL_SOCKS5:
+	case PEEK_PROTOCOL_CONNECT:
+		return name_find(table, KIND_TARGET, hello);
+	case PEEK_PROTOCOL_TLS:
 		route = name_find(table, KIND_TLS, hello);
-	else if (hello->protocol != PEEK_PROTOCOL_NONE)
+		break;
+	case PEEK_PROTOCOL_HTTP1:
+	case PEEK_PROTOCOL_HTTP2:
 		route = name_find(table, KIND_HTTP, hello);
+		break;
+	case PEEK_PROTOCOL_NONE:
+		break;
+	}
 	return route ? route : table->otherwise;
 }

@@ -10,6 +10,9 @@
  * A rule for a TLS name matches TLS only, one for an HTTP host HTTP only. HTTP/2
  * by prior knowledge tells no host in its first bytes: it matches the host "*"
  * without a path, and the default.
+ *
+ * Who names a target, by SOCKS or CONNECT, gets a rule for targets or nothing: the default
+ * is for clients that do not know where they are going.
  */
 #ifndef LADON_ROUTE_H
 #define LADON_ROUTE_H

@@ -46,6 +46,7 @@ struct worker {
 
 	/* What a step leaves here is gone when it has returned -EAGAIN. */
 	struct hello hello; /* from conn_peek() to conn_route() */
+	struct talk talk;   /* in conn_peek() */
 	uint8_t scratch[PEEK_BYTES_MAX];
 };
 

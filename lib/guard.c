@@ -127,11 +127,27 @@ static int source_bind(struct ladon *ladon, int fd, const struct addr *to, uint6
 	return rc;
 }
 
+static bool guard_get(struct ladon *ladon, int fd, struct ladon_guard *out)
+{
+	return bpf_map_lookup_elem(ladon->guards_fd, &fd, out) == 0 &&
+	       out->mode == LADON_GUARD_QUIET;
+}
+
 /*
  * When the client has spoken, its bytes are the next thing that goes to the backend,
  * and the last acknowledgement of the handshake may ride on them (net/ipv4/tcp_input.c:
  * tcp_rcv_synsent_state_process()): a packet less for everybody, and the backend wakes once.
+ * Bytes that the caller has consumed go nowhere: without that acknowledgement the backend
+ * would know of no connection when the handoff is done.
  */
+static bool back_hears_at_once(struct ladon *ladon, int front_fd, const struct tcp_info *front)
+{
+	struct ladon_guard guard;
+
+	return front->tcpi_bytes_received && guard_get(ladon, front_fd, &guard) &&
+	       front->tcpi_bytes_received > guard.base;
+}
+
 static int back_prepare(struct ladon *ladon, int front_fd, int back_fd)
 {
 	struct tcp_info front = { 0 };
@@ -146,7 +162,7 @@ static int back_prepare(struct ladon *ladon, int front_fd, int back_fd)
 	if (rc < 0)
 		return rc;
 	if (setsockopt(back_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    (front.tcpi_bytes_received &&
+	    (back_hears_at_once(ladon, front_fd, &front) &&
 	     setsockopt(back_fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off)) < 0))
 		return -errno;
 	return 0;
@@ -221,5 +237,40 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 		rc = ladon_run_among_ours(ladon, ladon->look_fd, &after, sizeof(after));
 	if (rc == 0 && !after.reason && after.view.rcv_nxt != req.view.rcv_nxt)
 		ack_send(ladon, &after);
+	return rc;
+}
+
+/* Bytes, and perhaps a FIN, that the socket has received */
+static int socket_received(int fd, uint64_t *out)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	*out = info.tcpi_bytes_received;
+	return 0;
+}
+
+/*
+ * On an ordinary socket the guard is laid first, and counted after: whatever was acknowledged
+ * before it was there has been received by then.
+ */
+int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes)
+{
+	struct ladon_guard guard = { 0 };
+	bool was_quiet = guard_get(ladon, fd, &guard);
+	uint64_t received = bytes;
+	int rc;
+
+	guard.base = bytes;
+	guard.mode = LADON_GUARD_QUIET;
+	rc = guard_set(ladon, fd, &guard);
+	if (rc == 0 && !was_quiet)
+		rc = socket_received(fd, &received);
+	if (rc == 0 && received > bytes)
+		rc = -EAGAIN;
+	if (rc < 0 && !was_quiet)
+		ladon_acknowledge(ladon, fd);
 	return rc;
 }

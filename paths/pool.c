@@ -57,8 +57,8 @@ static struct backend *backend_new(const struct config_backend *config, const ch
 	backend->config = &own->config;
 	backend->holders = 1;
 	pthread_mutex_init(&backend->lock, NULL);
-	if (config->host)
-		return backend; /* resolve.c says where it is */
+	if (config->host || config->requested)
+		return backend; /* resolve.c, or a client, says where it is */
 	backend->addrs[0] = config->addr;
 	backend->addrs_len = 1;
 	return backend;
@@ -231,13 +231,23 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct ad
 		backend = pick(pool, tries, times);
 	if (backend) {
 		*out = backend_next_addr(backend);
-		atomic_fetch_add(&backend->chosen, 1);
-		atomic_fetch_add(&backend->flows, 1);
+		backend_take(backend);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	if (backend)
 		tries->tried[tries->len++] = backend;
 	return backend;
+}
+
+struct backend *pool_requested(struct pool *pool)
+{
+	return pool->backends[0]->config->requested ? pool->backends[0] : NULL;
+}
+
+void backend_take(struct backend *backend)
+{
+	atomic_fetch_add(&backend->chosen, 1);
+	atomic_fetch_add(&backend->flows, 1);
 }
 
 void backend_release(struct backend *backend)

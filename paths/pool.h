@@ -83,6 +83,12 @@ struct backend *pool_backend(struct pool *pool, unsigned int index);
  */
 struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct addr *out);
 
+/** pool_requested() - the backend that stands for whatever a client asks for; NULL: not such a pool */
+struct backend *pool_requested(struct pool *pool);
+
+/** backend_take() - one live flow more, as pool_pick() counts it */
+void backend_take(struct backend *backend);
+
 /** backend_release() - one live flow less */
 void backend_release(struct backend *backend);
 

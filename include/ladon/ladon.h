@@ -233,6 +233,21 @@ LADON_API void ladon_source_free(struct ladon *ladon, uint64_t source);
 LADON_API int ladon_acknowledge(struct ladon *ladon, int fd);
 
 /**
+ * ladon_consumed() - the first @bytes that came from the peer were for the caller itself
+ *
+ * A request, or a header, that is not forwarded: it may be acknowledged, and is by the next
+ * segment that the caller sends. What comes after it is kept quiet about, also on a socket
+ * that was an ordinary one. What the caller sends itself must have been acknowledged
+ * (SIOCOUTQ of tcp(7)) before ladon_handoff().
+ *
+ * @bytes: all of them since the connection began
+ *
+ * Return: 0; -EAGAIN: more than that has been acknowledged already: nothing was changed;
+ * or another negative errno.
+ */
+LADON_API int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes);
+
+/**
  * ladon_stack() - prepare for handoffs with ladon_handoff.stack
  *
  * The packets of such flows pass netfilter: an entry of conntrack, which lives as

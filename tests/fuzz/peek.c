@@ -7,6 +7,8 @@
  * - Nor does it matter how TLS cut them: the input, taken as a handshake
  *   message, is answered alike in one record and in many.
  * - A hello's name, path and ALPN list are what the header says they are.
+ * - A dialogue only goes on: with more bytes ladon has said and consumed what it had with
+ *   fewer, or more.
  * - No read past the length (each length gets a heap copy of its own), no write
  *   to a hello that was not announced.
  */
@@ -23,6 +25,14 @@
 #define PREFIXES_MAX  64 /* per input and peeker */
 
 typedef enum peek_answer (*peeker_fn)(const uint8_t *, size_t, struct hello *);
+
+static const struct peek_rules *rules; /* of the peeker that is being asked */
+static struct talk talk;
+
+static enum peek_answer first(const uint8_t *bytes, size_t len, struct hello *out)
+{
+	return peek_first(rules, &talk, bytes, len, out);
+}
 
 static void must(bool holds)
 {
@@ -161,12 +171,47 @@ static void check_records(const uint8_t *bytes, size_t len)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+static void check_talk(const uint8_t *bytes, size_t len)
+{
+	struct talk before = { 0 };
+	struct hello hello;
+
+	for (size_t n = len > PREFIXES_MAX ? len - PREFIXES_MAX : 0; n <= len; n++) {
+		talk_start(&talk);
+		first(bytes, n, &hello);
+		must(talk.consumed <= n && talk.say_len <= sizeof(talk.say));
+		must(talk.consumed >= before.consumed && talk.say_len >= before.say_len);
+		must(!memcmp(talk.say, before.say, before.say_len));
+		must(!talk.asks || (rules->users && talk.user_is == PEEK_USER_UNKNOWN &&
+				    memchr(talk.user, '\0', PEEK_USER_MAX) &&
+				    memchr(talk.password, '\0', PEEK_USER_MAX)));
+		before = talk;
+	}
+}
+
+static void check_talks(const uint8_t *bytes, size_t len)
+{
+	static const struct peek_rules open = { .targets = true };
+	static const struct peek_rules guarded = { .targets = true, .users = true };
+
+	rules = &open;
+	check_prefixes(first, bytes, len);
+	check_talk(bytes, len);
+	rules = &guarded;
+	for (talk.user_is = PEEK_USER_UNKNOWN; talk.user_is <= PEEK_USER_WRONG; talk.user_is++) {
+		check_prefixes(first, bytes, len);
+		check_talk(bytes, len);
+	}
+	rules = NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	static const peeker_fn peekers[] = { peek_tls, peek_http1, peek_http2, peek_first };
+	static const peeker_fn peekers[] = { peek_tls, peek_http1, peek_http2, first };
 
 	for (size_t i = 0; i < sizeof(peekers) / sizeof(peekers[0]); i++)
 		check_prefixes(peekers[i], bytes, len);
 	check_records(bytes, len);
+	check_talks(bytes, len);
 	return 0;
 }

@@ -27,7 +27,8 @@ def example_proxy(net):
 
     threading.Thread(target=read, daemon=True).start()
     with net.gateway.enter():
-        until(lambda: any(fields[1].endswith(":1F90") for fields in listening()), "it listens")
+        until(lambda: any(fields[1].endswith(":1F90") for fields in listening()),
+              "it listens", 60)  # an emulated machine takes its time to load programs
     return process, lines
 
 

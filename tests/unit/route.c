@@ -49,6 +49,8 @@ enum {
 	WILD_HOST_API,
 	ANY_HOST,
 	ANY_HOST_DOT,
+	TARGET,
+	WILD_TARGET,
 	DEFAULT,
 	NONE = -1,
 };
@@ -66,6 +68,8 @@ static struct config_route rules[] = {
 	[HOST_API_V2] = { .http_host = "example.org", .http_path = "/api/v2/" },
 	[WILD_HOST_API] = { .http_host = "*.example.org", .http_path = "/api/" },
 	[ANY_HOST] = { .http_host = "*" },
+	[TARGET] = { .target = "example.org" },
+	[WILD_TARGET] = { .target = "*.example.org" },
 	[ANY_HOST_DOT] = { .http_host = "*", .http_path = "/.well-known/" },
 };
 
@@ -101,6 +105,9 @@ static const struct {
 	{ "a host before a path", PEEK_PROTOCOL_HTTP1, "example.org", "/.well-known/x", HOST },
 	{ "any host, a path", PEEK_PROTOCOL_HTTP1, "", "/.well-known/x", ANY_HOST_DOT },
 	{ "HTTP/2 has no host", PEEK_PROTOCOL_HTTP2, "", "", ANY_HOST },
+	{ "a target", PEEK_PROTOCOL_SOCKS5, "example.org", "", TARGET },
+	{ "a target by wildcard", PEEK_PROTOCOL_CONNECT, "a.b.example.org", "", WILD_TARGET },
+	{ "a target has no default", PEEK_PROTOCOL_SOCKS4, "example.net", "", NONE },
 	{ "neither", PEEK_PROTOCOL_NONE, "", "", DEFAULT },
 };
 
@@ -114,7 +121,7 @@ static void the_most_specific_rule_wins(void **state)
 		struct hello hello = hello_of(rows[i].protocol, rows[i].host, rows[i].more);
 		const struct config_route *got = route_find(table, &hello);
 
-		if (got != &rules[rows[i].want])
+		if (got != (rows[i].want == NONE ? NULL : &rules[rows[i].want]))
 			fail_msg("%s: rule %td", rows[i].name, got ? got - rules : NONE);
 	}
 	route_table_free(table);
@@ -175,6 +182,10 @@ static bool slow_matches(const struct config_route *route, const struct hello *h
 	bool is_tls = hello->protocol == PEEK_PROTOCOL_TLS;
 	bool is_http = hello->protocol == PEEK_PROTOCOL_HTTP1;
 
+	if (hello->protocol == PEEK_PROTOCOL_SOCKS5)
+		return route->target && slow_name_matches(route->target, hello->name);
+	if (route->target)
+		return false;
 	if (route->tls && (!is_tls || !slow_name_matches(route->tls, hello->name)))
 		return false;
 	if (route->alpn && !hello_offers(hello, route->alpn))
@@ -188,7 +199,9 @@ static bool slow_matches(const struct config_route *route, const struct hello *h
 /* Larger is more specific: exact, length of the name, length of the path, ALPN. */
 static long slow_rank(const struct config_route *route)
 {
-	const char *name = route->tls ? route->tls : route->http_host;
+	const char *name = route->tls	   ? route->tls
+			   : route->target ? route->target
+					   : route->http_host;
 	long rank = name ? 1 + (*name != '*') * 1000 + (long)strlen(name) : 0;
 
 	rank = rank * 1000 + (route->http_path ? (long)strlen(route->http_path) : 0);
@@ -218,6 +231,7 @@ static bool is_new(const struct config_route *routes, unsigned int len,
 	for (unsigned int i = 0; i < len; i++)
 		if (same_text(routes[i].tls, route->tls) &&
 		    same_text(routes[i].alpn, route->alpn) &&
+		    same_text(routes[i].target, route->target) &&
 		    same_text(routes[i].http_host, route->http_host) &&
 		    same_text(routes[i].http_path, route->http_path))
 			return false;
@@ -232,6 +246,8 @@ static struct config_route random_route(char name[32])
 	if (pick(2)) {
 		route.tls = name;
 		route.alpn = pick(2) ? (char *)alpns[pick(ROWS(alpns))] : NULL;
+	} else if (pick(4) == 0) {
+		route.target = name;
 	} else if (pick(20)) {
 		route.http_host = name;
 		route.http_path = pick(3) ? (char *)paths[pick(ROWS(paths))] : NULL;
@@ -247,6 +263,8 @@ static struct hello random_hello(void)
 	random_name(name, false);
 	if (pick(2))
 		return hello_of(PEEK_PROTOCOL_TLS, name, offers[pick(ROWS(offers))]);
+	if (pick(3) == 0)
+		return hello_of(PEEK_PROTOCOL_SOCKS5, name, "");
 	return hello_of(PEEK_PROTOCOL_HTTP1, name, paths[pick(ROWS(paths))]);
 }
 

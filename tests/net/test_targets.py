@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Clients that name their target: SOCKS 5, 4 and 4A, HTTP CONNECT. They are answered, connected, and handed off.
+
+    client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backends
+"""
+import contextlib
+import socket
+import struct
+
+import pytest
+
+from lib import ends
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6
+
+EXIT = """
+listeners:
+  - {listen: ["0.0.0.0:8080", "[::]:8080"], routes: [{target: "*", pool: exit}]}
+pools:
+  - {name: exit, backends: requested}
+"""
+SIZE = 5 * ends.MB
+
+
+# ---- how clients speak ----
+
+def packed(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host)
+
+
+def socks5_request(host, port, command=1):
+    try:
+        address = packed(host)
+        kind = b"\4" if len(address) == 16 else b"\1"
+    except OSError:
+        kind, address = b"\3", bytes([len(host)]) + host.encode()
+    return bytes([5, command, 0]) + kind + address + struct.pack("!H", port)
+
+
+def socks4_request(host, port, user=b"me", command=1):
+    try:
+        address, name = packed(host), b""
+    except OSError:
+        address, name = b"\0\0\0\1", host.encode() + b"\0"
+    return bytes([4, command]) + struct.pack("!H", port) + address + user + b"\0" + name
+
+
+def connect_request(host, port):
+    host = f"[{host}]" if ":" in host else host
+    return f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def by_socks5(sock, host, port):
+    sock.sendall(b"\5\1\0")
+    assert ends.receive_exactly(sock, 2) == b"\5\0"
+    sock.sendall(socks5_request(host, port))
+    return ends.receive_exactly(sock, 10)[1]
+
+
+def by_socks4(sock, host, port):
+    sock.sendall(socks4_request(host, port))
+    return ends.receive_exactly(sock, 8)[1] - 90
+
+
+def by_connect(sock, host, port):
+    sock.sendall(connect_request(host, port))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):  # what follows is the target's
+        byte = sock.recv(1)
+        assert byte, head
+        head += byte
+    return int(head.split()[1]) - 200
+
+
+WAYS = {"socks5": by_socks5, "socks4": by_socks4, "connect": by_connect}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+
+
+# ---- tests ----
+
+@pytest.mark.parametrize("gateway", [GATEWAY, GATEWAY6])
+@pytest.mark.parametrize("backend", [BACKENDS[0], BACKENDS6[0]])
+@every_way
+def test_the_target_is_connected_to_and_the_connection_handed_off(net, way, gateway, backend):
+    if way is by_socks4 and ":" in backend:
+        pytest.skip("SOCKS 4 has no IPv6")
+    ladon = net.ladond(EXIT)
+    server = ends.Server(net.backend, lambda s: ends.exchange(s, SIZE, say=1), address=backend, port=9000)
+    with ends.connect(net.client, gateway) as sock:
+        assert way(sock, backend, 9000) == 0
+        ladon.wait_handed_off()
+        assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
+    assert server.result() == ends.expected(SIZE, 2)
+    assert ladon.reasons() == {}
+    assert net.trouble() == {}
+
+
+@every_way
+def test_the_client_speaks_as_soon_as_it_may(net, way):
+    """Its first bytes carry the acknowledgement of ladon's answer; twenty times."""
+    ladon = net.ladond(EXIT)
+    server = ends.Server(net.backend, lambda s: ends.echo(s), port=9000)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            assert way(sock, BACKENDS[0], 9000) == 0
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        assert server.result() == 4
+    ladon.wait_handed_off(20)
+    assert ladon.reasons() == {}
+    assert net.trouble() == {}
+
+
+@every_way
+def test_the_backend_speaks_first(net, way):
+    ladon = net.ladond(EXIT)
+
+    def greet(sock):
+        sock.sendall(b"220 hello\r\n")
+        return ends.echo(sock)
+
+    server = ends.Server(net.backend, greet, port=9000)
+    for _ in range(20):
+        with ends.connect(net.client) as sock:
+            assert way(sock, BACKENDS[0], 9000) == 0
+            assert ends.receive_exactly(sock, 11) == b"220 hello\r\n"
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        assert server.result() == 4
+    ladon.wait_handed_off(20)
+    assert net.trouble() == {}
+
+
+REQUESTS = {
+    "socks5": (b"\5\1\0" + socks5_request(BACKENDS[0], 9000), 12),
+    "socks4": (socks4_request(BACKENDS[0], 9000), 8),
+    "connect": (connect_request(BACKENDS[0], 9000), 39),
+}
+
+
+@pytest.mark.parametrize("request_, reply", REQUESTS.values(), ids=REQUESTS.keys())
+@pytest.mark.parametrize("piece", [1, 3, 1000])
+def test_request_and_data_in_one_segment_and_in_many(net, request_, reply, piece):
+    """Who does not wait for answers gets them all the same, and what follows the request is its backend's."""
+    net.ladond(EXIT)
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    said = request_ + b"and more"
+    with ends.connect(net.client) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(said), piece):
+            sock.sendall(said[at:at + piece])
+        ends.receive_exactly(sock, reply)
+        assert ends.receive_exactly(sock, 8) == b"and more"
+        sock.sendall(b"still more")
+        assert ends.receive_exactly(sock, 10) == b"still more"
+    assert server.result() == 18
+    assert "b" not in net.trouble()
+
+
+def test_a_slow_target_is_handed_off_too(net):
+    """Connecting takes longer than the client may be kept without an acknowledgement."""
+    ladon = net.ladond(EXIT)
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    slow = net.backend.lose("tcp dport 9000 tcp flags syn", once=True)
+    with ends.connect(net.client) as sock:
+        assert by_socks5(sock, BACKENDS[0], 9000) == 0
+        assert slow() == 1
+        sock.sendall(b"word")
+        assert ends.receive_exactly(sock, 4) == b"word"
+        ladon.wait_handed_off()
+    assert server.result() == 4
+    assert ladon.reasons() == {}
+
+
+def test_errors_say_why(net):
+    ladon = net.ladond(EXIT + "timeouts: {connect: 500ms}\n")
+    net.backend.lose("tcp dport 9001")
+
+    def each(host, port):
+        out = []
+        for way in WAYS.values():
+            with ends.connect(net.client) as sock:
+                out.append(way(sock, host, port))
+                assert sock.recv(1) == b"" or way is by_connect
+        return out
+
+    assert each(BACKENDS[0], 9000) == [5, 1, 302]
+    assert each(BACKENDS[0], 9001) == [4, 1, 304]
+    assert ladon.reasons() == {"no_backend": 6}
+
+
+BAD = {
+    "bind": (b"\5\1\0" + socks5_request(BACKENDS[0], 9000, command=2), b"\5\0\5\7", "no_command"),
+    "udp": (b"\5\1\0" + socks5_request(BACKENDS[0], 9000, command=3), b"\5\0\5\7", "no_command"),
+    "no method": (b"\5\1\2", b"\5\xff", "peek_malformed"),
+    "address type": (b"\5\1\0\5\1\0\7", b"\5\0\5\10", "peek_malformed"),
+    "port 0": (b"\5\1\0" + socks5_request(BACKENDS[0], 0), b"\5\0\5\1", "peek_malformed"),
+    "name": (b"\5\1\0" + socks5_request("a b", 80), b"\5\0\5\1", "peek_malformed"),
+    "socks4 bind": (socks4_request(BACKENDS[0], 9000, command=2), b"\0\x5b", "no_command"),
+    "socks4 user": (socks4_request(BACKENDS[0], 9000, user=b"x" * 300), b"\0\x5b", "peek_length"),
+    "connect without port": (b"CONNECT example.org HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", "peek_malformed"),
+    "connect to a path": (b"CONNECT /index HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", "peek_malformed"),
+}
+
+
+@pytest.mark.parametrize("said, heard, reason", BAD.values(), ids=BAD.keys())
+def test_bad_requests(net, said, heard, reason):
+    ladon = net.ladond(EXIT)
+    with ends.connect(net.client) as sock:
+        sock.sendall(said)
+        assert ends.receive_exactly(sock, len(heard)) == heard
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(1000):
+                pass
+    ladon.wait_reason(reason)
+    assert net.client.trouble() == {}
+
+
+def test_a_target_that_no_rule_has_is_refused(net):
+    """... though there is a default: that is for who does not name a target."""
+    config = """
+    listeners:
+      - listen: "0.0.0.0:8080"
+        routes: [{target: "*.example.org", pool: one}, {target: 10.0.2.2, pool: one}, {pool: one}]
+    pools: [{name: one, backends: ["10.0.2.2:9000"]}]
+    """
+    ladon = net.ladond(config)
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    for host, answers in (("www.example.org", [0, 0, 0]), (BACKENDS[0], [0, 0, 0]), ("example.net", [2, 1, 203])):
+        for way, answer in zip(WAYS.values(), answers):
+            with ends.connect(net.client) as sock:
+                assert way(sock, host, 443) == answer
+            if answer == 0:
+                server.result()
+    assert ladon.reasons()["no_route"] == 3
+    with ends.connect(net.client) as sock:
+        sock.sendall(b"hello\r\n")
+        assert ends.receive_exactly(sock, 7) == b"hello\r\n"
+
+
+def test_curl(net):
+    ladon = net.ladond(EXIT)
+    server = ends.Server(net.backend, ends.http("here", SIZE, 7), port=9000)
+    url = f"http://{BACKENDS[0]}:9000/"
+    for proxy in ("--socks5", "--socks4", "--socks5-hostname", "--socks4a", "--suppress-connect-headers --proxytunnel --proxy"):
+        fetched = ends.curl(net.client, url, "--noproxy", "", *proxy.split(), f"{GATEWAY}:8080", resolve=BACKENDS[0])
+        assert (fetched.status, fetched.sha256) == (200, ends.expected(SIZE, 7).sha256)
+    ladon.wait_handed_off(5)
+    del server
+    assert net.trouble() == {}
