@@ -21,7 +21,7 @@ endif
 
 # ---- sources, in path order ----
 
-base    := base/log.c base/addr.c
+base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
 gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -37,9 +37,10 @@ bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
 unit_addr      := base/addr.c
+unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
+unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
@@ -56,14 +57,15 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr peek route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr peek route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
+fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+fuzz_cidr      := base/cidr.c base/addr.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
-fuzzers        := peek config translate icmp cross
+fuzzers        := peek config cidr translate icmp cross
 
 # ---- how ----
 

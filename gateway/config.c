@@ -14,7 +14,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ladon/ladon.h>
 #include <limits.h>
 #include <search.h>
@@ -24,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../base/file.h"
 #include "../base/own.h"
 #include "config_node.h"
 #include "config_value.h"
@@ -840,40 +840,22 @@ struct config *config_parse(const char *path, const void *text, size_t len, char
 	return NULL;
 }
 
-/* Return: the file's length, or a negative errno */
-static ssize_t file_slurp(const char *path, char *out, size_t size)
-{
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return -errno;
-	while (n > 0 && len < size) {
-		n = read(fd, out + len, size - len);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		len += n > 0 ? (size_t)n : 0;
-		n = n < 0 ? 1 : n;
-	}
-	return len < size ? (ssize_t)len : -EFBIG;
-}
-
 struct config *config_load(const char *path, char **error)
 {
-	_free_ char *text = malloc(FILE_BYTES_MAX);
-	ssize_t len = text ? file_slurp(path, text, FILE_BYTES_MAX) : -ENOMEM;
+	_free_ char *text = NULL;
+	size_t len = 0;
+	int rc = file_read(path, FILE_BYTES_MAX, &text, &len);
 
-	if (len >= 0)
-		return config_parse(path, text, (size_t)len, error);
-	if (len == -EACCES)
-		len = asprintf(error,
-			       "%s: cannot be read by user %u: %s; let that user read the file and "
-			       "search the directories above it",
-			       path, geteuid(), strerror(EACCES));
+	if (rc == 0)
+		return config_parse(path, text, len, error);
+	if (rc == -EACCES)
+		rc = asprintf(error,
+			      "%s: cannot be read by user %u: %s; let that user read the file and "
+			      "search the directories above it",
+			      path, geteuid(), strerror(EACCES));
 	else
-		len = asprintf(error, "%s: cannot be read: %s", path, strerror((int)-len));
-	if (len < 0)
+		rc = asprintf(error, "%s: cannot be read: %s", path, strerror(-rc));
+	if (rc < 0)
 		*error = NULL;
 	return NULL;
 }
