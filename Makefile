@@ -23,10 +23,10 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
+gateway := gateway/main.c gateway/config.c gateway/config_admit.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
-	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/first.c \
+	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/admit.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
@@ -40,7 +40,7 @@ unit_addr      := base/addr.c
 unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+unit_config    := gateway/config.c gateway/config_admit.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
@@ -60,7 +60,7 @@ unit_limits    := lib/limits.c
 units          := addr cidr peek route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
-fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+fuzz_config    := gateway/config.c gateway/config_admit.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 fuzz_cidr      := base/cidr.c base/addr.c
 fuzz_translate :=
 fuzz_icmp      :=

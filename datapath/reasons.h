@@ -87,7 +87,9 @@
 	X(CLOSED, CUT,            "cut by the operator")                            \
 	X(CLOSED, RELAY_ERROR,    "one end of a relayed connection failed")         \
 	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration") \
-	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's")
+	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's") \
+	X(CLOSED, SOURCE_DENIED,  "the listener's allow and deny do not let the client's address in") \
+	X(CLOSED, ROUTE_DENIED,   "the route's allow and deny do not let the client's address in")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -25,6 +25,7 @@
 
 #include "../base/file.h"
 #include "../base/own.h"
+#include "config_admit.h"
 #include "config_node.h"
 #include "config_value.h"
 
@@ -277,9 +278,15 @@ enum route_key {
 	ROUTE_HTTP,
 	ROUTE_PATH,
 	ROUTE_POOL,
+	ROUTE_ALLOW,
+	ROUTE_DENY,
 	ROUTE_KEYS
 };
-static const char *const route_keys[ROUTE_KEYS] = { "tls", "alpn", "http", "path", "pool" };
+/* clang-format off */
+static const char *const route_keys[ROUTE_KEYS] = {
+	"tls", "alpn", "http", "path", "pool", "allow", "deny",
+};
+/* clang-format on */
 
 /*
  * @name and @detail are a server name and an ALPN, or a host and a path; either
@@ -305,6 +312,7 @@ static int route_fill(struct config_route *route, bool is_tls, const struct node
 static int rule_read(const struct reading *r, struct config_listener *listener, void **rules,
 		     const struct node *rule)
 {
+	const struct config_admit *admit = NULL;
 	struct node at[ROUTE_KEYS], name, detail;
 	unsigned int pool, names, details;
 	bool is_tls;
@@ -318,6 +326,8 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 				       "it two rules");
 	rc = pool_ref_read(r, &at[ROUTE_POOL], &pool);
 	if (rc == 0)
+		rc = config_admit_read(r->config, &at[ROUTE_ALLOW], &at[ROUTE_DENY], &admit);
+	if (rc == 0)
 		rc = node_list(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], &names);
 	if (rc == 0)
 		rc = node_list(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], &details);
@@ -328,6 +338,7 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		if (!route)
 			return -ENOMEM;
 		route->pool = pool;
+		route->admit = admit;
 		route->line = rule->line;
 		node_item(&at[is_tls ? ROUTE_TLS : ROUTE_HTTP], (unsigned int)(i / details), &name);
 		node_item(&at[is_tls ? ROUTE_ALPN : ROUTE_PATH], (unsigned int)(i % details),
@@ -444,11 +455,13 @@ enum listener_key {
 	LISTENER_MODE,
 	LISTENER_TIMEOUTS,
 	LISTENER_MSS,
+	LISTENER_ALLOW,
+	LISTENER_DENY,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny",
 };
 /* clang-format on */
 
@@ -487,6 +500,9 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
 	if (rc == 0)
 		rc = node_number(&at[LISTENER_MSS], MSS_MIN, MSS_MAX, &mss);
+	if (rc == 0)
+		rc = config_admit_read(r->config, &at[LISTENER_ALLOW], &at[LISTENER_DENY],
+				       &listener->admit);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)
@@ -897,6 +913,7 @@ void config_free(struct config *config)
 	}
 	for (unsigned int i = 0; i < CONFIG_KEYS; i++)
 		free(config->said[i].text);
+	config_admits_free(config);
 	for (char **name = config->interfaces; name && *name; name++)
 		free(*name);
 	free(config->interfaces);

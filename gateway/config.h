@@ -15,6 +15,8 @@
 
 #include "../base/addr.h"
 
+struct config_admit; /* config_admit.h */
+
 enum pool_policy {
 	POOL_ROUND_ROBIN,
 	POOL_LEAST_FLOWS,
@@ -58,6 +60,7 @@ struct config_route {
 	char *http_host; /* without port; NULL: not only HTTP */
 	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
 	unsigned int pool; /* index into config.pools */
+	const struct config_admit *admit; /* whom it is for; NULL: everybody */
 	unsigned int line; /* of the file, for messages */
 };
 
@@ -81,6 +84,7 @@ struct config_listener {
 	uint32_t idle_ms;
 	uint32_t half_closed_ms;
 	struct config_keepalive keepalive;
+	const struct config_admit *admit; /* who may connect; NULL: everybody */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };
@@ -118,6 +122,7 @@ struct config {
 	char *access_path; /* ACCESS_FILE only */
 	struct config_pool *pools;
 	unsigned int pools_len;
+	struct config_admit *admits; /* of listeners and routes */
 	struct config_listener *listeners;
 	unsigned int listeners_len; /* at least 1 */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "connect.h"
 #include "ends.h"
 #include "first.h"
@@ -22,6 +23,7 @@ struct step {
 /* clang-format off */
 static const struct step steps[] = {
 	/*                 name       run           then          or else      */
+	[CONN_ADMIT]   = { "admit",   conn_admit,   CONN_PEEK,    CONN_DONE    },
 	[CONN_PEEK]    = { "peek",    conn_peek,    CONN_ROUTE,   CONN_REFUSE  },
 	[CONN_ROUTE]   = { "route",   conn_route,   CONN_CONNECT, CONN_REFUSE  },
 	[CONN_CONNECT] = { "connect", conn_connect, CONN_HANDOFF, CONN_ROUTE   },

@@ -32,6 +32,7 @@
 #define CONN_PATIENCE_MS 100
 
 enum conn_state {
+	CONN_ADMIT,
 	CONN_PEEK,
 	CONN_ROUTE,
 	CONN_CONNECT,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "config_admit.h"
 #include "conn.h"
 #include "removed.h"
 
@@ -42,14 +43,24 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 							     : LADON_REASON_NO_BACKEND);
 }
 
+/* Once: later another backend is looked for, with the same rule. */
+static int route_choose(struct conn *c)
+{
+	c->route = route_find(c->listener->routes, &c->worker->hello);
+	if (!c->route)
+		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
+	if (!config_admit_has(c->route->admit, &c->client))
+		return conn_turn_away(c, LADON_REASON_ROUTE_DENIED);
+	return 0;
+}
+
 int conn_route(struct conn *c)
 {
 	struct pool *pool;
+	int rc = c->route ? 0 : route_choose(c);
 
-	if (!c->route)
-		c->route = route_find(c->listener->routes, &c->worker->hello);
-	if (!c->route)
-		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
+	if (rc < 0)
+		return rc;
 	pool = conn_setup(c)->pools[c->route->pool];
 	c->backend = pool_pick(pool, &c->tries, &c->to);
 	if (!c->backend)

@@ -20,6 +20,7 @@ static const struct answer {
 	[LADON_REASON_PEEK_LENGTH]    = { 0,                           "431 Request Header Fields Too Large" },
 	[LADON_REASON_PEEK_MALFORMED] = { 0,                           "400 Bad Request" },
 	[LADON_REASON_NO_ROUTE]       = { TLS_ALERT_UNRECOGNIZED_NAME, "421 Misdirected Request" },
+	[LADON_REASON_ROUTE_DENIED]   = { TLS_ALERT_ACCESS_DENIED,     "403 Forbidden" },
 	[LADON_REASON_NO_BACKEND]     = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable" },
 	[LADON_REASON_NO_LOCAL_PORT]  = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable" },
 };
