@@ -26,7 +26,7 @@ lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/g
 gateway := gateway/main.c gateway/config.c gateway/config_admit.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
-	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/admit.c gateway/first.c \
+	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c \
 	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c \
 	   gateway/route.c gateway/connect.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
@@ -44,6 +44,7 @@ unit_config    := gateway/config.c gateway/config_admit.c gateway/config_value.c
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
+unit_callers   := gateway/callers.c base/addr.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
@@ -57,7 +58,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr peek route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr peek route config pool flows timer access callers lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c
 fuzz_config    := gateway/config.c gateway/config_admit.c gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c

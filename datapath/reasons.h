@@ -89,7 +89,9 @@
 	X(CLOSED, REMOVED,        "the backend of a relayed connection was removed from the configuration") \
 	X(CLOSED, NO_LOCAL_PORT,  "no source address had a port left, not even one of the kernel's") \
 	X(CLOSED, SOURCE_DENIED,  "the listener's allow and deny do not let the client's address in") \
-	X(CLOSED, ROUTE_DENIED,   "the route's allow and deny do not let the client's address in")
+	X(CLOSED, ROUTE_DENIED,   "the route's allow and deny do not let the client's address in") \
+	X(CLOSED, SOURCE_LIMIT,   "the client's address had as many connections as the listener's limits allow") \
+	X(CLOSED, UNDECIDED_LIMIT, "as many connections as the listener's limits allow had not said what they want")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

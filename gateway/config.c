@@ -35,6 +35,7 @@
 #define FLOWS_DEFAULT	  65536
 #define FLOWS_MAX	  (1 << 24)
 #define WORKERS_MAX	  1024
+#define LIMIT_MAX	  (1 << 24)
 #define FIRST_BYTES_MS	  10000
 #define CONNECT_MS	  5000
 #define IDLE_MS		  (2 * 3600 * 1000)
@@ -447,6 +448,27 @@ static int timeouts_read(const struct node *node, struct config_listener *listen
 	return rc;
 }
 
+static int limits_read(const struct node *node, struct config_limits *out)
+{
+	enum {
+		PER_SOURCE,
+		UNDECIDED,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "per-source", "undecided" };
+	struct node at[KEYS];
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_map(node, keys, KEYS, at);
+	if (rc == 0)
+		rc = node_number(&at[PER_SOURCE], 1, LIMIT_MAX, &out->per_source);
+	if (rc == 0)
+		rc = node_number(&at[UNDECIDED], 1, LIMIT_MAX, &out->undecided);
+	return rc;
+}
+
 enum listener_key {
 	LISTENER_LISTEN,
 	LISTENER_ROUTES,
@@ -457,11 +479,12 @@ enum listener_key {
 	LISTENER_MSS,
 	LISTENER_ALLOW,
 	LISTENER_DENY,
+	LISTENER_LIMITS,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits",
 };
 /* clang-format on */
 
@@ -503,6 +526,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 	if (rc == 0)
 		rc = config_admit_read(r->config, &at[LISTENER_ALLOW], &at[LISTENER_DENY],
 				       &listener->admit);
+	if (rc == 0)
+		rc = limits_read(&at[LISTENER_LIMITS], &listener->limits);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)

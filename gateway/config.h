@@ -71,6 +71,12 @@ struct config_keepalive {
 	uint32_t probes;
 };
 
+/* Of a listener, over all workers; 0: none */
+struct config_limits {
+	uint32_t per_source; /* connections of one source (callers.h), handed off or not */
+	uint32_t undecided;  /* connections that have not said what they want */
+};
+
 struct config_listener {
 	char *name;	    /* the address as text */
 	struct addr addr;
@@ -85,6 +91,7 @@ struct config_listener {
 	uint32_t half_closed_ms;
 	struct config_keepalive keepalive;
 	const struct config_admit *admit; /* who may connect; NULL: everybody */
+	struct config_limits limits;
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };

@@ -96,6 +96,7 @@ void conn_close_back(struct conn *c)
 
 int conn_end(struct conn *c, enum ladon_reason why)
 {
+	admit_decided(c);
 	c->closed = why;
 	conn_count(c, why);
 	conn_debug(c, "%s: %s", steps[c->state].name, ladon_reason_text(why));
@@ -133,6 +134,7 @@ static void conn_done(struct conn *c)
 
 	timer_stop(&c->worker->loop.timers, &c->timer);
 	shortage_leave(c);
+	admit_leave(c);
 	if (c->front.fd >= 0) /* else ends_flow() is going to say it */
 		ends_conn(c);
 	relay_fini(c);

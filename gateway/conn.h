@@ -43,6 +43,8 @@ enum conn_state {
 	CONN_DONE,
 };
 
+struct caller;
+
 struct conn {
 	/* conn.c */
 	struct conn *next, **link; /* worker->conns */
@@ -62,6 +64,10 @@ struct conn {
 	/* shortage.c */
 	TAILQ_ENTRY(conn) waits;
 	bool lacks; /* it is in the queue of its worker */
+
+	/* admit.c */
+	struct caller *caller; /* whose connection it is; NULL: that does not matter */
+	bool undecided;	   /* counted as one that has not said what it wants */
 
 	/* the client: first.c, refuse.c */
 	struct watch front;

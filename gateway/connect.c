@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "admit.h"
 #include "config_admit.h"
 #include "conn.h"
 #include "removed.h"
@@ -46,6 +47,7 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 /* Once: later another backend is looked for, with the same rule. */
 static int route_choose(struct conn *c)
 {
+	admit_decided(c);
 	c->route = route_find(c->listener->routes, &c->worker->hello);
 	if (!c->route)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "admit.h"
 #include "conn.h"
 #include "ends.h"
 
@@ -34,6 +35,9 @@ static int first_wait(struct conn *c)
 
 	if (c->late)
 		return conn_turn_away(c, LADON_REASON_FIRST_BYTES);
+	rc = admit_wait(c);
+	if (rc < 0)
+		return rc;
 	if (!c->limit_ms)
 		conn_limit(c, c->listener->config->first_bytes_ms);
 	if (c->guarded && c->first.len > 0 && !c->wake_ms)

@@ -25,7 +25,8 @@ struct listener {
 	struct listener *former; /* of the setup before: whose socket it takes; NULL: it has its own */
 	const struct config_listener *config;
 	const struct route_table *routes;
-	struct listener_counts *counts;
+	const struct tally *tally;
+	struct listener_counts *counts; /* ... of its worker */
 	bool wildcard; /* accepted sockets have other local addresses */
 	bool guarded;  /* accepted sockets do not acknowledge: ladon_listen() */
 };

@@ -119,10 +119,12 @@ static const struct mistake pool_mistakes[] = {
 
 static const struct mistake listener_mistakes[] = {
 	{ "bits beyond the prefix", LISTEN("0.0.0.0:1\n  allow: 10.0.0.1/8"), "f:4: listeners[0].allow: \"10.0.0.1/8\" has bits set beyond the first 8; write 10.0.0.0/8, or 10.0.0.1 for that one address" },
+	{ "a limit of nothing", LISTEN("0.0.0.0:1\n  limits: { per-source: 0 }"), "f:4: listeners[0].limits.per-source: \"0\" will not do; it takes a number from 1 to 16777216" },
+	{ "an unknown limit", LISTEN("0.0.0.0:1\n  limits: { per-sorce: 1 }"), "f:4: listeners[0].limits.per-sorce: there is no such key; did you mean \"per-source\"?" },
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; after \"file:\" stands a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -280,6 +282,7 @@ static void every_setting_arrives(void **state)
 		      "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
+		      "    limits: { per-source: 7, undecided: 8 },\n"
 		      "    timeouts: { connect: 3m, half-closed: 6m, keepalive: no } }\n");
 	const struct config_listener *l = config->listeners;
 
@@ -310,6 +313,9 @@ static void every_setting_arrives(void **state)
 	assert_int_equal(l[0].connect_ms, 2000);
 	assert_true(l[1].handoff);
 	assert_int_equal(l[1].mss, 1200);
+	assert_int_equal(l[1].limits.per_source, 7);
+	assert_int_equal(l[1].limits.undecided, 8);
+	assert_int_equal(l[0].limits.per_source, 0);
 	assert_int_equal(l[1].connect_ms, 180000);
 	assert_int_equal(l[0].half_closed_ms, 300000);
 	assert_int_equal(l[0].keepalive.after_ms, 600000);
