@@ -27,6 +27,7 @@
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
+#include "config_users.h"
 #include "config_value.h"
 
 #define FILE_BYTES_MAX	  (16 * 1024 * 1024)
@@ -480,11 +481,12 @@ enum listener_key {
 	LISTENER_ALLOW,
 	LISTENER_DENY,
 	LISTENER_LIMITS,
+	LISTENER_USERS,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
 };
 /* clang-format on */
 
@@ -528,6 +530,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 				       &listener->admit);
 	if (rc == 0)
 		rc = limits_read(&at[LISTENER_LIMITS], &listener->limits);
+	if (rc == 0)
+		rc = config_users_read(r->config, &at[LISTENER_USERS], &listener->users);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)
@@ -939,6 +943,7 @@ void config_free(struct config *config)
 	for (unsigned int i = 0; i < CONFIG_KEYS; i++)
 		free(config->said[i].text);
 	config_admits_free(config);
+	config_users_free(config);
 	for (char **name = config->interfaces; name && *name; name++)
 		free(*name);
 	free(config->interfaces);

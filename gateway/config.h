@@ -16,6 +16,7 @@
 #include "../base/addr.h"
 
 struct config_admit; /* config_admit.h */
+struct users;	     /* users.h */
 
 enum pool_policy {
 	POOL_ROUND_ROBIN,
@@ -92,6 +93,7 @@ struct config_listener {
 	struct config_keepalive keepalive;
 	const struct config_admit *admit; /* who may connect; NULL: everybody */
 	struct config_limits limits;
+	struct users *users; /* who may use it as an open proxy; NULL: whoever may connect */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };
@@ -130,6 +132,8 @@ struct config {
 	struct config_pool *pools;
 	unsigned int pools_len;
 	struct config_admit *admits; /* of listeners and routes */
+	struct users **users;	     /* of listeners */
+	unsigned int users_len;
 	struct config_listener *listeners;
 	unsigned int listeners_len; /* at least 1 */
 };

@@ -270,15 +270,14 @@ int value_backend(const struct node *node, struct config_backend *backend)
 
 /* ---- lists of addresses ---- */
 
-static int list_read(const struct node *node, const char *path, char **out, size_t *len)
+int value_listed(const struct node *node, const char *path, char **out, size_t *len)
 {
 	struct stat status;
 	int rc;
 
 	if (*path != '/')
-		return node_fail(node, "\"%.80s\" will not do; after \"file:\" stands a path that "
-				       "begins with '/'",
-				 path);
+		return node_fail(
+			node, "\"%.80s\" will not do; it takes a path that begins with '/'", path);
 	rc = stat(path, &status) < 0 ? -errno : 0;
 	if (rc == 0 && !S_ISREG(status.st_mode))
 		return node_fail(node, "%.200s is no ordinary file", path);
@@ -296,7 +295,7 @@ static int cidrs_listed(const struct node *node, const char *path, struct cidrs 
 	char why[CIDR_WHY_MAX];
 	unsigned int line;
 	size_t len;
-	int rc = list_read(node, path, &text, &len);
+	int rc = value_listed(node, path, &text, &len);
 
 	if (rc == 0)
 		rc = cidrs_read(out, text, len, &line, why);

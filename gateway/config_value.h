@@ -44,6 +44,12 @@ int value_source(const struct node *node, struct addr *out);
 int value_backend(const struct node *node, struct config_backend *backend);
 
 /**
+ * value_listed() - the text of another file, which @node names
+ * @out: the caller's, to be freed; 16 MB at most
+ */
+int value_listed(const struct node *node, const char *path, char **out, size_t *len);
+
+/**
  * value_cidrs() - a list, or one, of prefixes, addresses and file:PATH
  * @out: is added to, and sealed
  *

@@ -27,6 +27,7 @@ struct resolver;
 struct setup;
 struct callers;
 struct tickets;
+struct verifier;
 struct worker;
 
 struct worker_counts {
@@ -41,6 +42,7 @@ struct gateway {
 	struct ends *ends;		 /* NULL: no access log */
 	struct tickets *tickets;	 /* of handed-off connections */
 	struct callers *callers;
+	struct verifier *verifier;	 /* of passwords */
 	struct worker **workers;	 /* [workers_len] */
 	struct worker_counts *counts;	 /* [workers_len] */
 	unsigned int workers_len;

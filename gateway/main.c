@@ -35,6 +35,7 @@
 #include "removed.h"
 #include "setup.h"
 #include "ticket.h"
+#include "verdict.h"
 #include "worker.h"
 
 #define CONFIG_PATH	  "/etc/ladon/ladon.yaml"
@@ -188,13 +189,16 @@ static int gateway_init(struct gateway *g, const struct config *config)
 	g->removed = removed_new(g);
 	g->tickets = tickets_new(config->flows_max);
 	g->callers = callers_new(config->flows_max);
-	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers
+	g->verifier = verifier_new();
+	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers &&
+			       g->verifier
 		       ? 0
 		       : -ENOMEM;
 }
 
 static void gateway_fini(struct gateway *g)
 {
+	verifier_free(g->verifier);
 	callers_free(g->callers);
 	tickets_free(g->tickets);
 	removed_free(g->removed);
@@ -593,6 +597,7 @@ static void daemon_stop(struct daemon *d)
 	struct gateway *g = &d->gateway;
 
 	control_stop(d->control);
+	verifier_stop(g->verifier); /* it leaves notes with the workers */
 	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
 		worker_tell(g->workers[i], WORKER_STOP);
 		worker_free(g->workers[i]);

@@ -85,8 +85,9 @@ static void what_is_no_prefix_is_said(void **state)
 		{ "10.0.0.0/255.0.0.0", "\"10.0.0.0/255.0.0.0\" will not do; " BIT4 },
 		{ "10.0.0.0/4294967304", "\"10.0.0.0/4294967304\" will not do; " BIT4 },
 		{ "::/129", "\"::/129\" will not do; " BIT6 },
-		{ "10.0.0.1/8", "\"10.0.0.1/8\" has bits set beyond the first 8; write 10.0.0.0/8, or "
-				"10.0.0.1 for that one address" },
+		{ "10.0.0.1/8",
+		  "\"10.0.0.1/8\" has bits set beyond the first 8; write 10.0.0.0/8, or "
+		  "10.0.0.1 for that one address" },
 		{ "192.0.2.129/25", "\"192.0.2.129/25\" has bits set beyond the first 25; write "
 				    "192.0.2.128/25, or 192.0.2.129 for that one address" },
 		{ "2001:db8::1/32", "\"2001:db8::1/32\" has bits set beyond the first 32; write "
@@ -110,18 +111,29 @@ static void a_set_has_what_its_prefixes_have(void **state)
 		const char *prefix, *host;
 		bool has;
 	} rows[] = {
-		{ "10.0.0.0/8", "10.0.0.0", true },	  { "10.0.0.0/8", "10.255.255.255", true },
-		{ "10.0.0.0/8", "9.255.255.255", false }, { "10.0.0.0/8", "11.0.0.0", false },
-		{ "10.0.0.0/8", "::ffff:10.1.2.3", true },	  { "10.0.0.0/8", "a00::", false },
-		{ "::ffff:10.0.0.0/104", "10.1.2.3", true },	  { "192.0.2.1", "192.0.2.1", true },
-		{ "192.0.2.1", "192.0.2.2", false },	  { "0.0.0.0/0", "203.0.113.1", true },
-		{ "0.0.0.0/0", "::", false },		  { "0.0.0.0/0", "2001:db8::1", false },
-		{ "::/0", "2001:db8::1", true },		  { "::/0", "::", true },
+		{ "10.0.0.0/8", "10.0.0.0", true },
+		{ "10.0.0.0/8", "10.255.255.255", true },
+		{ "10.0.0.0/8", "9.255.255.255", false },
+		{ "10.0.0.0/8", "11.0.0.0", false },
+		{ "10.0.0.0/8", "::ffff:10.1.2.3", true },
+		{ "10.0.0.0/8", "a00::", false },
+		{ "::ffff:10.0.0.0/104", "10.1.2.3", true },
+		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "0.0.0.0/0", "203.0.113.1", true },
+		{ "0.0.0.0/0", "::", false },
+		{ "0.0.0.0/0", "2001:db8::1", false },
+		{ "::/0", "2001:db8::1", true },
+		{ "::/0", "::", true },
 		{ "::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", true },
-		{ "::/0", "10.0.0.1", false },		  { "::/0", "::ffff:10.0.0.1", false },
-		{ "::/0", "::fffe:ffff:ffff", true },	  { "::/0", "::1:0:0:0", true },
-		{ "::fffe:0:0/95", "::fffe:0:1", true },	  { "::fffe:0:0/95", "0.0.0.1", false },
-		{ "::fffe:0:0/95", "::1:0:0:0", false },	  { "fe80::/10", "fe80::1%lo", true },
+		{ "::/0", "10.0.0.1", false },
+		{ "::/0", "::ffff:10.0.0.1", false },
+		{ "::/0", "::fffe:ffff:ffff", true },
+		{ "::/0", "::1:0:0:0", true },
+		{ "::fffe:0:0/95", "::fffe:0:1", true },
+		{ "::fffe:0:0/95", "0.0.0.1", false },
+		{ "::fffe:0:0/95", "::1:0:0:0", false },
+		{ "fe80::/10", "fe80::1%lo", true },
 		{ "fe80::/10", "fec0::", false },
 	};
 
@@ -320,10 +332,11 @@ static void a_hundred_thousand_prefixes(void **state)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	assert_in_range(found, ASKED * 4 / 10, ASKED * 6 / 10);
-	print_message("%.0f ns per look-up among %u prefixes\n",
-		      ((double)(to.tv_sec - from.tv_sec) * 1e9 +
-		       (double)(to.tv_nsec - from.tv_nsec)) / ASKED,
-		      set.len);
+	print_message(
+		"%.0f ns per look-up among %u prefixes\n",
+		((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) /
+			ASKED,
+		set.len);
 	cidrs_fini(&set);
 }
 
