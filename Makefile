@@ -21,13 +21,16 @@ endif
 
 # ---- sources, in path order ----
 
-base    := base/log.c base/addr.c
+base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-gateway := gateway/main.c gateway/config.c gateway/config_value.c gateway/config_node.c gateway/flows.c gateway/worker.c \
+config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
+	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
+gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
-	   gateway/loop.c gateway/timer.c gateway/shortage.c gateway/listen.c gateway/first.c \
-	   gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c \
+	   gateway/loop.c gateway/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
+	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) \
 	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
@@ -37,13 +40,17 @@ bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
 unit_addr      := base/addr.c
-unit_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
-unit_talk      := $(unit_peek)
-unit_route     := gateway/route.c gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
-unit_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
+unit_cidr      := base/cidr.c base/addr.c
+unit_peek      := $(peek)
+unit_talk      := $(peek)
+unit_route     := gateway/route.c $(peek)
+unit_config    := $(config)
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
+unit_callers   := gateway/callers.c base/addr.c
+unit_users     := gateway/users.c
+unit_verdict   := gateway/verdict.c gateway/note.c gateway/users.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
@@ -57,14 +64,16 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr peek talk route config pool flows timer access lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
 
-fuzz_peek      := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
-fuzz_config    := gateway/config.c gateway/config_value.c gateway/config_node.c base/addr.c
+fuzz_peek      := $(peek)
+fuzz_config    := $(config)
+fuzz_cidr      := base/cidr.c base/addr.c
+fuzz_users     := gateway/users.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
-fuzzers        := peek config translate icmp cross
+fuzzers        := peek config cidr users translate icmp cross
 
 # ---- how ----
 
@@ -77,7 +86,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -123,12 +132,12 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -o $@
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -o $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
@@ -239,7 +248,7 @@ demo: deps-demo
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
-		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev linux-libc-dev
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate

@@ -14,6 +14,7 @@ static const struct out_field listener_fields[] = {
 	{ "accepted", OUT_COUNT, NULL },  { "handed_off", OUT_COUNT, NULL },
 	{ "relayed", OUT_COUNT, NULL },	  { "closed", OUT_COUNT, NULL },
 	{ "open", OUT_COUNT, NULL },	  { "relaying", OUT_COUNT, NULL },
+	{ "undecided", OUT_COUNT, NULL }, { "refused", OUT_COUNT, NULL },
 };
 
 static void listeners_out(struct out *o, const json_t *document)

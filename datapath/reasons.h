@@ -91,7 +91,12 @@
 	X(CLOSED, NO_USER,        "no user was named, or not with the right password") \
 	X(CLOSED, NO_COMMAND,     "SOCKS asked for something else than a connection") \
 	X(CLOSED, NO_TARGET,      "the target's name has no address")              \
-	X(CLOSED, TARGET_REFUSED, "nobody may be connected to this target")
+	X(CLOSED, TARGET_REFUSED, "nobody may be connected to this target") \
+	X(CLOSED, SOURCE_DENIED,  "the listener's allow and deny do not let the client's address in") \
+	X(CLOSED, ROUTE_DENIED,   "the route's allow and deny do not let the client's address in") \
+	X(CLOSED, SOURCE_LIMIT,   "the client's address had as many connections as the listener's limits allow") \
+	X(CLOSED, UNDECIDED_LIMIT, "as many connections as the listener's limits allow had not said what they want") \
+	X(CLOSED, USERS_BUSY,     "too many passwords were being checked")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -14,7 +14,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ladon/ladon.h>
 #include <limits.h>
 #include <search.h>
@@ -24,8 +23,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../base/file.h"
 #include "../base/own.h"
+#include "config_admit.h"
 #include "config_node.h"
+#include "config_users.h"
 #include "config_value.h"
 
 #define REQUESTED	  "requested" /* backends: whatever target a client asks for */
@@ -35,6 +37,7 @@
 #define FLOWS_DEFAULT	  65536
 #define FLOWS_MAX	  (1 << 24)
 #define WORKERS_MAX	  1024
+#define LIMIT_MAX	  (1 << 24)
 #define FIRST_BYTES_MS	  10000
 #define CONNECT_MS	  5000
 #define IDLE_MS		  (2 * 3600 * 1000)
@@ -264,9 +267,15 @@ enum route_key {
 	ROUTE_PATH,
 	ROUTE_TARGET,
 	ROUTE_POOL,
+	ROUTE_ALLOW,
+	ROUTE_DENY,
 	ROUTE_KEYS
 };
-static const char *const route_keys[ROUTE_KEYS] = { "tls", "alpn", "http", "path", "target", "pool" };
+/* clang-format off */
+static const char *const route_keys[ROUTE_KEYS] = {
+	"tls", "alpn", "http", "path", "target", "pool", "allow", "deny",
+};
+/* clang-format on */
 
 /* What a rule may ask for: a name, and something else about a connection that is of the kind */
 static const struct rule_kind {
@@ -367,6 +376,7 @@ static int rule_check_pool(const struct reading *r, const struct node *pool,
 static int rule_read(const struct reading *r, struct config_listener *listener, void **rules,
 		     const struct node *rule)
 {
+	const struct config_admit *admit = NULL;
 	struct node at[ROUTE_KEYS], name, detail;
 	unsigned int pool, names, details = 1;
 	const struct rule_kind *kind = NULL;
@@ -378,6 +388,8 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		return rc;
 	rc = pool_ref_read(r, &at[ROUTE_POOL], &pool);
 	if (rc == 0)
+		rc = config_admit_read(r->config, &at[ROUTE_ALLOW], &at[ROUTE_DENY], &admit);
+	if (rc == 0)
 		rc = node_list(&at[kind->name], &names);
 	if (rc == 0 && kind->detail != kind->name)
 		rc = node_list(&at[kind->detail], &details);
@@ -388,6 +400,7 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		if (!route)
 			return -ENOMEM;
 		route->pool = pool;
+		route->admit = admit;
 		route->line = rule->line;
 		node_item(&at[kind->name], (unsigned int)(i / details), &name);
 		node_item(&at[kind->detail], (unsigned int)(i % details), &detail);
@@ -498,6 +511,27 @@ static int timeouts_read(const struct node *node, struct config_listener *listen
 	return rc;
 }
 
+static int limits_read(const struct node *node, struct config_limits *out)
+{
+	enum {
+		PER_SOURCE,
+		UNDECIDED,
+		KEYS
+	};
+	static const char *const keys[KEYS] = { "per-source", "undecided" };
+	struct node at[KEYS];
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_map(node, keys, KEYS, at);
+	if (rc == 0)
+		rc = node_number(&at[PER_SOURCE], 1, LIMIT_MAX, &out->per_source);
+	if (rc == 0)
+		rc = node_number(&at[UNDECIDED], 1, LIMIT_MAX, &out->undecided);
+	return rc;
+}
+
 enum listener_key {
 	LISTENER_LISTEN,
 	LISTENER_ROUTES,
@@ -506,11 +540,15 @@ enum listener_key {
 	LISTENER_MODE,
 	LISTENER_TIMEOUTS,
 	LISTENER_MSS,
+	LISTENER_ALLOW,
+	LISTENER_DENY,
+	LISTENER_LIMITS,
+	LISTENER_USERS,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
 };
 /* clang-format on */
 
@@ -551,6 +589,13 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
 	if (rc == 0)
 		rc = node_number(&at[LISTENER_MSS], MSS_MIN, MSS_MAX, &mss);
+	if (rc == 0)
+		rc = config_admit_read(r->config, &at[LISTENER_ALLOW], &at[LISTENER_DENY],
+				       &listener->admit);
+	if (rc == 0)
+		rc = limits_read(&at[LISTENER_LIMITS], &listener->limits);
+	if (rc == 0)
+		rc = config_users_read(r->config, &at[LISTENER_USERS], &listener->users);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)
@@ -904,40 +949,22 @@ struct config *config_parse(const char *path, const void *text, size_t len, char
 	return NULL;
 }
 
-/* Return: the file's length, or a negative errno */
-static ssize_t file_slurp(const char *path, char *out, size_t size)
-{
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return -errno;
-	while (n > 0 && len < size) {
-		n = read(fd, out + len, size - len);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		len += n > 0 ? (size_t)n : 0;
-		n = n < 0 ? 1 : n;
-	}
-	return len < size ? (ssize_t)len : -EFBIG;
-}
-
 struct config *config_load(const char *path, char **error)
 {
-	_free_ char *text = malloc(FILE_BYTES_MAX);
-	ssize_t len = text ? file_slurp(path, text, FILE_BYTES_MAX) : -ENOMEM;
+	_free_ char *text = NULL;
+	size_t len = 0;
+	int rc = file_read(path, FILE_BYTES_MAX, &text, &len);
 
-	if (len >= 0)
-		return config_parse(path, text, (size_t)len, error);
-	if (len == -EACCES)
-		len = asprintf(error,
-			       "%s: cannot be read by user %u: %s; let that user read the file and "
-			       "search the directories above it",
-			       path, geteuid(), strerror(EACCES));
+	if (rc == 0)
+		return config_parse(path, text, len, error);
+	if (rc == -EACCES)
+		rc = asprintf(error,
+			      "%s: cannot be read by user %u: %s; let that user read the file and "
+			      "search the directories above it",
+			      path, geteuid(), strerror(EACCES));
 	else
-		len = asprintf(error, "%s: cannot be read: %s", path, strerror((int)-len));
-	if (len < 0)
+		rc = asprintf(error, "%s: cannot be read: %s", path, strerror(-rc));
+	if (rc < 0)
 		*error = NULL;
 	return NULL;
 }
@@ -980,6 +1007,8 @@ void config_free(struct config *config)
 	}
 	for (unsigned int i = 0; i < CONFIG_KEYS; i++)
 		free(config->said[i].text);
+	config_admits_free(config);
+	config_users_free(config);
 	for (char **name = config->interfaces; name && *name; name++)
 		free(*name);
 	free(config->interfaces);

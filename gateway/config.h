@@ -15,6 +15,9 @@
 
 #include "../base/addr.h"
 
+struct config_admit; /* config_admit.h */
+struct users;	     /* users.h */
+
 enum pool_policy {
 	POOL_ROUND_ROBIN,
 	POOL_LEAST_FLOWS,
@@ -60,6 +63,7 @@ struct config_route {
 	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
 	char *target;	 /* host that a SOCKS or CONNECT client asks for; NULL: not only these */
 	unsigned int pool; /* index into config.pools */
+	const struct config_admit *admit; /* whom it is for; NULL: everybody */
 	unsigned int line; /* of the file, for messages */
 };
 
@@ -68,6 +72,12 @@ struct config_keepalive {
 	uint32_t after_ms; /* 0: never */
 	uint32_t interval_ms;
 	uint32_t probes;
+};
+
+/* Of a listener, over all workers; 0: none */
+struct config_limits {
+	uint32_t per_source; /* connections of one source (callers.h), handed off or not */
+	uint32_t undecided;  /* connections that have not said what they want */
 };
 
 struct config_listener {
@@ -84,6 +94,9 @@ struct config_listener {
 	uint32_t idle_ms;
 	uint32_t half_closed_ms;
 	struct config_keepalive keepalive;
+	const struct config_admit *admit; /* who may connect; NULL: everybody */
+	struct config_limits limits;
+	struct users *users; /* who may use it as an open proxy; NULL: whoever may connect */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };
@@ -121,6 +134,9 @@ struct config {
 	char *access_path; /* ACCESS_FILE only */
 	struct config_pool *pools;
 	unsigned int pools_len;
+	struct config_admit *admits; /* of listeners and routes */
+	struct users **users;	     /* of listeners */
+	unsigned int users_len;
 	struct config_listener *listeners;
 	unsigned int listeners_len; /* at least 1 */
 };

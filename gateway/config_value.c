@@ -9,12 +9,19 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "../base/file.h"
+#include "../base/own.h"
 #include "peek.h"
 
 #define NAME_BYTES_MAX	253 /* RFC 1035 section 2.3.4, as text without the last dot */
 #define LABEL_BYTES_MAX 63
 #define ALPN_BYTES_MAX	255 /* RFC 7301 section 3.1 */
+#define LIST_BYTES_MAX	(16 * 1024 * 1024)
+#define FILE_PREFIX	"file:"
+#define LIST_BYTES_COST 1024 /* so many cost as much as a value */
 
 int value_copy(const char *text, char **out)
 {
@@ -259,4 +266,70 @@ int value_backend(const struct node *node, struct config_backend *backend)
 				 "the port of a backend",
 				 text);
 	return 0;
+}
+
+/* ---- lists of addresses ---- */
+
+int value_listed(const struct node *node, const char *path, char **out, size_t *len)
+{
+	struct stat status;
+	int rc;
+
+	if (*path != '/')
+		return node_fail(
+			node, "\"%.80s\" will not do; it takes a path that begins with '/'", path);
+	rc = stat(path, &status) < 0 ? -errno : 0;
+	if (rc == 0 && !S_ISREG(status.st_mode))
+		return node_fail(node, "%.200s is no ordinary file", path);
+	if (rc == 0)
+		rc = file_read(path, LIST_BYTES_MAX, out, len);
+	if (rc < 0)
+		return node_fail(node, "%.200s cannot be read by user %u: %s", path, geteuid(),
+				 strerror(-rc));
+	return node_spend(node, (unsigned int)(*len / LIST_BYTES_COST));
+}
+
+static int cidrs_listed(const struct node *node, const char *path, struct cidrs *out)
+{
+	_free_ char *text = NULL;
+	char why[CIDR_WHY_MAX];
+	unsigned int line;
+	size_t len;
+	int rc = value_listed(node, path, &text, &len);
+
+	if (rc == 0)
+		rc = cidrs_read(out, text, len, &line, why);
+	else
+		return rc;
+	return rc == -EINVAL ? node_fail(node, "%.200s:%u: %s", path, line, why) : rc;
+}
+
+static int cidrs_item(const struct node *node, struct cidrs *out)
+{
+	char why[CIDR_WHY_MAX];
+	struct cidr cidr;
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strncmp(text, FILE_PREFIX, strlen(FILE_PREFIX)) == 0)
+		return cidrs_listed(node, text + strlen(FILE_PREFIX), out);
+	rc = cidr_parse(text, &cidr, why);
+	return rc < 0 ? node_fail(node, "%s", why) : cidrs_add(out, &cidr);
+}
+
+int value_cidrs(const struct node *node, struct cidrs *out)
+{
+	unsigned int len;
+	int rc = node_list(node, &len);
+
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = cidrs_item(&item, out);
+	}
+	cidrs_seal(out);
+	return rc;
 }

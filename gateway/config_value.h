@@ -9,6 +9,7 @@
 #ifndef LADON_CONFIG_VALUE_H
 #define LADON_CONFIG_VALUE_H
 
+#include "../base/cidr.h"
 #include "config.h"
 #include "config_node.h"
 
@@ -41,5 +42,19 @@ int value_source(const struct node *node, struct addr *out);
 
 /** value_backend() - a numeric address or a name, with a port; @backend is all zero before */
 int value_backend(const struct node *node, struct config_backend *backend);
+
+/**
+ * value_listed() - the text of another file, which @node names
+ * @out: the caller's, to be freed; 16 MB at most
+ */
+int value_listed(const struct node *node, const char *path, char **out, size_t *len);
+
+/**
+ * value_cidrs() - a list, or one, of prefixes, addresses and file:PATH
+ * @out: is added to, and sealed
+ *
+ * A file has one prefix in a line. It is read now, so that a reload reads it again.
+ */
+int value_cidrs(const struct node *node, struct cidrs *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "asked.h"
 #include "connect.h"
 #include "ends.h"
@@ -24,6 +25,7 @@ struct step {
 /* clang-format off */
 static const struct step steps[] = {
 	/*                 name       run           then          or else      */
+	[CONN_ADMIT]   = { "admit",   conn_admit,   CONN_PEEK,    CONN_DONE    },
 	[CONN_PEEK]    = { "peek",    conn_peek,    CONN_ROUTE,   CONN_REFUSE  },
 	[CONN_ROUTE]   = { "route",   conn_route,   CONN_CONNECT, CONN_REFUSE  },
 	[CONN_CONNECT] = { "connect", conn_connect, CONN_SAY,     CONN_ROUTE   },
@@ -97,6 +99,7 @@ void conn_close_back(struct conn *c)
 
 int conn_end(struct conn *c, enum ladon_reason why)
 {
+	admit_decided(c);
 	c->closed = why;
 	conn_count(c, why);
 	conn_debug(c, "%s: %s", steps[c->state].name, ladon_reason_text(why));
@@ -134,6 +137,7 @@ static void conn_done(struct conn *c)
 
 	timer_stop(&c->worker->loop.timers, &c->timer);
 	shortage_leave(c);
+	admit_leave(c);
 	if (c->front.fd >= 0) /* else ends_flow() is going to say it */
 		ends_conn(c);
 	relay_fini(c);
@@ -143,6 +147,7 @@ static void conn_done(struct conn *c)
 	c->front.fd = -1;
 	kept_free(&c->first);
 	asked_free(c);
+	verdict_forget(&c->verdict);
 	free(c->name);
 	c->name = NULL;
 	if (c->closed && !relay_began(&c->relay))

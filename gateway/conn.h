@@ -20,6 +20,7 @@
 #include "refuse.h"
 #include "relay.h"
 #include "setup.h"
+#include "verdict.h"
 #include "worker.h"
 
 /* What a socket is watched for before and while bytes are relayed. Errors always come. */
@@ -32,6 +33,7 @@
 #define CONN_PATIENCE_MS 100
 
 enum conn_state {
+	CONN_ADMIT,
 	CONN_PEEK,
 	CONN_ROUTE,
 	CONN_CONNECT,
@@ -42,6 +44,8 @@ enum conn_state {
 	CONN_REFUSE,
 	CONN_DONE,
 };
+
+struct caller;
 
 struct conn {
 	/* conn.c */
@@ -63,6 +67,10 @@ struct conn {
 	TAILQ_ENTRY(conn) waits;
 	bool lacks; /* it is in the queue of its worker */
 
+	/* admit.c */
+	struct caller *caller; /* whose connection it is; NULL: that does not matter */
+	bool undecided;	   /* counted as one that has not said what it wants */
+
 	/* the client: first.c, refuse.c */
 	struct watch front;
 	struct addr client;
@@ -80,6 +88,8 @@ struct conn {
 	uint32_t consumed;	/* bytes of the client's that were for ladon itself */
 	uint8_t said;		/* bytes of the dialogue that ladon has said */
 	enum peek_user user_is;
+	struct verdict verdict;
+	bool unheard;	  /* the user's password could not be checked: too many were */
 	bool answered;	  /* it has the last answer; what else it hears is its backend's */
 	uint64_t said_ms; /* when ladon said that last answer; 0: there was none */
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "admit.h"
+#include "config_admit.h"
 #include "asked.h"
 #include "conn.h"
 #include "removed.h"
@@ -72,15 +74,25 @@ static int backend_choose(struct conn *c, struct pool *pool)
 	return 0;
 }
 
-int conn_route(struct conn *c)
+/* Once: later another backend is looked for, with the same rule. */
+static int route_choose(struct conn *c)
 {
-	struct pool *pool;
-	int rc;
-
-	if (!c->route)
-		c->route = route_find(c->listener->routes, &c->worker->hello);
+	admit_decided(c);
+	c->route = route_find(c->listener->routes, &c->worker->hello);
 	if (!c->route)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
+	if (!config_admit_has(c->route->admit, &c->client))
+		return conn_turn_away(c, LADON_REASON_ROUTE_DENIED);
+	return 0;
+}
+
+int conn_route(struct conn *c)
+{
+	int rc = c->route ? 0 : route_choose(c);
+	struct pool *pool;
+
+	if (rc < 0)
+		return rc;
 	pool = conn_setup(c)->pools[c->route->pool];
 	rc = backend_choose(c, pool);
 	if (rc == 0)

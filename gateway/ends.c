@@ -8,6 +8,7 @@
 
 #include "../base/log.h"
 #include "access_line.h"
+#include "callers.h"
 #include "conn.h"
 #include "flows.h"
 #include "report.h"
@@ -16,7 +17,6 @@
 
 struct ends {
 	struct access *access;
-	struct tickets *tickets;
 	enum access_format format;
 };
 
@@ -35,10 +35,6 @@ int ends_open(const struct config *config, struct ends **out)
 	rc = ends ? access_open(path, &ends->access) : -ENOMEM;
 	if (rc == 0) {
 		ends->format = config->access_format;
-		ends->tickets = tickets_new(config->flows_max);
-		rc = ends->tickets ? 0 : -ENOMEM;
-	}
-	if (rc == 0) {
 		*out = ends;
 		return 0;
 	}
@@ -52,7 +48,6 @@ void ends_close(struct ends *ends)
 	if (!ends)
 		return;
 	access_close(ends->access);
-	tickets_free(ends->tickets);
 	free(ends);
 }
 
@@ -153,13 +148,19 @@ void ends_conn(const struct conn *c)
 
 /* ---- flows ---- */
 
-uint32_t ends_leave(const struct conn *c)
+/* Nobody needs one: a handed-off connection costs no memory then. */
+static bool is_forgotten(const struct conn *c)
+{
+	return !c->worker->gateway->ends && !c->caller;
+}
+
+uint32_t ends_leave(struct conn *c)
 {
 	struct gateway *gateway = c->worker->gateway;
 	struct ticket *ticket;
 	uint32_t id;
 
-	if (!gateway->ends)
+	if (is_forgotten(c))
 		return 0;
 	ticket = ticket_new(c->listener->config->name, conn_pool_name(c), c->name ? c->name : "");
 	if (!ticket)
@@ -169,20 +170,54 @@ uint32_t ends_leave(const struct conn *c)
 	ticket->bytes_in = c->relay.in.sent + c->first.len;
 	ticket->bytes_out = c->relay.out.sent;
 	ticket->why = relay_began(&c->relay) ? c->relayed : LADON_REASON_NONE;
-	tickets_leave(gateway->ends->tickets, ticket);
+	ticket->caller = c->caller;
+	c->caller = NULL;
+	tickets_leave(gateway->tickets, ticket);
 	return id;
 }
 
 void ends_left(const struct conn *c, uint32_t id, uint32_t client_rtt_us, uint32_t backend_rtt_us)
 {
 	if (id)
-		tickets_note(c->worker->gateway->ends->tickets, id, client_rtt_us, backend_rtt_us);
+		tickets_note(c->worker->gateway->tickets, id, client_rtt_us, backend_rtt_us);
 }
 
-void ends_stayed(const struct conn *c, uint32_t id)
+void ends_stayed(struct conn *c, uint32_t id)
 {
-	if (id)
-		free(tickets_take(c->worker->gateway->ends->tickets, id));
+	struct ticket *ticket = id ? tickets_take(c->worker->gateway->tickets, id) : NULL;
+
+	if (ticket)
+		c->caller = ticket->caller;
+	free(ticket);
+}
+
+/* As if it had been handed off just now, to one of the listener's that limits its sources. */
+static int adopt_one(void *arg, const struct ladon_flow *flow)
+{
+	struct gateway *gateway = arg;
+	const struct setup *setup = gateway->setup;
+	unsigned int l = report_listener(setup, flow);
+	const char *pool = report_pool_name(setup, flow);
+	struct ticket *ticket;
+	struct addr client;
+
+	if (l == setup->config->listeners_len || !setup->config->listeners[l].limits.per_source ||
+	    flow->state == LADON_FLOW_KILLED || addr_from(&flow->client.sa, &client) < 0)
+		return 0;
+	ticket = ticket_new(setup->config->listeners[l].name, pool ? pool : "", "");
+	if (!ticket)
+		return 0;
+	ticket->id = flow->id;
+	ticket->began_ms = clock_ms() - flow->age_ms;
+	callers_enter(gateway->callers, setup->tallies[l]->id, &client, UINT32_MAX,
+		      &ticket->caller);
+	tickets_leave(gateway->tickets, ticket);
+	return 0;
+}
+
+void ends_adopt(struct gateway *gateway)
+{
+	ladon_flow_each(gateway->ladon, adopt_one, gateway);
 }
 
 /* What a flow says of itself; also of one that is older than the daemon */
@@ -209,7 +244,7 @@ static void ticket_say(const struct ticket *ticket, const struct ladon_flow *flo
 {
 	line->duration_ms += clock_ms() - flow->age_ms - ticket->began_ms;
 	line->listener = ticket_listener(ticket);
-	line->pool = ticket_pool(ticket);
+	line->pool = known(ticket_pool(ticket));
 	line->name = known(ticket_name(ticket));
 	line->why = ticket->why ? ladon_reason_name(ticket->why) : NULL;
 	line->bytes_in += ticket->bytes_in;
@@ -226,17 +261,13 @@ static char *address_text(const union ladon_address *address, char *out)
 	return addr_format(&parsed, out);
 }
 
-void ends_flow(struct gateway *gateway, const struct ladon_flow *flow, enum ladon_end why)
+static void flow_line(struct gateway *gateway, const struct ladon_flow *flow, enum ladon_end why,
+		      const struct ticket *ticket)
 {
-	struct ends *ends = gateway->ends;
 	char client[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 	struct access_line line = { 0 };
 	struct setup *setup = NULL;
-	struct ticket *ticket;
 
-	if (!ends)
-		return;
-	ticket = tickets_take(ends->tickets, flow->id);
 	line.client = address_text(&flow->client, client);
 	line.backend = address_text(&flow->backend, backend);
 	flow_say(flow, why, &line);
@@ -247,8 +278,18 @@ void ends_flow(struct gateway *gateway, const struct ladon_flow *flow, enum lado
 		line.listener = report_listener_name(setup, flow);
 		line.pool = report_pool_name(setup, flow);
 	}
-	line_add(ends, &line);
+	line_add(gateway->ends, &line);
 	if (setup)
 		setup_drop(setup);
+}
+
+void ends_flow(struct gateway *gateway, const struct ladon_flow *flow, enum ladon_end why)
+{
+	struct ticket *ticket = tickets_take(gateway->tickets, flow->id);
+
+	if (ticket)
+		callers_leave(gateway->callers, ticket->caller);
+	if (gateway->ends)
+		flow_line(gateway, flow, why, ticket);
 	free(ticket);
 }

@@ -4,8 +4,8 @@
  *
  * However it ends: refused before there was a backend, relayed to its end, or
  * handed off and ended hours later in the kernel. Without an access log there is
- * no struct ends, all of this does nothing, and a handed-off connection costs the
- * daemon no memory.
+ * no struct ends and no line; a handed-off connection then costs the daemon no memory,
+ * unless its listener limits its sources (admit.h): their flows are counted by tickets, too.
  */
 #ifndef LADON_ENDS_H
 #define LADON_ENDS_H
@@ -43,13 +43,16 @@ void ends_conn(const struct conn *c);
  * ends_leave() - it is about to be handed off: leave a ticket
  * Return: the id that the flow must have; 0: any.
  */
-uint32_t ends_leave(const struct conn *c);
+uint32_t ends_leave(struct conn *c);
 
 /** ends_left() - the flow of that id was made, with these round trip times; @id 0 is ignored */
 void ends_left(const struct conn *c, uint32_t id, uint32_t client_rtt_us, uint32_t backend_rtt_us);
 
 /** ends_stayed() - it was not */
-void ends_stayed(const struct conn *c, uint32_t id);
+void ends_stayed(struct conn *c, uint32_t id);
+
+/** ends_adopt() - flows that a former daemon left count for their sources; before there is a worker */
+void ends_adopt(struct gateway *gateway);
 
 /** ends_flow() - a handed-off flow is over; from any thread */
 void ends_flow(struct gateway *gateway, const struct ladon_flow *flow, enum ladon_end why);

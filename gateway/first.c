@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "admit.h"
 #include "conn.h"
 #include "ends.h"
 
@@ -34,6 +35,9 @@ static int first_wait(struct conn *c)
 
 	if (c->late)
 		return conn_turn_away(c, LADON_REASON_FIRST_BYTES);
+	rc = admit_wait(c);
+	if (rc < 0)
+		return rc;
 	if (!c->limit_ms)
 		conn_limit(c, c->listener->config->first_bytes_ms);
 	if (c->guarded && c->first.len > c->consumed && !c->wake_ms)
@@ -76,7 +80,7 @@ static int first_refuse(struct conn *c, const struct hello *hello)
 	c->protocol = hello->protocol;
 	c->alert = hello->alert;
 	c->answered = c->said; /* the dialogue's last word */
-	return conn_turn_away(c, hello->reason);
+	return conn_turn_away(c, c->unheard ? LADON_REASON_USERS_BUSY : hello->reason);
 }
 
 static int first_found(struct conn *c, const struct hello *hello)
@@ -89,24 +93,49 @@ static int first_found(struct conn *c, const struct hello *hello)
 	return 0;
 }
 
+static void first_told(struct verdict *verdict, bool right)
+{
+	struct conn *c = container_of(verdict, struct conn, verdict);
+
+	c->user_is = right ? PEEK_USER_RIGHT : PEEK_USER_WRONG;
+	conn_later(c);
+}
+
+/* Is it the user's password? Return: 0: c->user_is says it; -EAGAIN: later */
+static int first_ask(struct conn *c, const struct talk *talk)
+{
+	struct worker *worker = c->worker;
+	int rc;
+
+	if (c->verdict.question)
+		return -EAGAIN;
+	c->verdict.told = first_told;
+	rc = verdict_ask(&c->verdict, worker->gateway->verifier, &worker->notes,
+			 c->listener->config->users, talk->user, talk->password, conn_now(c));
+	if (rc == -EINPROGRESS)
+		return -EAGAIN;
+	c->unheard = rc < 0;
+	c->user_is = rc > 0 ? PEEK_USER_RIGHT : PEEK_USER_WRONG;
+	return 0;
+}
+
 static int first_look(struct conn *c, struct hello *hello)
 {
 	struct talk *talk = &c->worker->talk;
 	enum peek_answer answer;
 	int rc;
 
-	talk_start(talk);
-	talk->user_is = c->user_is;
-	answer = peek_first(&c->listener->peek, talk, c->first.bytes, c->first.len, hello);
-	rc = first_talk(c, talk);
+	do {
+		talk_start(talk);
+		talk->user_is = c->user_is;
+		answer = peek_first(&c->listener->peek, talk, c->first.bytes, c->first.len, hello);
+		rc = first_talk(c, talk);
+		if (rc == 0 && answer == PEEK_MORE)
+			rc = talk->asks ? first_ask(c, talk) : -EAGAIN;
+	} while (rc == 0 && answer == PEEK_MORE);
 	if (rc < 0)
 		return rc;
-	if (answer == PEEK_BAD)
-		return first_refuse(c, hello);
-	if (answer == PEEK_FOUND)
-		return first_found(c, hello);
-	assert(c->first.len < PEEK_BYTES_MAX);
-	return -EAGAIN;
+	return answer == PEEK_BAD ? first_refuse(c, hello) : first_found(c, hello);
 }
 
 int conn_peek(struct conn *c)
@@ -118,12 +147,16 @@ int conn_peek(struct conn *c)
 		*hello = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
 		return 0;
 	}
-	do {
+	rc = c->first.len && c->user_is ? first_look(c, hello) : -EAGAIN; /* told meanwhile */
+	while (rc == -EAGAIN) {
+		if (c->verdict.question)
+			return first_wait(c);
+		assert(c->first.len < PEEK_BYTES_MAX);
 		rc = first_read(c);
+		if (rc == -EAGAIN)
+			return first_wait(c);
 		if (rc == 0)
 			rc = first_look(c, hello);
-		else if (rc == -EAGAIN)
-			return first_wait(c);
-	} while (rc == -EAGAIN);
+	}
 	return rc;
 }

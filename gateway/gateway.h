@@ -25,6 +25,9 @@ struct flows;
 struct removed;
 struct resolver;
 struct setup;
+struct callers;
+struct tickets;
+struct verifier;
 struct worker;
 
 struct worker_counts {
@@ -37,6 +40,9 @@ struct gateway {
 	struct ladon *ladon;		 /* NULL: everything is relayed, */
 	enum ladon_reason no_handoff;	 /* ... for this reason */
 	struct ends *ends;		 /* NULL: no access log */
+	struct tickets *tickets;	 /* of handed-off connections */
+	struct callers *callers;
+	struct verifier *verifier;	 /* of passwords */
 	struct worker **workers;	 /* [workers_len] */
 	struct worker_counts *counts;	 /* [workers_len] */
 	unsigned int workers_len;

@@ -135,7 +135,9 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->watch.run = listener_ready;
 	listener->config = &setup->config->listeners[index];
 	listener->peek.targets = listener->config->targets;
+	listener->peek.users = listener->config->users;
 	listener->routes = setup->routes[index];
+	listener->tally = setup->tallies[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
 	listener->wildcard = addr_is_any(&listener->config->addr);
 }

@@ -26,7 +26,8 @@ struct listener {
 	const struct config_listener *config;
 	const struct route_table *routes;
 	struct peek_rules peek;
-	struct listener_counts *counts;
+	const struct tally *tally;
+	struct listener_counts *counts; /* ... of its worker */
 	bool wildcard; /* accepted sockets have other local addresses */
 	bool guarded;  /* accepted sockets do not acknowledge: ladon_listen() */
 };

@@ -24,6 +24,7 @@
 
 #include "../base/log.h"
 #include "../paths/resolve.h"
+#include "callers.h"
 #include "control.h"
 #include "ends.h"
 #include "flows.h"
@@ -33,6 +34,8 @@
 #include "reload.h"
 #include "removed.h"
 #include "setup.h"
+#include "ticket.h"
+#include "verdict.h"
 #include "worker.h"
 
 #define CONFIG_PATH	  "/etc/ladon/ladon.yaml"
@@ -172,23 +175,32 @@ static void options_parse(struct options *o, int argc, char **argv)
 
 /* ---- the gateway ---- */
 
-static int gateway_init(struct gateway *g, unsigned int workers)
+static int gateway_init(struct gateway *g, const struct config *config)
 {
 	g->started_ms = clock_ms();
-	g->workers_len = workers;
+	g->workers_len = config->workers;
 	tallies_init(&g->tallies);
 	pthread_mutex_init(&g->changing, NULL);
 	pthread_mutex_init(&g->lock, NULL);
 	sem_init(&g->obeyed, 0, 0);
-	g->workers = calloc(workers, sizeof(struct worker *));
-	g->counts = calloc(workers, sizeof(struct worker_counts));
+	g->workers = calloc(config->workers, sizeof(struct worker *));
+	g->counts = calloc(config->workers, sizeof(struct worker_counts));
 	g->flows = flows_new(g);
 	g->removed = removed_new(g);
-	return g->workers && g->counts && g->flows && g->removed ? 0 : -ENOMEM;
+	g->tickets = tickets_new(config->flows_max);
+	g->callers = callers_new(config->flows_max);
+	g->verifier = verifier_new();
+	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers &&
+			       g->verifier
+		       ? 0
+		       : -ENOMEM;
 }
 
 static void gateway_fini(struct gateway *g)
 {
+	verifier_free(g->verifier);
+	callers_free(g->callers);
+	tickets_free(g->tickets);
 	removed_free(g->removed);
 	flows_free(g->flows);
 	free(g->counts);
@@ -394,8 +406,10 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 		return rc;
 	}
 	resolver_use(d->gateway.resolver, names);
-	if (d->gateway.ladon)
+	if (d->gateway.ladon) {
 		flows_adopt(d->gateway.flows);
+		ends_adopt(&d->gateway);
+	}
 	return 0;
 }
 
@@ -426,7 +440,7 @@ static int daemon_start(struct daemon *d, struct config *config)
 {
 	const struct config_listener *failed = NULL;
 	struct setup *setup;
-	int rc = gateway_init(&d->gateway, config->workers);
+	int rc = gateway_init(&d->gateway, config);
 
 	if (rc < 0)
 		log_err("start: %s", strerror(-rc));
@@ -583,6 +597,7 @@ static void daemon_stop(struct daemon *d)
 	struct gateway *g = &d->gateway;
 
 	control_stop(d->control);
+	verifier_stop(g->verifier); /* it leaves notes with the workers */
 	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
 		worker_tell(g->workers[i], WORKER_STOP);
 		worker_free(g->workers[i]);

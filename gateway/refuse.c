@@ -18,13 +18,15 @@ static const struct answer {
 	const char *connect;	 /* NULL: as to HTTP */
 	enum socks5_reply socks; /* 0: SOCKS5_FAILURE */
 } answers[LADON_REASON_COUNT] = {
-	/*                                 TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15,            its CONNECT, and SOCKS 5 */
+	/*                                 TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15,             its CONNECT, and SOCKS 5 */
 	[LADON_REASON_PEEK_LENGTH]     = { 0,                           "431 Request Header Fields Too Large", NULL, 0 },
 	[LADON_REASON_PEEK_MALFORMED]  = { 0,                           "400 Bad Request",                     NULL, 0 },
 	[LADON_REASON_NO_ROUTE]        = { TLS_ALERT_UNRECOGNIZED_NAME, "421 Misdirected Request",             "403 Forbidden", SOCKS5_NOT_ALLOWED },
+	[LADON_REASON_ROUTE_DENIED]    = { TLS_ALERT_ACCESS_DENIED,     "403 Forbidden",                       NULL, SOCKS5_NOT_ALLOWED },
 	[LADON_REASON_NO_BACKEND]      = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             "502 Bad Gateway", 0 },
 	[LADON_REASON_NO_LOCAL_PORT]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             NULL, 0 },
 	[LADON_REASON_NO_USER]         = { 0,                           NULL,                                  "407 Proxy Authentication Required", 0 },
+	[LADON_REASON_USERS_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },
 	[LADON_REASON_NO_TARGET]       = { 0,                           NULL,                                  "502 Bad Gateway", SOCKS5_HOST_UNREACHABLE },
 	[LADON_REASON_TARGET_REFUSED]  = { 0,                           NULL,                                  "403 Forbidden", SOCKS5_NOT_ALLOWED },
 };

@@ -229,20 +229,34 @@ static json_t *interfaces_json(struct gateway *gateway)
 
 /* ---- listeners and pools ---- */
 
+/* NULL: there are none */
+static json_t *limits_json(const struct config_limits *limits)
+{
+	json_t *json = limits->per_source || limits->undecided ? json_object() : NULL;
+
+	if (limits->per_source)
+		json_object_set_new(json, "per_source", json_integer(limits->per_source));
+	if (limits->undecided)
+		json_object_set_new(json, "undecided", json_integer(limits->undecided));
+	return json;
+}
+
 static json_t *listener_json(const struct setup *setup, unsigned int index)
 {
 	const struct config_listener *listener = &setup->config->listeners[index];
 	const struct listener_sum sum = tally_sum(setup->tallies[index]);
 	char address[ADDR_TEXT_MAX];
 
-	return json_pack("{s:s, s:s, s:b, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-			 listener->name, "address", addr_format(&listener->addr, address),
-			 "handoff", setup->gateway->ladon && listener->handoff, "mode",
-			 listener->stack ? "stack" : "direct", "peek", listener->peek, "routes",
-			 COUNT(listener->routes_len), "accepted", COUNT(sum.accepted), "handed_off",
-			 COUNT(sum.handed_off), "relayed", COUNT(sum.relayed), "closed",
-			 COUNT(sum.closed), "open", COUNT(sum.open), "relaying",
-			 COUNT(sum.relaying));
+	return json_pack(
+		"{s:s, s:s, s:b, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}",
+		"name", listener->name, "address", addr_format(&listener->addr, address), "handoff",
+		setup->gateway->ladon && listener->handoff, "mode",
+		listener->stack ? "stack" : "direct", "peek", listener->peek, "routes",
+		COUNT(listener->routes_len), "accepted", COUNT(sum.accepted), "handed_off",
+		COUNT(sum.handed_off), "relayed", COUNT(sum.relayed), "closed", COUNT(sum.closed),
+		"open", COUNT(sum.open), "relaying", COUNT(sum.relaying), "undecided",
+		COUNT(sum.undecided), "refused", COUNT(sum.refused), "limits",
+		limits_json(&listener->limits));
 }
 
 static json_t *listeners_json(const struct setup *setup)
@@ -355,10 +369,10 @@ static int listener_fit(const struct config_listener *listener, const struct add
 	return listener->addr.sa.sa_family == AF_INET6 ? 1 : 0;
 }
 
-/* NULL for a flow of a listener that the configuration no longer has. */
-static const char *listener_name(const struct config *config, const struct addr *addr)
+/* listeners_len for a flow of a listener that the configuration no longer has. */
+static unsigned int listener_index(const struct config *config, const struct addr *addr)
 {
-	const char *name = NULL;
+	unsigned int found = config->listeners_len;
 	int best = 0;
 
 	for (unsigned int l = 0; l < config->listeners_len; l++) {
@@ -366,10 +380,10 @@ static const char *listener_name(const struct config *config, const struct addr 
 
 		if (fit > best) {
 			best = fit;
-			name = config->listeners[l].name;
+			found = l;
 		}
 	}
-	return name;
+	return found;
 }
 
 /* NULL for a backend that no pool has, or no longer has. */
@@ -390,13 +404,20 @@ static char *address_text(const union ladon_address *address, struct addr *parse
 	return addr_format(parsed, out);
 }
 
-const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow)
+unsigned int report_listener(const struct setup *setup, const struct ladon_flow *flow)
 {
 	struct addr listener;
 
 	if (addr_from(&flow->listener.sa, &listener) < 0)
-		return NULL;
-	return listener_name(setup->config, &listener);
+		return setup->config->listeners_len;
+	return listener_index(setup->config, &listener);
+}
+
+const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow)
+{
+	unsigned int l = report_listener(setup, flow);
+
+	return l < setup->config->listeners_len ? setup->config->listeners[l].name : NULL;
 }
 
 const char *report_pool_name(const struct setup *setup, const struct ladon_flow *flow)

@@ -33,7 +33,10 @@ int report_stats(const struct setup *setup, json_t **out);
 /** report_summary() - the same with listeners and interfaces, and without reasons */
 int report_summary(const struct setup *setup, json_t **out);
 
-/** report_listener_name() - NULL for a flow of a listener that is not configured any more */
+/** report_listener() - a flow's, as an index; listeners_len if it is not configured any more */
+unsigned int report_listener(const struct setup *setup, const struct ladon_flow *flow);
+
+/** report_listener_name() - ... by name; NULL */
 const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow);
 
 /** report_pool_name() - NULL for a flow to a backend that no pool has any more */

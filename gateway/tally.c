@@ -33,6 +33,7 @@ static struct tally *tally_new(struct tallies *tallies, const struct addr *addr,
 		return NULL;
 	memset(tally, 0, size);
 	tally->addr = *addr;
+	tally->id = tallies->made++;
 	tally->workers = workers;
 	tally->next = tallies->list;
 	tallies->list = tally;
@@ -61,6 +62,8 @@ static void sum_add(struct listener_sum *sum, const struct listener_sum *more)
 	sum->closed += more->closed;
 	sum->open += more->open;
 	sum->relaying += more->relaying;
+	sum->undecided += more->undecided;
+	sum->refused += more->refused;
 }
 
 struct listener_sum tally_sum(const struct tally *tally)
@@ -72,7 +75,8 @@ struct listener_sum tally_sum(const struct tally *tally)
 
 		sum_add(&sum, &(struct listener_sum){ counts->accepted, counts->handed_off,
 						      counts->relayed, counts->closed, counts->open,
-						      counts->relaying });
+						      counts->relaying, counts->undecided,
+						      counts->refused });
 	}
 	return sum;
 }

@@ -21,20 +21,23 @@
 struct listener_counts {
 	_Alignas(64) atomic_uint_fast64_t accepted;
 	atomic_uint_fast64_t handed_off;
-	atomic_uint_fast64_t relayed;  /* ever, also those handed off later */
-	atomic_uint_fast64_t closed;   /* by ladon, before there was a backend */
-	atomic_uint_fast64_t open;     /* held by ladond now, in any state */
-	atomic_uint_fast64_t relaying; /* ... of which relayed */
+	atomic_uint_fast64_t relayed;	/* ever, also those handed off later */
+	atomic_uint_fast64_t closed;	/* by ladon, before there was a backend */
+	atomic_uint_fast64_t open;	/* held by ladond now, in any state */
+	atomic_uint_fast64_t relaying;	/* ... of which relayed */
+	atomic_uint_fast64_t undecided; /* ... of which have not said what they want */
+	atomic_uint_fast64_t refused;	/* of those closed: by allow, deny or limits, at accept */
 };
 
 /* The same, added up. */
 struct listener_sum {
-	uint64_t accepted, handed_off, relayed, closed, open, relaying;
+	uint64_t accepted, handed_off, relayed, closed, open, relaying, undecided, refused;
 };
 
 struct tally {
 	struct tally *next; /* of the gateway's */
 	struct addr addr;
+	uint32_t id;	      /* no other has had it, while the daemon runs */
 	unsigned int holders; /* setups; under the lock of the tallies */
 	unsigned int workers;
 	struct listener_counts counts[]; /* [workers] */
@@ -43,6 +46,7 @@ struct tally {
 struct tallies {
 	pthread_mutex_t lock; /* over what follows */
 	struct tally *list;
+	uint32_t made;
 	struct listener_sum gone; /* of listeners that nobody holds any more */
 };
 

@@ -3,9 +3,9 @@
  * ticket.h - what a handed-off connection leaves behind for its line in the access log
  *
  * The kernel keeps addresses, bytes and times of a flow, and nothing else does.
- * Only while there is an access log, the daemon remembers what the kernel does
- * not know: the name that was asked for, listener and pool, when the connection
- * was accepted. A ticket is left before the handoff and taken when the flow ends;
+ * Only while there is an access log, or for a listener that limits its sources,
+ * the daemon remembers what the kernel does not know: the name that was asked for,
+ * listener and pool, when the connection was accepted, and whose it is. A ticket is left before the handoff and taken when the flow ends;
  * it dies with the daemon, and the lines of flows that outlive it lack what it said.
  *
  * Thread-safe. As many as there are live flows, of about 100 bytes each.
@@ -15,6 +15,8 @@
 
 #include <stdint.h>
 
+struct caller;
+
 /**
  * struct ticket - texts are in .texts, one after the other, each with its NUL
  * @id: of the flow
@@ -22,6 +24,7 @@
  * @bytes_in, @bytes_out: that ladond moved itself, before
  * @why: reason for which it was relayed before; 0: it was not
  * @client_rtt_us, @backend_rtt_us: at the handoff; 0: unknown
+ * @caller: whose connection it is, to be left (callers.h); NULL: that is not counted
  */
 struct ticket {
 	struct ticket *next; /* in the table */
@@ -30,6 +33,7 @@ struct ticket {
 	uint32_t id;
 	uint32_t why;
 	uint32_t client_rtt_us, backend_rtt_us;
+	struct caller *caller;
 	char texts[];
 };
 

@@ -117,6 +117,7 @@ static void worker_obey(struct watch *watch, uint32_t ready)
 
 	(void)ready;
 	eventfd_read(watch->fd, &n);
+	notes_run(&worker->notes);
 	next = atomic_exchange(&worker->next, NULL);
 	if (next)
 		worker_serve(worker, next);
@@ -143,6 +144,7 @@ static int worker_init(struct worker *worker)
 	worker->orders.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (worker->orders.fd < 0)
 		return -errno;
+	worker->notes.fd = worker->orders.fd;
 	return loop_watch(&worker->loop, &worker->orders, EPOLLIN);
 }
 
@@ -211,6 +213,7 @@ void worker_free(struct worker *worker)
 	if (worker->share)
 		share_drop(worker->share);
 	pipes_fini(&worker->pipes);
+	notes_run(&worker->notes); /* nobody waits for them: they are just freed */
 	if (worker->orders.fd >= 0)
 		close(worker->orders.fd);
 	loop_close(&worker->loop);

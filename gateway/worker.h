@@ -14,6 +14,7 @@
 #include "gateway.h"
 #include "listen.h"
 #include "loop.h"
+#include "note.h"
 #include "pipe.h"
 #include "shortage.h"
 
@@ -38,9 +39,10 @@ struct worker {
 	/* between threads */
 	pthread_t thread;
 	bool started;
-	struct watch orders; /* an eventfd: @order, @next or @review has changed */
+	struct watch orders; /* an eventfd: @order, @next or @review has changed, or there are @notes */
 	atomic_int order;
 	struct share *_Atomic next; /* to serve from now on; NULL: no change */
+	struct notes notes;
 	atomic_bool review; /* are backends of its connections gone? */
 	int done_fd; /* main's eventfd: one more thread has ended */
 

@@ -16,6 +16,7 @@
 
 #include "../../base/own.h"
 #include "../../gateway/config.h"
+#include "../../gateway/config_admit.h"
 #include "../../gateway/config_node.h"
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
@@ -118,7 +119,15 @@ static const struct mistake pool_mistakes[] = {
 };
 
 static const struct mistake listener_mistakes[] = {
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss" },
+	{ "bits beyond the prefix", LISTEN("0.0.0.0:1\n  allow: 10.0.0.1/8"), "f:4: listeners[0].allow: \"10.0.0.1/8\" has bits set beyond the first 8; write 10.0.0.0/8, or 10.0.0.1 for that one address" },
+	{ "a limit of nothing", LISTEN("0.0.0.0:1\n  limits: { per-source: 0 }"), "f:4: listeners[0].limits.per-source: \"0\" will not do; it takes a number from 1 to 16777216" },
+	{ "an unknown limit", LISTEN("0.0.0.0:1\n  limits: { per-sorce: 1 }"), "f:4: listeners[0].limits.per-sorce: there is no such key; did you mean \"per-source\"?" },
+	{ "users in a place that is no path", LISTEN("0.0.0.0:1\n  users: users"), "f:4: listeners[0].users: \"users\" will not do; it takes a path that begins with '/'" },
+	{ "users that are not there", LISTEN("0.0.0.0:1\n  users: /tmp"), "f:4: listeners[0].users: /tmp is no ordinary file" },
+	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
+	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
+	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -155,6 +164,8 @@ static const struct mistake route_mistakes[] = {
 	{ "a path without a slash", ROUTE("{ path: api, pool: web }"), "f:5: listeners[0].routes[0].path: \"api\" will not do; it takes the beginning of a path, such as /api/, without '?', '#', '*' and spaces" },
 	{ "a pattern for a path", ROUTE("{ path: /api/*, pool: web }"), "f:5: listeners[0].routes[0].path: \"/api/*\" will not do; it takes the beginning of a path, such as /api/, without '?', '#', '*' and spaces" },
 	{ "second item of a list on its own line", ROUTE("tls:\n    - a.org\n    - b..org\n    pool: web"), "f:7: listeners[0].routes[0].tls[1]: \"b..org\" will not do; a name neither begins nor ends with a dot, nor has two in a row" },
+	{ "a route for addresses that are none", ROUTE("{ tls: a.org, allow: [10.0.0.0/8, office], pool: web }"), "f:5: listeners[0].routes[0].allow[1]: \"office\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
+	{ "same rule for others", ROUTE("{ tls: a.org, allow: 10.0.0.1, pool: web }\n  - { tls: a.org, pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "same rule in other letters", ROUTE("{ tls: A.org, pool: web }\n  - { tls: a.ORG, pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "two defaults", ROUTE("pool: web\n  - pool: web"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "ALPN with and without the name of any", ROUTE("{ alpn: h2, pool: web }\n  - { tls: '*', alpn: h2, pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
@@ -278,6 +289,7 @@ static void every_setting_arrives(void **state)
 		      "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
+		      "    limits: { per-source: 7, undecided: 8 },\n"
 		      "    timeouts: { connect: 3m, half-closed: 6m, keepalive: no } }\n");
 	const struct config_listener *l = config->listeners;
 
@@ -308,6 +320,9 @@ static void every_setting_arrives(void **state)
 	assert_int_equal(l[0].connect_ms, 2000);
 	assert_true(l[1].handoff);
 	assert_int_equal(l[1].mss, 1200);
+	assert_int_equal(l[1].limits.per_source, 7);
+	assert_int_equal(l[1].limits.undecided, 8);
+	assert_int_equal(l[0].limits.per_source, 0);
 	assert_int_equal(l[1].connect_ms, 180000);
 	assert_int_equal(l[0].half_closed_ms, 300000);
 	assert_int_equal(l[0].keepalive.after_ms, 600000);
@@ -400,6 +415,85 @@ static void lists_become_rules_and_listeners(void **state)
 	assert_int_equal(config->pools[1].policy, POOL_LEAST_FLOWS);
 	assert_int_equal(addr_port(&config->pools[1].backends[0].addr), 3);
 	config_free(config);
+}
+
+static bool admits(const struct config_admit *admit, const char *host)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse_host(host, 0, &addr), 0);
+	return config_admit_has(admit, &addr);
+}
+
+static void deny_wins_over_allow(void **state)
+{
+	struct config *config =
+		parse(POOLS "listeners:\n"
+			    "- listen: ['0.0.0.0:1', '[::]:1']\n"
+			    "  allow: [10.0.0.0/8, 2001:db8::/32]\n"
+			    "  deny: [10.1.0.0/16, '2001:db8::1']\n"
+			    "  routes:\n"
+			    "  - { tls: [a.org, b.org], deny: 10.2.0.0/16, pool: web }\n"
+			    "  - pool: web\n");
+	const struct config_listener *l = config->listeners;
+
+	(void)state;
+	assert_ptr_equal(l[0].admit, l[1].admit);
+	assert_true(admits(l->admit, "10.0.0.1"));
+	assert_true(admits(l->admit, "::ffff:10.0.0.1"));
+	assert_false(admits(l->admit, "10.1.0.1"));
+	assert_false(admits(l->admit, "192.0.2.1"));
+	assert_true(admits(l->admit, "2001:db8::2"));
+	assert_false(admits(l->admit, "2001:db8::1"));
+	assert_ptr_equal(l->routes[0].admit, l->routes[1].admit);
+	assert_false(admits(l->routes[0].admit, "10.2.0.1"));
+	assert_true(admits(l->routes[0].admit, "192.0.2.1"));
+	assert_null(l->routes[2].admit);
+	assert_true(admits(NULL, "192.0.2.1"));
+	config_free(config);
+}
+
+/* With @list in the file */
+static struct config *parse_listed(const char *list, const char *path, char **error)
+{
+	_free_ char *text = NULL;
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(list, file);
+	fclose(file);
+	assert_true(asprintf(&text,
+			     POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n"
+				   "  allow:\n  - 192.0.2.1\n  - file:%s\n",
+			     path) > 0);
+	return config_parse("f", text, strlen(text), error);
+}
+
+static void addresses_from_a_file(void **state)
+{
+	char path[] = "/tmp/ladon-unit-XXXXXX";
+	_free_ char *error = NULL, *wanted = NULL;
+	struct config *config;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	config = parse_listed("# all of us\n10.0.0.0/8 # here\n\n2001:db8::/32\n", path, &error);
+	assert_null(error);
+	assert_true(admits(config->listeners[0].admit, "192.0.2.1"));
+	assert_true(admits(config->listeners[0].admit, "10.1.1.1"));
+	assert_true(admits(config->listeners[0].admit, "2001:db8::1"));
+	assert_false(admits(config->listeners[0].admit, "192.0.2.2"));
+	config_free(config);
+
+	assert_null(parse_listed("10.0.0.0/8\n10.0.0.1/8\n", path, &error));
+	assert_true(asprintf(&wanted,
+			     "f:7: listeners[0].allow[1]: %s:2: \"10.0.0.1/8\" has bits set beyond "
+			     "the first 8; write 10.0.0.0/8, or 10.0.0.1 for that one address",
+			     path) > 0);
+	assert_string_equal(error, wanted);
+	unlink(path);
 }
 
 static void an_alias_stands_for_its_anchor(void **state)
@@ -529,6 +623,8 @@ int main(void)
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
 		cmocka_unit_test(lists_become_rules_and_listeners),
+		cmocka_unit_test(deny_wins_over_allow),
+		cmocka_unit_test(addresses_from_a_file),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
 		cmocka_unit_test(ten_thousand_routes_load_at_once),
