@@ -29,12 +29,12 @@ peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_so
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
-	   gateway/loop.c gateway/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
+	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) \
 	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
-	   paths/pool.c paths/resolve.c
+	   paths/pool.c paths/resolve.c paths/lookup.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
@@ -50,7 +50,8 @@ unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
-unit_verdict   := gateway/verdict.c gateway/note.c gateway/users.c
+unit_lookup    := paths/lookup.c base/note.c base/addr.c
+unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
@@ -64,7 +65,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_config    := $(config)
@@ -86,7 +87,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt -lcares
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -132,7 +133,7 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lcares -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
@@ -248,7 +249,7 @@ demo: deps-demo
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
-		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev linux-libc-dev
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libc-ares-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate

@@ -96,7 +96,8 @@
 	X(CLOSED, ROUTE_DENIED,   "the route's allow and deny do not let the client's address in") \
 	X(CLOSED, SOURCE_LIMIT,   "the client's address had as many connections as the listener's limits allow") \
 	X(CLOSED, UNDECIDED_LIMIT, "as many connections as the listener's limits allow had not said what they want") \
-	X(CLOSED, USERS_BUSY,     "too many passwords were being checked")
+	X(CLOSED, USERS_BUSY,     "too many passwords were being checked") \
+	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

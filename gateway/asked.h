@@ -14,7 +14,7 @@ struct conn;
  * asked_next() - the next address of the target, to c->to
  *
  * Return: 0; -EAGAIN: the name is being looked up; -ENOENT: it has none that has not been
- * tried; -EACCES: nobody may be connected to it; or another negative errno.
+ * tried; -EACCES: nobody may be connected to it; or another negative errno: it cannot be looked up now.
  */
 int asked_next(struct conn *c);
 

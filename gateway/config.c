@@ -698,6 +698,41 @@ static int source_add(struct reading *r, const struct node *node)
 	return source ? value_source(node, source) : -ENOMEM;
 }
 
+static int name_server_add(const struct node *node, char **out)
+{
+	char *former = *out;
+	struct addr server;
+	char text[ADDR_TEXT_MAX];
+	int rc = value_server(node, &server);
+
+	if (rc < 0)
+		return rc;
+	addr_format(&server, text);
+	if (asprintf(out, "%s%s%s", former ? former : "", former ? "," : "", text) < 0) {
+		*out = former;
+		return -ENOMEM;
+	}
+	free(former);
+	return 0;
+}
+
+static int name_servers_read(const struct node *node, struct config *config)
+{
+	unsigned int len;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_list(node, &len);
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = name_server_add(&item, &config->name_servers);
+	}
+	return rc;
+}
+
 static int interfaces_read(const struct node *node, struct config *config)
 {
 	unsigned int len;
@@ -774,6 +809,7 @@ enum top_key {
 	TOP_FLOWS,
 	TOP_SOURCE_PORTS,
 	TOP_SOURCES,
+	TOP_NAME_SERVERS,
 	TOP_INTERFACES,
 	TOP_CONTROL,
 	TOP_CONTROL_GROUP,
@@ -786,7 +822,7 @@ enum top_key {
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
-	"interfaces", "control", "control-group", "user", "pin", "access-log", "removed-backends",
+	"name-servers", "interfaces", "control", "control-group", "user", "pin", "access-log", "removed-backends",
 };
 /* clang-format on */
 
@@ -866,6 +902,8 @@ static int settings_read(struct reading *r, const struct node *at)
 				&config->port_max);
 	if (rc == 0 && at[TOP_SOURCES].yaml)
 		rc = each_read(r, &at[TOP_SOURCES], source_add);
+	if (rc == 0)
+		rc = name_servers_read(&at[TOP_NAME_SERVERS], config);
 	if (rc == 0)
 		rc = interfaces_read(&at[TOP_INTERFACES], config);
 	if (rc == 0 && at[TOP_CONTROL].yaml)
@@ -1015,6 +1053,7 @@ void config_free(struct config *config)
 	free(config->listeners);
 	free(config->pools);
 	free(config->sources);
+	free(config->name_servers);
 	free(config->control);
 	free(config->control_group);
 	free(config->user);

@@ -108,7 +108,7 @@ struct config_said {
 	char *text;	   /* its value in one line of YAML; NULL: it is not there */
 };
 
-#define CONFIG_KEYS 16	       /* of the top level */
+#define CONFIG_KEYS 17	       /* of the top level */
 #define CONFIG_KEEP UINT32_MAX /* config.removed_ms: for ever */
 
 struct config {
@@ -122,6 +122,7 @@ struct config {
 	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
 	struct addr *sources;
 	unsigned int sources_len; /* 0: what the routes say */
+	char *name_servers;	  /* "address,[address]:port"; NULL: of resolv.conf */
 	char **interfaces;	  /* ended by NULL; NULL: found */
 	char *control;		  /* path of the control socket */
 	char *control_group;	  /* whose members may use it; NULL: nobody's */

@@ -18,6 +18,7 @@
 
 #define NAME_BYTES_MAX	253 /* RFC 1035 section 2.3.4, as text without the last dot */
 #define LABEL_BYTES_MAX 63
+#define PORT_DNS	53
 #define ALPN_BYTES_MAX	255 /* RFC 7301 section 3.1 */
 #define LIST_BYTES_MAX	(16 * 1024 * 1024)
 #define FILE_PREFIX	"file:"
@@ -210,6 +211,21 @@ int value_source(const struct node *node, struct addr *out)
 		return refuse(node, text,
 			      "it takes an address of this host "
 			      "without a port, as in 192.0.2.1 or 2001:db8::1");
+	return 0;
+}
+
+int value_server(const struct node *node, struct addr *out)
+{
+	const char *text;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if ((addr_parse(text, out) < 0 && addr_parse_host(text, PORT_DNS, out) < 0) ||
+	    addr_port(out) == 0 || addr_is_any(out))
+		return refuse(node, text,
+			      "it takes the address of a name server, as in 192.0.2.1, "
+			      "\"192.0.2.1:5353\" or \"[2001:db8::1]:53\"");
 	return 0;
 }
 

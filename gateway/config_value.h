@@ -40,6 +40,9 @@ int value_listen(const struct node *node, struct addr *out);
 /** value_source() - a numeric address without a port, not 0.0.0.0 or :: */
 int value_source(const struct node *node, struct addr *out);
 
+/** value_server() - a numeric address, with a port or with DNS's, not 0.0.0.0 or :: */
+int value_server(const struct node *node, struct addr *out);
+
 /** value_backend() - a numeric address or a name, with a port; @backend is all zero before */
 int value_backend(const struct node *node, struct config_backend *backend);
 

@@ -49,6 +49,8 @@ static int asked_exhausted(struct conn *c, int rc)
 {
 	if (rc == -EACCES)
 		return conn_turn_away(c, LADON_REASON_TARGET_REFUSED);
+	if (rc != -ENOENT)
+		return conn_turn_away(c, LADON_REASON_NAMES_BUSY);
 	if (c->failed == -EADDRNOTAVAIL)
 		return conn_turn_away(c, LADON_REASON_NO_LOCAL_PORT);
 	return conn_turn_away(c, c->failed ? LADON_REASON_NO_BACKEND : LADON_REASON_NO_TARGET);

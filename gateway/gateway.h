@@ -23,6 +23,7 @@
 struct ends;
 struct flows;
 struct removed;
+struct lookups;
 struct resolver;
 struct setup;
 struct callers;
@@ -42,6 +43,7 @@ struct gateway {
 	struct ends *ends;		 /* NULL: no access log */
 	struct tickets *tickets;	 /* of handed-off connections */
 	struct callers *callers;
+	struct lookups *lookups;	 /* of targets' names */
 	struct verifier *verifier;	 /* of passwords */
 	struct worker **workers;	 /* [workers_len] */
 	struct worker_counts *counts;	 /* [workers_len] */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../paths/lookup.h"
 #include "../paths/resolve.h"
 #include "callers.h"
 #include "control.h"
@@ -190,14 +191,16 @@ static int gateway_init(struct gateway *g, const struct config *config)
 	g->tickets = tickets_new(config->flows_max);
 	g->callers = callers_new(config->flows_max);
 	g->verifier = verifier_new();
+	g->lookups = lookups_new(config->name_servers);
 	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers &&
-			       g->verifier
+			       g->verifier && g->lookups
 		       ? 0
 		       : -ENOMEM;
 }
 
 static void gateway_fini(struct gateway *g)
 {
+	lookups_free(g->lookups);
 	verifier_free(g->verifier);
 	callers_free(g->callers);
 	tickets_free(g->tickets);
@@ -597,7 +600,8 @@ static void daemon_stop(struct daemon *d)
 	struct gateway *g = &d->gateway;
 
 	control_stop(d->control);
-	verifier_stop(g->verifier); /* it leaves notes with the workers */
+	lookups_stop(g->lookups); /* they leave notes with the workers */
+	verifier_stop(g->verifier);
 	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
 		worker_tell(g->workers[i], WORKER_STOP);
 		worker_free(g->workers[i]);

@@ -27,6 +27,7 @@ static const struct answer {
 	[LADON_REASON_NO_LOCAL_PORT]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             NULL, 0 },
 	[LADON_REASON_NO_USER]         = { 0,                           NULL,                                  "407 Proxy Authentication Required", 0 },
 	[LADON_REASON_USERS_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },
+	[LADON_REASON_NAMES_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },
 	[LADON_REASON_NO_TARGET]       = { 0,                           NULL,                                  "502 Bad Gateway", SOCKS5_HOST_UNREACHABLE },
 	[LADON_REASON_TARGET_REFUSED]  = { 0,                           NULL,                                  "403 Forbidden", SOCKS5_NOT_ALLOWED },
 };

@@ -87,6 +87,7 @@ static int keys_check(const struct config *now, const struct config *next, char 
 		{ "source-ports",
 		  now->port_min == next->port_min && now->port_max == next->port_max },
 		{ "sources", sources_are_same(now, next) },
+		{ "name-servers", text_is_same(now->name_servers, next->name_servers) },
 		{ "interfaces", interfaces_are_same(now->interfaces, next->interfaces) },
 		{ "control", text_is_same(now->control, next->control) },
 		{ "pin", text_is_same(now->pin, next->pin) },

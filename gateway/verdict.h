@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "note.h"
+#include "../base/note.h"
 #include "users.h"
 
 #define VERDICT_WAITING_MAX 128

@@ -14,7 +14,7 @@
 #include "gateway.h"
 #include "listen.h"
 #include "loop.h"
-#include "note.h"
+#include "../base/note.h"
 #include "pipe.h"
 #include "shortage.h"
 

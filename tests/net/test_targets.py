@@ -10,7 +10,8 @@ import struct
 import pytest
 
 from lib import ends
-from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6
+from lib.dns import NameServer
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
 
 EXIT = """
 listeners:
@@ -248,3 +249,94 @@ def test_curl(net):
     ladon.wait_handed_off(5)
     del server
     assert net.trouble() == {}
+
+
+# ---- names ----
+
+def by_name(net, **more):
+    server = NameServer(net.backend, BACKENDS[0], **more)
+    return server, net.ladond(EXIT + f"name-servers: {BACKENDS[0]}\n")
+
+
+@every_way
+@pytest.mark.parametrize("backend", [BACKENDS[0], BACKENDS6[0]])
+def test_a_target_by_name(net, way, backend):
+    dns, ladon = by_name(net)
+    dns.names["www.example.org"] = [backend]
+    server = ends.Server(net.backend, ends.echo, address=backend, port=9000)
+    for _ in range(3):
+        with ends.connect(net.client) as sock:
+            assert way(sock, "WWW.example.org", 9000) == 0
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        assert server.result() == 4
+    ladon.wait_handed_off(3)
+    assert ladon.reasons() == {}
+
+
+def test_an_address_that_refuses_is_not_the_last(net):
+    dns, ladon = by_name(net)
+    dns.names["www.example.org"] = [BACKENDS6[0], BACKENDS[0]]
+    server = ends.Server(net.backend, ends.echo, port=9000)  # IPv4 only
+    with ends.connect(net.client) as sock:
+        assert by_socks5(sock, "www.example.org", 9000) == 0
+        sock.sendall(b"word")
+        assert ends.receive_exactly(sock, 4) == b"word"
+    assert server.result() == 4
+    ladon.wait_handed_off()
+
+
+def test_names_that_lead_nowhere(net):
+    dns, ladon = by_name(net)
+    dns.names["empty.example.org"] = []
+    dns.names["broken.example.org"] = None
+    for name in ("none.example.org", "empty.example.org", "broken.example.org"):
+        for way, answer in zip(WAYS.values(), (4, 1, 302)):
+            with ends.connect(net.client) as sock:
+                assert way(sock, name, 9000) == answer
+    assert ladon.reasons() == {"no_target": 9}
+    assert dns.asked.count(("none.example.org", 1)) == 1  # it is known for a while
+
+
+def test_a_name_that_moves(net):
+    """When the record's time is up, new connections go to the new address; the old one lives on."""
+    dns, ladon = by_name(net, ttl=1)
+    for address in BACKENDS[:2]:
+        ends.Server(net.backend, lambda s: (s.sendall(s.getsockname()[0].encode()), ends.echo(s)),
+                    address=address, port=9000)
+
+    def visit():
+        sock = ends.connect(net.client)
+        assert by_socks5(sock, "www.example.org", 9000) == 0
+        return sock, ends.receive_exactly(sock, len(BACKENDS[0])).decode()
+
+    dns.names["www.example.org"] = [BACKENDS[0]]
+    first, at = visit()
+    assert at == BACKENDS[0]
+    ladon.wait_handed_off()
+    dns.names["www.example.org"] = [BACKENDS[1]]
+
+    def moved():
+        sock, at = visit()
+        sock.close()
+        return at == BACKENDS[1]
+
+    until(moved, "a connection goes to the new address")
+    first.sendall(b"word")
+    assert ends.receive_exactly(first, 4) == b"word"
+    first.close()
+
+
+def test_clients_that_leave_while_their_names_are_looked_up(net):
+    """... and a daemon that stops then."""
+    ladon = net.ladond(EXIT + "name-servers: 10.0.2.77\n")  # nobody is there
+    socks = [ends.connect(net.client) for _ in range(50)]
+    for i, sock in enumerate(socks):
+        sock.sendall(b"\5\1\0" + socks5_request(f"n{i}.example.org", 9000))
+        assert ends.receive_exactly(sock, 2) == b"\5\0"
+    for sock in socks[:25]:
+        ends.reset(sock)
+    until(lambda: ladon.connections()["open"] == 25, "they are gone")
+    assert ladon.stop() == 0
+    for sock in socks[25:]:
+        sock.close()

@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lookup.c - the addresses of a name, asked by who must not wait
+ *
+ * A name is one struct known from the first question on: first it is asked for, with those who
+ * wait, then it has an answer until a time. The lock is over the tree of them and what they
+ * say; c-ares and the descriptors are the thread's alone.
+ *
+ * A query is its asker's: only there it is looked at where the answer goes, so to forget
+ * needs no lock, and it always comes back to be freed.
+ */
+#include "lookup.h"
+
+#include <ares.h>
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RESOLV_CONF "/etc/resolv.conf"
+#define TIMEOUT_MS  2000 /* of the first try; c-ares doubles it for the next */
+#define TRIES	    2
+#define EVENTS_MAX  32
+
+struct query {
+	struct note note; /* first: it is one */
+	struct lookup *lookup; /* NULL: forgotten. The asker's thread only */
+	struct notes *notes;
+	struct answer answer;
+	struct query *next;
+};
+
+struct known {
+	struct lookups *lookups;
+	struct answer answer;
+	uint64_t until_ms;
+	bool asked; /* for the first time, or again: .answer is not valid */
+	struct query *waiting;
+	TAILQ_ENTRY(known) used;
+	STAILQ_ENTRY(known) next;
+	char name[];
+};
+
+struct lookups {
+	char *servers;
+	pthread_mutex_t lock; /* over what follows */
+	void *names;	      /* tsearch(3)'s tree of struct known */
+	unsigned int len, waiting;
+	TAILQ_HEAD(, known) used; /* longest ago first; those that are asked for, too */
+	STAILQ_HEAD(, known) todo;
+	bool started, stopping;
+
+	pthread_t thread;
+	int wake_fd, epoll_fd;
+
+	/* the thread's */
+	ares_channel channel;
+	bool is_open;
+	unsigned int under_way;
+	struct timespec conf; /* when resolv.conf was written that the channel has read */
+};
+
+static uint64_t clock_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- names ---- */
+
+static int known_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct known *)a)->name, ((const struct known *)b)->name);
+}
+
+static void known_free(struct lookups *lookups, struct known *known)
+{
+	tdelete(known, &lookups->names, known_compare);
+	TAILQ_REMOVE(&lookups->used, known, used);
+	lookups->len--;
+	free(known);
+}
+
+/* Whoever was used longest ago and is not being asked for gives way. */
+static void known_trim(struct lookups *lookups)
+{
+	struct known *known = TAILQ_FIRST(&lookups->used);
+
+	while (known && known->asked)
+		known = TAILQ_NEXT(known, used);
+	if (known && lookups->len > LOOKUP_KEPT_MAX)
+		known_free(lookups, known);
+}
+
+/* Of this name, made if it must be. NULL: no memory */
+static struct known *known_get(struct lookups *lookups, const char *name)
+{
+	size_t size = strlen(name) + 1;
+	struct known *fresh = calloc(1, sizeof(*fresh) + size), **found;
+
+	if (!fresh)
+		return NULL;
+	memcpy(fresh->name, name, size);
+	found = tsearch(fresh, &lookups->names, known_compare);
+	if (!found || *found != fresh) {
+		free(fresh);
+		return found ? *found : NULL;
+	}
+	fresh->lookups = lookups;
+	TAILQ_INSERT_TAIL(&lookups->used, fresh, used);
+	lookups->len++;
+	return fresh;
+}
+
+/* ---- answers ---- */
+
+/* In the asker's thread */
+static void query_run(struct note *note)
+{
+	struct query *query = (struct query *)note;
+	struct lookup *lookup = query->lookup;
+
+	if (lookup) {
+		lookup->query = NULL;
+		lookup->told(lookup, &query->answer);
+	}
+	free(query);
+}
+
+static void known_tell(struct known *known, const struct answer *answer, uint64_t keep_ms)
+{
+	struct lookups *lookups = known->lookups;
+	struct query *query, *next;
+
+	pthread_mutex_lock(&lookups->lock);
+	known->answer = *answer;
+	known->until_ms = clock_now_ms() + keep_ms;
+	known->asked = false;
+	query = known->waiting;
+	known->waiting = NULL;
+	lookups->waiting--;
+	known_trim(lookups);
+	pthread_mutex_unlock(&lookups->lock);
+	for (; query; query = next) {
+		next = query->next;
+		query->answer = *answer;
+		notes_leave(query->notes, &query->note);
+	}
+}
+
+/* Each address once. @least_ttl_s: written if there is one */
+static void answer_fill(const struct ares_addrinfo *info, struct answer *out, int *least_ttl_s)
+{
+	for (const struct ares_addrinfo_node *node = info->nodes;
+	     node && out->len < LOOKUP_ADDRS_MAX; node = node->ai_next) {
+		unsigned int i = 0;
+
+		if (addr_from(node->ai_addr, &out->addrs[out->len]) < 0)
+			continue;
+		addr_set_port(&out->addrs[out->len], 0);
+		while (i < out->len && !addr_equal(&out->addrs[i], &out->addrs[out->len]))
+			i++;
+		out->len += i == out->len;
+		if (node->ai_ttl < *least_ttl_s)
+			*least_ttl_s = node->ai_ttl;
+	}
+}
+
+static uint64_t keep_ms(int ttl_s)
+{
+	if (ttl_s <= LOOKUP_LEAST_MS / 1000)
+		return LOOKUP_LEAST_MS;
+	return ttl_s < LOOKUP_MOST_MS / 1000 ? (uint64_t)ttl_s * 1000 : LOOKUP_MOST_MS;
+}
+
+static void known_answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct answer answer = { .status = LOOKUP_FAILED };
+	struct known *known = arg;
+	int ttl_s = LOOKUP_MOST_MS / 1000;
+
+	(void)timeouts;
+	known->lookups->under_way--;
+	if (status == ARES_SUCCESS)
+		answer_fill(info, &answer, &ttl_s);
+	if (info)
+		ares_freeaddrinfo(info);
+	if (answer.len)
+		answer.status = LOOKUP_FOUND;
+	else if (status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA ||
+		 status == ARES_EBADNAME)
+		answer.status = LOOKUP_NONE;
+	known_tell(known, &answer,
+		   answer.len				? keep_ms(ttl_s)
+		   : answer.status == LOOKUP_NONE	? LOOKUP_NONE_MS
+							: LOOKUP_FAILED_MS);
+}
+
+/* ---- the thread ---- */
+
+/* c-ares has another descriptor, or watches one for something else. */
+static void channel_watch(void *arg, ares_socket_t fd, int readable, int writable)
+{
+	struct lookups *lookups = arg;
+	struct epoll_event event = { .events = (readable ? EPOLLIN : 0u) |
+					       (writable ? EPOLLOUT : 0u),
+				     .data.fd = fd };
+
+	if (!readable && !writable)
+		epoll_ctl(lookups->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	else if (epoll_ctl(lookups->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0)
+		epoll_ctl(lookups->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void channel_close(struct lookups *lookups)
+{
+	if (lookups->is_open)
+		ares_destroy(lookups->channel);
+	lookups->is_open = false;
+}
+
+static void channel_open(struct lookups *lookups)
+{
+	struct ares_options options = {
+		.timeout = TIMEOUT_MS,
+		.tries = TRIES,
+		.lookups = (char[]){ 'f', 'b', '\0' },
+		.sock_state_cb = channel_watch,
+		.sock_state_cb_data = lookups,
+	};
+	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+		   ARES_OPT_SOCK_STATE_CB;
+
+	lookups->is_open = ares_init_options(&lookups->channel, &options, mask) == ARES_SUCCESS;
+	if (lookups->is_open && lookups->servers)
+		ares_set_servers_ports_csv(lookups->channel, lookups->servers);
+}
+
+/* With the servers that resolv.conf has now. Who is being asked already goes on. */
+static void channel_renew(struct lookups *lookups)
+{
+	struct stat conf = { 0 };
+
+	if (lookups->under_way)
+		return;
+	stat(RESOLV_CONF, &conf);
+	if (lookups->is_open && conf.st_mtim.tv_sec == lookups->conf.tv_sec &&
+	    conf.st_mtim.tv_nsec == lookups->conf.tv_nsec)
+		return;
+	channel_close(lookups);
+	channel_open(lookups);
+	lookups->conf = conf.st_mtim;
+}
+
+static void name_ask(struct lookups *lookups, struct known *known)
+{
+	const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
+						   .ai_socktype = SOCK_STREAM };
+
+	channel_renew(lookups);
+	lookups->under_way++;
+	if (lookups->is_open)
+		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered, known);
+	else
+		known_answered(known, ARES_ENOTINITIALIZED, 0, NULL);
+}
+
+/* Return: the next name to be asked for; NULL: there is none for now */
+static struct known *todo_next(struct lookups *lookups, bool *stopping)
+{
+	struct known *known;
+
+	pthread_mutex_lock(&lookups->lock);
+	known = STAILQ_FIRST(&lookups->todo);
+	if (known)
+		STAILQ_REMOVE_HEAD(&lookups->todo, next);
+	*stopping = lookups->stopping;
+	pthread_mutex_unlock(&lookups->lock);
+	return known;
+}
+
+static int patience_ms(struct lookups *lookups)
+{
+	struct timeval left;
+
+	if (!lookups->is_open || !ares_timeout(lookups->channel, NULL, &left))
+		return -1;
+	return (int)(left.tv_sec * 1000 + left.tv_usec / 1000 + 1);
+}
+
+static void round_run(struct lookups *lookups)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int n = epoll_wait(lookups->epoll_fd, events, EVENTS_MAX, patience_ms(lookups));
+	eventfd_t count;
+
+	for (int i = 0; i < n; i++) {
+		int fd = events[i].data.fd;
+		bool in = events[i].events & ~(uint32_t)EPOLLOUT;
+
+		if (fd == lookups->wake_fd)
+			eventfd_read(fd, &count);
+		else
+			ares_process_fd(lookups->channel, in ? fd : ARES_SOCKET_BAD,
+					events[i].events & EPOLLOUT ? fd : ARES_SOCKET_BAD);
+	}
+	if (lookups->is_open) /* what is late */
+		ares_process_fd(lookups->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+/* At its end the channel answers everybody that it is the end. */
+static void *lookups_run(void *arg)
+{
+	struct lookups *lookups = arg;
+	struct known *known;
+	bool stopping;
+
+	do {
+		while ((known = todo_next(lookups, &stopping)))
+			name_ask(lookups, known);
+		if (!stopping)
+			round_run(lookups);
+	} while (!stopping);
+	channel_close(lookups);
+	return NULL;
+}
+
+/* ---- questions ---- */
+
+/* Return: 0 or a negative errno; the lock is held */
+static int lookups_start(struct lookups *lookups)
+{
+	int rc = 0;
+
+	if (lookups->stopping)
+		return -ECANCELED;
+	if (!lookups->started)
+		rc = pthread_create(&lookups->thread, NULL, lookups_run, lookups);
+	lookups->started |= rc == 0;
+	return -rc;
+}
+
+/* The lock is held. Return: 0: it is asked for by now; or a negative errno: nothing was changed */
+static int known_ask(struct lookups *lookups, struct known *known)
+{
+	int rc = lookups_start(lookups);
+
+	if (rc < 0 || known->asked)
+		return rc;
+	if (lookups->waiting == LOOKUP_WAITING_MAX)
+		return -EBUSY;
+	known->asked = true;
+	lookups->waiting++;
+	STAILQ_INSERT_TAIL(&lookups->todo, known, next);
+	eventfd_write(lookups->wake_fd, 1);
+	return 0;
+}
+
+static int known_wait(struct known *known, struct lookup *lookup, struct notes *notes)
+{
+	struct query *query = calloc(1, sizeof(*query));
+	int rc = query ? known_ask(known->lookups, known) : -ENOMEM;
+
+	if (rc < 0) {
+		free(query);
+		return rc;
+	}
+	query->note.run = query_run;
+	query->lookup = lookup;
+	query->notes = notes;
+	query->next = known->waiting;
+	known->waiting = query;
+	lookup->query = query;
+	return -EINPROGRESS;
+}
+
+int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
+	       const char *name, uint64_t now_ms, struct answer *out)
+{
+	struct known *known;
+	int rc = -ENOMEM;
+
+	pthread_mutex_lock(&lookups->lock);
+	known = known_get(lookups, name);
+	if (known) {
+		TAILQ_REMOVE(&lookups->used, known, used);
+		TAILQ_INSERT_TAIL(&lookups->used, known, used);
+		rc = !known->asked && now_ms < known->until_ms ? 0
+							       : known_wait(known, lookup, notes);
+		if (rc == 0)
+			*out = known->answer;
+		known_trim(lookups);
+	}
+	pthread_mutex_unlock(&lookups->lock);
+	return rc;
+}
+
+void lookup_forget(struct lookup *lookup)
+{
+	if (lookup->query)
+		lookup->query->lookup = NULL;
+	lookup->query = NULL;
+}
+
+/* ---- life ---- */
+
+struct lookups *lookups_new(const char *servers)
+{
+	struct lookups *lookups = calloc(1, sizeof(*lookups));
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (!lookups)
+		return NULL;
+	lookups->servers = servers ? strdup(servers) : NULL;
+	lookups->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	lookups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	pthread_mutex_init(&lookups->lock, NULL);
+	TAILQ_INIT(&lookups->used);
+	STAILQ_INIT(&lookups->todo);
+	event.data.fd = lookups->wake_fd;
+	if ((servers && !lookups->servers) || lookups->wake_fd < 0 || lookups->epoll_fd < 0 ||
+	    epoll_ctl(lookups->epoll_fd, EPOLL_CTL_ADD, lookups->wake_fd, &event) < 0 ||
+	    ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
+		lookups_free(lookups);
+		return NULL;
+	}
+	return lookups;
+}
+
+void lookups_stop(struct lookups *lookups)
+{
+	bool started;
+
+	if (!lookups)
+		return;
+	pthread_mutex_lock(&lookups->lock);
+	started = lookups->started;
+	lookups->started = false;
+	lookups->stopping = true;
+	pthread_mutex_unlock(&lookups->lock);
+	eventfd_write(lookups->wake_fd, 1);
+	if (started)
+		pthread_join(lookups->thread, NULL);
+}
+
+void lookups_free(struct lookups *lookups)
+{
+	struct known *known;
+
+	if (!lookups)
+		return;
+	while ((known = TAILQ_FIRST(&lookups->used)))
+		known_free(lookups, known);
+	if (lookups->wake_fd >= 0)
+		close(lookups->wake_fd);
+	if (lookups->epoll_fd >= 0)
+		close(lookups->epoll_fd);
+	pthread_mutex_destroy(&lookups->lock);
+	free(lookups->servers);
+	free(lookups);
+}
