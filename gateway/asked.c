@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "conn.h"
+#include "locals.h"
+#include "target.h"
 
 struct asked {
 	struct addr addrs[POOL_ADDRS_MAX];
 	unsigned int len, next;
 	uint16_t port;
+	bool refused; /* an address, at least */
 	char name[]; /* as hello.name */
 };
 
@@ -56,16 +59,28 @@ static int asked_find(struct conn *c)
 	return 0;
 }
 
+static bool asked_may(const struct conn *c, const struct addr *to)
+{
+	return target_admits(c->listener->config->reach, to, locals_has, &c->worker->locals);
+}
+
 int asked_next(struct conn *c)
 {
 	int rc = asked_find(c);
+	struct asked *asked = c->asked;
 
 	if (rc < 0)
 		return rc;
-	if (c->asked->next == c->asked->len)
-		return -ENOENT;
-	c->to = c->asked->addrs[c->asked->next++];
-	return 0;
+	while (asked->next < asked->len) {
+		const struct addr *to = &asked->addrs[asked->next++];
+
+		if (asked_may(c, to)) {
+			c->to = *to;
+			return 0;
+		}
+		asked->refused = true;
+	}
+	return asked->refused && !c->failed ? -EACCES : -ENOENT;
 }
 
 void asked_free(struct conn *c)

@@ -18,6 +18,7 @@
 #include "../../gateway/config.h"
 #include "../../gateway/config_admit.h"
 #include "../../gateway/config_node.h"
+#include "../../gateway/target.h"
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -124,10 +125,13 @@ static const struct mistake listener_mistakes[] = {
 	{ "an unknown limit", LISTEN("0.0.0.0:1\n  limits: { per-sorce: 1 }"), "f:4: listeners[0].limits.per-sorce: there is no such key; did you mean \"per-source\"?" },
 	{ "users in a place that is no path", LISTEN("0.0.0.0:1\n  users: users"), "f:4: listeners[0].users: \"users\" will not do; it takes a path that begins with '/'" },
 	{ "users that are not there", LISTEN("0.0.0.0:1\n  users: /tmp"), "f:4: listeners[0].users: /tmp is no ordinary file" },
+	{ "a target that is a name", LISTEN("0.0.0.0:1\n  targets: { deny: localhost }"), "f:4: listeners[0].targets.deny: \"localhost\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
+	{ "a port that is none", LISTEN("0.0.0.0:1\n  targets: { ports: [443, 0] }"), "f:4: listeners[0].targets.ports[1]: \"0\" will not do; it takes a number from 1 to 65535" },
+	{ "ports the wrong way round", LISTEN("0.0.0.0:1\n  targets: { ports: 90-80 }"), "f:4: listeners[0].targets.ports: \"90-80\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -496,6 +500,45 @@ static void addresses_from_a_file(void **state)
 	unlink(path);
 }
 
+static bool nothing_is_own(void *arg, const struct addr *addr)
+{
+	(void)arg;
+	(void)addr;
+	return false;
+}
+
+static bool reaches(const struct targets *targets, const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return target_admits(targets, &addr, nothing_is_own, NULL);
+}
+
+static void targets_are_addresses_and_ports(void **state)
+{
+	struct config *config =
+		parse(POOLS "listeners:\n"
+			    "- listen: 0.0.0.0:1\n  pool: web\n"
+			    "  targets: { allow: [0.0.0.0/0, 127.0.0.1], deny: 10.0.0.0/8,\n"
+			    "    ports: [443, 8000-8999] }\n"
+			    "- listen: 0.0.0.0:2\n  pool: web\n");
+	const struct targets *reach = config->listeners[0].reach;
+
+	(void)state;
+	assert_true(reaches(reach, "192.0.2.1:443"));
+	assert_true(reaches(reach, "192.0.2.1:8500"));
+	assert_false(reaches(reach, "192.0.2.1:80"));
+	assert_false(reaches(reach, "10.0.0.1:443"));
+	assert_true(reaches(reach, "127.0.0.1:443"));
+	assert_false(reaches(reach, "127.0.0.2:443"));
+	assert_false(reaches(reach, "[2001:db8::1]:443"));
+	assert_null(config->listeners[1].reach);
+	assert_true(reaches(NULL, "[2001:db8::1]:1"));
+	assert_false(reaches(NULL, "127.0.0.1:1"));
+	config_free(config);
+}
+
 static void an_alias_stands_for_its_anchor(void **state)
 {
 	struct config *config =
@@ -625,6 +668,7 @@ int main(void)
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
+		cmocka_unit_test(targets_are_addresses_and_ports),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
 		cmocka_unit_test(ten_thousand_routes_load_at_once),
