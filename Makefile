@@ -23,7 +23,8 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
+config  := gateway/config.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
+	   gateway/config_users.c gateway/users.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
@@ -31,7 +32,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) \
-	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
+	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   paths/pool.c paths/resolve.c paths/lookup.c
@@ -52,6 +53,7 @@ unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
 unit_lookup    := paths/lookup.c base/note.c base/addr.c
 unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
+unit_target    := gateway/target.c gateway/locals.c base/cidr.c base/addr.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := paths/pool.c base/addr.c
 unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
@@ -65,7 +67,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk route config pool flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_config    := $(config)
@@ -133,7 +135,7 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lcares -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lcares -lmnl -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)

@@ -111,6 +111,25 @@ char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX])
 	return out;
 }
 
+bool cidr_has(const struct cidr *cidr, const struct addr *addr)
+{
+	uint32_t words[4];
+	uint8_t bytes[16];
+
+	if (cidr->bits < MAPPED_BITS && addr_family(addr) == AF_INET)
+		return false;
+	addr_to_16(addr, words);
+	memcpy(bytes, words, 16);
+	for (unsigned int i = 0; i < 16 && 8 * i < cidr->bits; i++) {
+		unsigned int left = cidr->bits - 8 * i;
+		uint8_t mask = left < 8 ? (uint8_t)(0xff00 >> left) : 0xff;
+
+		if ((bytes[i] ^ cidr->first[i]) & mask)
+			return false;
+	}
+	return true;
+}
+
 /* ---- filling a set ---- */
 
 static int room_make(struct cidrs *set)

@@ -49,6 +49,9 @@ int cidr_parse(const char *text, struct cidr *out, char why[CIDR_WHY_MAX]);
 /** cidr_format() - as text, in its shortest form. Return: @out */
 char *cidr_format(const struct cidr *cidr, char out[CIDR_TEXT_MAX]);
 
+/** cidr_has() - is the address in it? IPv4 in IPv6 prefixes of 96 bits and more only, as above */
+bool cidr_has(const struct cidr *cidr, const struct addr *addr);
+
 /** cidrs_add() - Return: 0, or -ENOMEM: the set is as it was */
 int cidrs_add(struct cidrs *set, const struct cidr *cidr);
 

@@ -8,6 +8,8 @@
 
 #include "../paths/lookup.h"
 #include "conn.h"
+#include "locals.h"
+#include "target.h"
 
 struct asked {
 	struct conn *conn;
@@ -16,6 +18,7 @@ struct asked {
 	unsigned int next; /* of .found.addrs */
 	bool is_known;	   /* .found is there */
 	uint16_t port;
+	bool refused; /* an address, at least */
 	char name[]; /* as hello.name */
 };
 
@@ -103,17 +106,26 @@ static int asked_find(struct conn *c)
 	return asked_wait(c);
 }
 
+static bool asked_may(const struct conn *c, const struct addr *to)
+{
+	return target_admits(c->listener->config->reach, to, locals_has, &c->worker->locals);
+}
+
 int asked_next(struct conn *c)
 {
 	int rc = asked_find(c);
+	struct asked *asked = c->asked;
 
 	if (rc < 0)
 		return rc;
-	if (c->asked->next == c->asked->found.len)
-		return -ENOENT;
-	c->to = c->asked->found.addrs[c->asked->next++];
-	addr_set_port(&c->to, c->asked->port);
-	return 0;
+	while (asked->next < asked->found.len) {
+		c->to = asked->found.addrs[asked->next++];
+		addr_set_port(&c->to, asked->port);
+		if (asked_may(c, &c->to))
+			return 0;
+		asked->refused = true;
+	}
+	return asked->refused && !c->failed ? -EACCES : -ENOENT;
 }
 
 void asked_free(struct conn *c)

@@ -27,6 +27,7 @@
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
+#include "config_targets.h"
 #include "config_users.h"
 #include "config_value.h"
 
@@ -544,11 +545,12 @@ enum listener_key {
 	LISTENER_DENY,
 	LISTENER_LIMITS,
 	LISTENER_USERS,
+	LISTENER_TARGETS,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users", "targets",
 };
 /* clang-format on */
 
@@ -596,6 +598,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = limits_read(&at[LISTENER_LIMITS], &listener->limits);
 	if (rc == 0)
 		rc = config_users_read(r->config, &at[LISTENER_USERS], &listener->users);
+	if (rc == 0)
+		rc = config_targets_read(r->config, &at[LISTENER_TARGETS], &listener->reach);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)
@@ -1047,6 +1051,7 @@ void config_free(struct config *config)
 		free(config->said[i].text);
 	config_admits_free(config);
 	config_users_free(config);
+	config_targets_free(config);
 	for (char **name = config->interfaces; name && *name; name++)
 		free(*name);
 	free(config->interfaces);

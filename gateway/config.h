@@ -16,6 +16,7 @@
 #include "../base/addr.h"
 
 struct config_admit; /* config_admit.h */
+struct targets;	     /* target.h */
 struct users;	     /* users.h */
 
 enum pool_policy {
@@ -96,6 +97,7 @@ struct config_listener {
 	struct config_keepalive keepalive;
 	const struct config_admit *admit; /* who may connect; NULL: everybody */
 	struct config_limits limits;
+	const struct targets *reach; /* where its clients may ask to go; NULL: as target.h says */
 	struct users *users; /* who may use it as an open proxy; NULL: whoever may connect */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
@@ -136,6 +138,7 @@ struct config {
 	struct config_pool *pools;
 	unsigned int pools_len;
 	struct config_admit *admits; /* of listeners and routes */
+	struct targets *targets;     /* of listeners */
 	struct users **users;	     /* of listeners */
 	unsigned int users_len;
 	struct config_listener *listeners;

@@ -335,7 +335,7 @@ static int cidrs_item(const struct node *node, struct cidrs *out)
 	return rc < 0 ? node_fail(node, "%s", why) : cidrs_add(out, &cidr);
 }
 
-int value_cidrs(const struct node *node, struct cidrs *out)
+int value_prefixes(const struct node *node, struct cidrs *out)
 {
 	unsigned int len;
 	int rc = node_list(node, &len);
@@ -346,6 +346,13 @@ int value_cidrs(const struct node *node, struct cidrs *out)
 		node_item(node, i, &item);
 		rc = cidrs_item(&item, out);
 	}
+	return rc;
+}
+
+int value_cidrs(const struct node *node, struct cidrs *out)
+{
+	int rc = value_prefixes(node, out);
+
 	cidrs_seal(out);
 	return rc;
 }

@@ -60,4 +60,7 @@ int value_listed(const struct node *node, const char *path, char **out, size_t *
  */
 int value_cidrs(const struct node *node, struct cidrs *out);
 
+/** value_prefixes() - the same, and the set is not sealed yet */
+int value_prefixes(const struct node *node, struct cidrs *out);
+
 #endif

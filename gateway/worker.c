@@ -160,6 +160,7 @@ int worker_new(struct gateway *gateway, unsigned int index, struct worker **out)
 	worker->counts = &gateway->counts[index];
 	worker->loop.epoll = -1;
 	worker->orders.fd = -1;
+	worker->locals.fd = -1;
 	shortage_init(worker);
 	rc = worker_init(worker);
 	if (rc < 0) {
@@ -214,6 +215,7 @@ void worker_free(struct worker *worker)
 		share_drop(worker->share);
 	pipes_fini(&worker->pipes);
 	notes_run(&worker->notes); /* nobody waits for them: they are just freed */
+	locals_close(&worker->locals);
 	if (worker->orders.fd >= 0)
 		close(worker->orders.fd);
 	loop_close(&worker->loop);

@@ -13,6 +13,7 @@
 
 #include "gateway.h"
 #include "listen.h"
+#include "locals.h"
 #include "loop.h"
 #include "../base/note.h"
 #include "pipe.h"
@@ -34,6 +35,7 @@ struct worker {
 	uint64_t conns_made;
 	unsigned int next_source; /* of the config's sources, for connects without libladon */
 	struct pipes pipes;
+	struct locals locals;
 	struct shortage shortage;
 
 	/* between threads */

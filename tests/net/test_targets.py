@@ -4,6 +4,7 @@
     client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backends
 """
 import contextlib
+import json
 import socket
 import struct
 
@@ -11,7 +12,7 @@ import pytest
 
 from lib import ends
 from lib.dns import NameServer
-from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, until
 
 EXIT = """
 listeners:
@@ -340,3 +341,73 @@ def test_clients_that_leave_while_their_names_are_looked_up(net):
     assert ladon.stop() == 0
     for sock in socks[25:]:
         sock.close()
+
+
+# ---- where nobody may go ----
+
+def reply(net, host, port=9000):
+    with ends.connect(net.client) as sock:
+        return by_socks5(sock, host, port)
+
+
+NOT_ALLOWED = 2  # RFC 1928 section 6
+KEPT = ["127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.0.2.255",
+        GATEWAY, GATEWAY_BACK, "::1", "::", "fe80::1", "ff02::1", GATEWAY6, GATEWAY_BACK6,
+        "::ffff:127.0.0.1", f"::ffff:{GATEWAY}", "64:ff9b::127.0.0.1", f"64:ff9b::{GATEWAY}", "2002:7f00:1::1"]
+
+
+def exits(**targets):
+    return EXIT.replace("routes:", f"targets: {json.dumps(targets)}, routes:")
+
+
+def test_nobody_is_connected_to_the_gateway_itself(net):
+    ladon = net.ladond(EXIT)
+    ends.Server(net.gateway, ends.echo, address="0.0.0.0", port=9000)
+
+    for host in KEPT:
+        assert reply(net, host) == NOT_ALLOWED, host
+    assert ladon.reasons("closed") == {"target_refused": len(KEPT)}
+
+
+def test_an_address_that_the_gateway_has_got_since(net):
+    net.ladond(EXIT)
+    server = "10.0.2.77"
+    net.backend.ip(f"addr add {server}/24 dev eth0")
+    ends.Server(net.backend, ends.echo, address=server, port=9000)
+    assert reply(net, server) == 0
+
+    net.backend.ip(f"addr del {server}/24 dev eth0")
+    net.gateway.ip(f"addr add {server}/32 dev lo")
+    assert reply(net, server) == NOT_ALLOWED
+
+
+def test_what_is_named_is_let_out_and_nothing_else(net):
+    ladon = net.ladond(exits(allow=["127.0.0.1", "::/0", "0.0.0.0/0"]))
+    ends.Server(net.gateway, ends.echo, address="0.0.0.0", port=9000)
+    ends.Server(net.backend, ends.echo, port=9000)
+
+    assert reply(net, "127.0.0.1") == 0
+    assert reply(net, BACKENDS[0]) == 0
+    for host in KEPT[1:-5]:
+        assert reply(net, host) == NOT_ALLOWED, host
+    assert ladon.reload(exits(allow=[BACKENDS[0]])).returncode == 0
+    assert reply(net, BACKENDS[0]) == 0
+    assert reply(net, "127.0.0.1") == reply(net, BACKENDS[1]) == NOT_ALLOWED
+
+
+@pytest.mark.parametrize("family", [0, 1], ids=["ip4", "ip6"])
+def test_a_net_and_ports_that_are_denied(net, family):
+    denied, other = (BACKENDS, BACKENDS6)[family][:2]
+    ladon = net.ladond(exits(deny=[denied], ports=["9000-9001", 9003]))
+    for port in range(9000, 9005):
+        ends.Server(net.backend, ends.echo, address=other, port=port)
+
+    assert reply(net, denied) == NOT_ALLOWED
+    assert [reply(net, other, port) for port in range(9000, 9005)] == [0, 0, NOT_ALLOWED, 0, NOT_ALLOWED]
+    assert ladon.reasons("closed") == {"target_refused": 3}
+
+
+def test_connect_says_forbidden(net):
+    net.ladond(EXIT)
+    with ends.connect(net.client) as sock:
+        assert by_connect(sock, GATEWAY, 9000) == 403 - 200

@@ -145,7 +145,7 @@ static void a_set_has_what_its_prefixes_have(void **state)
 
 		assert_int_equal(cidrs_add(&set, &cidr), 0);
 		cidrs_seal(&set);
-		if (cidrs_has(&set, &addr) != rows[i].has)
+		if (cidrs_has(&set, &addr) != rows[i].has || cidr_has(&cidr, &addr) != rows[i].has)
 			fail_msg("%s in %s", rows[i].host, rows[i].prefix);
 		cidrs_fini(&set);
 	}
@@ -235,8 +235,12 @@ static void sets_against_asking_each_prefix(void **state)
 			struct addr addr = random_address(&prefixes[(unsigned int)rand() % len]);
 			bool expected = false;
 
-			for (unsigned int p = 0; p < len; p++)
-				expected |= obviously_has(&prefixes[p], &addr);
+			for (unsigned int p = 0; p < len; p++) {
+				bool has = obviously_has(&prefixes[p], &addr);
+
+				assert_int_equal(cidr_has(&prefixes[p], &addr), has);
+				expected |= has;
+			}
 			assert_int_equal(cidrs_has(&set, &addr), expected);
 		}
 		cidrs_fini(&set);

@@ -18,6 +18,7 @@
 #include "../../gateway/config.h"
 #include "../../gateway/config_admit.h"
 #include "../../gateway/config_node.h"
+#include "../../gateway/target.h"
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -38,8 +39,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -48,7 +49,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -73,6 +74,8 @@ static const struct mistake setting_mistakes[] = {
 	{ "an access log without a place", LISTENERS POOLS "access-log: { format: json }\n", "f:3: access-log.to: is missing; it takes off, stderr or the path of a file" },
 	{ "a place that is no path", LISTENERS POOLS "access-log: { to: log }\n", "f:3: access-log.to: \"log\" will not do; it takes off, stderr or the path of a file" },
 	{ "an unknown form", LISTENERS POOLS "access-log: { to: stderr, format: xml }\n", "f:3: access-log.format: \"xml\" will not do; it takes json or text" },
+	{ "a name server by name", LISTENERS POOLS "name-servers: dns.example.org\n", "f:3: name-servers: \"dns.example.org\" will not do; it takes the address of a name server, as in 192.0.2.1, \"192.0.2.1:5353\" or \"[2001:db8::1]:53\"" },
+	{ "a name server of any address", LISTENERS POOLS "name-servers: [192.0.2.1, 0.0.0.0]\n", "f:3: name-servers[1]: \"0.0.0.0\" will not do; it takes the address of a name server, as in 192.0.2.1, \"192.0.2.1:5353\" or \"[2001:db8::1]:53\"" },
 	{ "neither a word nor a time", LISTENERS POOLS "removed-backends: drain\n", "f:3: removed-backends: \"drain\" will not do; it takes keep, cut or a time such as 10m" },
 	{ "a time that is none", LISTENERS POOLS "removed-backends: 10x\n", "f:3: removed-backends: \"10x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
@@ -124,10 +127,13 @@ static const struct mistake listener_mistakes[] = {
 	{ "an unknown limit", LISTEN("0.0.0.0:1\n  limits: { per-sorce: 1 }"), "f:4: listeners[0].limits.per-sorce: there is no such key; did you mean \"per-source\"?" },
 	{ "users in a place that is no path", LISTEN("0.0.0.0:1\n  users: users"), "f:4: listeners[0].users: \"users\" will not do; it takes a path that begins with '/'" },
 	{ "users that are not there", LISTEN("0.0.0.0:1\n  users: /tmp"), "f:4: listeners[0].users: /tmp is no ordinary file" },
+	{ "a target that is a name", LISTEN("0.0.0.0:1\n  targets: { deny: localhost }"), "f:4: listeners[0].targets.deny: \"localhost\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
+	{ "a port that is none", LISTEN("0.0.0.0:1\n  targets: { ports: [443, 0] }"), "f:4: listeners[0].targets.ports[1]: \"0\" will not do; it takes a number from 1 to 65535" },
+	{ "ports the wrong way round", LISTEN("0.0.0.0:1\n  targets: { ports: 90-80 }"), "f:4: listeners[0].targets.ports: \"90-80\" will not do; it takes a range FROM-TO from 1 to 65535, such as 10000-32767" },
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -285,7 +291,8 @@ static void every_setting_arrives(void **state)
 		      "  keepalive: { after: 10m, probes: 4 } }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
-		      "access-log: { to: /a, format: text }\nremoved-backends: 10m\n" POOLS
+		      "access-log: { to: /a, format: text }\nremoved-backends: 10m\n"
+		      "name-servers: [192.0.2.1, '[2001:db8::1]:5353']\n" POOLS
 		      "listeners:\n"
 		      "- { listen: '0.0.0.0:1', pool: web }\n"
 		      "- { listen: '[::]:2', pool: web, handoff: yes, mode: direct, mss: 1200,\n"
@@ -310,6 +317,7 @@ static void every_setting_arrives(void **state)
 	assert_int_equal(config->access_to, ACCESS_FILE);
 	assert_string_equal(config->access_path, "/a");
 	assert_int_equal(config->access_format, ACCESS_TEXT);
+	assert_string_equal(config->name_servers, "192.0.2.1:53,[2001:db8::1]:5353");
 	assert_int_equal(config->removed_ms, 600000);
 	assert_int_equal(config->idle_ms, 86400000);
 	assert_false(l[0].handoff);
@@ -496,6 +504,45 @@ static void addresses_from_a_file(void **state)
 	unlink(path);
 }
 
+static bool nothing_is_own(void *arg, const struct addr *addr)
+{
+	(void)arg;
+	(void)addr;
+	return false;
+}
+
+static bool reaches(const struct targets *targets, const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return target_admits(targets, &addr, nothing_is_own, NULL);
+}
+
+static void targets_are_addresses_and_ports(void **state)
+{
+	struct config *config =
+		parse(POOLS "listeners:\n"
+			    "- listen: 0.0.0.0:1\n  pool: web\n"
+			    "  targets: { allow: [0.0.0.0/0, 127.0.0.1], deny: 10.0.0.0/8,\n"
+			    "    ports: [443, 8000-8999] }\n"
+			    "- listen: 0.0.0.0:2\n  pool: web\n");
+	const struct targets *reach = config->listeners[0].reach;
+
+	(void)state;
+	assert_true(reaches(reach, "192.0.2.1:443"));
+	assert_true(reaches(reach, "192.0.2.1:8500"));
+	assert_false(reaches(reach, "192.0.2.1:80"));
+	assert_false(reaches(reach, "10.0.0.1:443"));
+	assert_true(reaches(reach, "127.0.0.1:443"));
+	assert_false(reaches(reach, "127.0.0.2:443"));
+	assert_false(reaches(reach, "[2001:db8::1]:443"));
+	assert_null(config->listeners[1].reach);
+	assert_true(reaches(NULL, "[2001:db8::1]:1"));
+	assert_false(reaches(NULL, "127.0.0.1:1"));
+	config_free(config);
+}
+
 static void an_alias_stands_for_its_anchor(void **state)
 {
 	struct config *config =
@@ -625,6 +672,7 @@ int main(void)
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
+		cmocka_unit_test(targets_are_addresses_and_ports),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
 		cmocka_unit_test(ten_thousand_routes_load_at_once),
