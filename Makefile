@@ -43,6 +43,7 @@ unit_addr      := base/addr.c
 unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := $(peek)
 unit_talk      := $(peek)
+unit_proxy_header := gateway/proxy_header.c base/addr.c
 unit_route     := gateway/route.c $(peek)
 unit_config    := $(config)
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
@@ -64,16 +65,17 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr peek talk proxy_header route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
+fuzz_proxy_header := gateway/proxy_header.c base/addr.c
 fuzz_config    := $(config)
 fuzz_cidr      := base/cidr.c base/addr.c
 fuzz_users     := gateway/users.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
-fuzzers        := peek config cidr users translate icmp cross
+fuzzers        := peek proxy_header config cidr users translate icmp cross
 
 # ---- how ----
 
