@@ -23,14 +23,14 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
+config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c gateway/config_proxy.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c gateway/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
-	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) \
+	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) gateway/proxy_header.c \
 	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
