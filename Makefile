@@ -24,14 +24,14 @@ endif
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
 config  := gateway/config.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
-	   gateway/config_users.c gateway/users.c \
+	   gateway/config_users.c gateway/users.c gateway/config_proxy.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
-	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) \
+	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) gateway/proxy_header.c gateway/proxied.c \
 	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
@@ -44,6 +44,7 @@ unit_addr      := base/addr.c
 unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := $(peek)
 unit_talk      := $(peek)
+unit_proxy_header := gateway/proxy_header.c base/addr.c
 unit_route     := gateway/route.c $(peek)
 unit_config    := $(config)
 unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
@@ -67,16 +68,17 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk route config pool flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk proxy_header route config pool flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
+fuzz_proxy_header := gateway/proxy_header.c base/addr.c
 fuzz_config    := $(config)
 fuzz_cidr      := base/cidr.c base/addr.c
 fuzz_users     := gateway/users.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
-fuzzers        := peek config cidr users translate icmp cross
+fuzzers        := peek proxy_header config cidr users translate icmp cross
 
 # ---- how ----
 
@@ -252,7 +254,7 @@ demo: deps-demo
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libc-ares-dev linux-libc-dev
-packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl openssl iproute2 \
+packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl haproxy openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux

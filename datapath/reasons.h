@@ -97,7 +97,12 @@
 	X(CLOSED, SOURCE_LIMIT,   "the client's address had as many connections as the listener's limits allow") \
 	X(CLOSED, UNDECIDED_LIMIT, "as many connections as the listener's limits allow had not said what they want") \
 	X(CLOSED, USERS_BUSY,     "too many passwords were being checked") \
-	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up")
+	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up") \
+	X(CLOSED, PROXY_MISSING,  "a source that must begin with a PROXY header began otherwise") \
+	X(CLOSED, PROXY_MALFORMED, "the PROXY header is malformed")                 \
+	X(CLOSED, PROXY_LENGTH,   "the PROXY header is longer than 4096 bytes")     \
+	X(CLOSED, PROXY_CHECKSUM, "the checksum in the PROXY header is wrong")      \
+	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

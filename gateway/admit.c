@@ -21,7 +21,7 @@ static int admit_source(struct conn *c)
 
 	if (!max)
 		return 0;
-	rc = callers_enter(c->worker->gateway->callers, c->listener->tally->id, &c->client, max,
+	rc = callers_enter(c->worker->gateway->callers, c->listener->tally->id, &c->who, max,
 			   &c->caller);
 	if (rc == -EDQUOT)
 		return admit_refuse(c, LADON_REASON_SOURCE_LIMIT);
@@ -30,7 +30,9 @@ static int admit_source(struct conn *c)
 
 int conn_admit(struct conn *c)
 {
-	if (!config_admit_has(c->listener->config->admit, &c->client))
+	if (c->header_due) /* it says who the client is; then */
+		return 0;
+	if (!config_admit_has(c->listener->config->admit, &c->who))
 		return admit_refuse(c, LADON_REASON_SOURCE_DENIED);
 	return admit_source(c);
 }

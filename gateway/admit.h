@@ -16,7 +16,7 @@
 
 struct conn;
 
-/** conn_admit() - step: is the client let in? */
+/** conn_admit() - step: is the client let in? Again when a PROXY header has said who it is */
 int conn_admit(struct conn *c);
 
 /** admit_wait() - it has not said enough yet. Return: 0, or -ECANCELED: it will not be waited for */

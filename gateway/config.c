@@ -27,6 +27,7 @@
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
+#include "config_proxy.h"
 #include "config_targets.h"
 #include "config_users.h"
 #include "config_value.h"
@@ -177,9 +178,12 @@ static int pool_read(struct reading *r, const struct node *node)
 		NAME,
 		POLICY,
 		BACKENDS,
+		SEND_PROXY,
+		PROXY_TLVS,
 		KEYS
 	};
-	static const char *const keys[KEYS] = { "name", "policy", "backends" };
+	static const char *const keys[KEYS] = { "name", "policy", "backends", "send-proxy",
+						"proxy-tlvs" };
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -195,6 +199,8 @@ static int pool_read(struct reading *r, const struct node *node)
 		rc = policy_read(&at[POLICY], &pool->policy);
 	if (rc == 0)
 		rc = backends_read(&at[BACKENDS], pool);
+	if (rc == 0)
+		rc = config_send_proxy_read(&at[SEND_PROXY], &at[PROXY_TLVS], pool);
 	return rc;
 }
 
@@ -546,11 +552,13 @@ enum listener_key {
 	LISTENER_LIMITS,
 	LISTENER_USERS,
 	LISTENER_TARGETS,
+	LISTENER_PROXY_FROM,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
-	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users", "targets",
+	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
+	"targets", "proxy-from",
 };
 /* clang-format on */
 
@@ -600,6 +608,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = config_users_read(r->config, &at[LISTENER_USERS], &listener->users);
 	if (rc == 0)
 		rc = config_targets_read(r->config, &at[LISTENER_TARGETS], &listener->reach);
+	if (rc == 0)
+		rc = config_proxy_from_read(&at[LISTENER_PROXY_FROM], listener);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc < 0)
@@ -1043,8 +1053,10 @@ void config_free(struct config *config)
 		const struct config_listener *l = &config->listeners[i];
 
 		/* neighbours share */
-		if (i + 1 == config->listeners_len || l[1].routes != l->routes)
+		if (i + 1 == config->listeners_len || l[1].routes != l->routes) {
 			routes_free(l->routes, l->routes_len);
+			config_proxy_from_free(l);
+		}
 		free(l->name);
 	}
 	for (unsigned int i = 0; i < CONFIG_KEYS; i++)

@@ -16,6 +16,7 @@
 #include "../base/addr.h"
 
 struct config_admit; /* config_admit.h */
+struct cidrs;	     /* base/cidr.h */
 struct targets;	     /* target.h */
 struct users;	     /* users.h */
 
@@ -44,11 +45,20 @@ struct config_backend {
 	struct addr addr;
 };
 
+/* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */
+struct config_send_proxy {
+	uint8_t version; /* enum proxy_version; 0: none */
+	bool authority;	 /* TLVs; with version 2 only */
+	bool alpn;
+	bool unique_id;
+};
+
 struct config_pool {
 	char *name;
 	enum pool_policy policy;
 	struct config_backend *backends;
 	unsigned int backends_len; /* at least 1; 1 if it is a requested one */
+	struct config_send_proxy send_proxy;
 };
 
 /*
@@ -99,6 +109,8 @@ struct config_listener {
 	struct config_limits limits;
 	const struct targets *reach; /* where its clients may ask to go; NULL: as target.h says */
 	struct users *users; /* who may use it as an open proxy; NULL: whoever may connect */
+	struct cidrs *proxy_from; /* sources that begin with a PROXY header; NULL: it is not looked
+				   * for. Shared like the routes */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */
 	unsigned int routes_len;     /* at least 1 */
 };

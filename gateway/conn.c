@@ -13,6 +13,7 @@
 #include "ends.h"
 #include "first.h"
 #include "handoff.h"
+#include "proxied.h"
 #include "say.h"
 
 struct step {
@@ -92,6 +93,7 @@ void conn_close_back(struct conn *c)
 	c->source = 0;
 	c->back_guarded = false;
 	c->first.sent = 0;
+	c->introduction.sent = 0;
 	if (c->backend)
 		backend_release(c->backend);
 	c->backend = NULL;
@@ -130,6 +132,13 @@ void conn_acknowledge(struct conn *c, enum ladon_reason why)
 	ladon_acknowledge(c->worker->gateway->ladon, c->front.fd);
 }
 
+void conn_consumed(struct conn *c, uint32_t bytes)
+{
+	c->consumed = bytes;
+	if (c->guarded && ladon_consumed(c->worker->gateway->ladon, c->front.fd, bytes) < 0)
+		conn_acknowledge(c, LADON_REASON_ACKED);
+}
+
 /* The memory goes last: an event of this round may still point to it. */
 static void conn_done(struct conn *c)
 {
@@ -146,6 +155,8 @@ static void conn_done(struct conn *c)
 		close(c->front.fd);
 	c->front.fd = -1;
 	kept_free(&c->first);
+	kept_free(&c->header);
+	kept_free(&c->introduction);
 	asked_free(c);
 	verdict_forget(&c->verdict);
 	free(c->name);
@@ -265,6 +276,7 @@ void conn_new(struct listener *listener, int fd, const struct addr *client)
 	c->front = (struct watch){ .run = conn_front, .fd = fd };
 	c->back = (struct watch){ .run = conn_back, .fd = -1 };
 	c->client = *client;
+	proxied_begin(c);
 	c->began_ms = worker->loop.now_ms;
 	c->guarded = listener->guarded;
 	c->loud = listener->guarded ? LADON_REASON_NONE : LADON_REASON_ACKED;

@@ -73,7 +73,8 @@ struct conn {
 
 	/* the client: first.c, refuse.c */
 	struct watch front;
-	struct addr client;
+	struct addr client; /* the socket's peer */
+	struct addr who;    /* the client: the same, or who a PROXY header says */
 	uint64_t began_ms;
 	char *name; /* that it asked for, for ends.c; NULL: unknown */
 	struct kept first; /* until a backend has them */
@@ -83,6 +84,11 @@ struct conn {
 	enum ladon_reason closed; /* why ladon ends the connection; NONE: it does not */
 	uint8_t alert;		  /* ... in TLS, if the peeker said so; else 0 */
 	struct refusal refusal;
+
+	/* PROXY headers: proxied.c */
+	bool header_due;	  /* the first bytes begin with one */
+	struct kept header;	  /* as it came */
+	struct kept introduction; /* what the backend gets before the client's bytes */
 
 	/* a dialogue with the client: first.c, say.c */
 	uint32_t consumed;	/* bytes of the client's that were for ladon itself */
@@ -155,6 +161,9 @@ int conn_turn_away(struct conn *c, enum ladon_reason why);
  * @why: the connection has to be relayed now, until it is quiet
  */
 void conn_acknowledge(struct conn *c, enum ladon_reason why);
+
+/** conn_consumed() - the first @bytes of the client were for ladon itself */
+void conn_consumed(struct conn *c, uint32_t bytes);
 
 /** conn_close_back() - the backend and its port are given up, or have served */
 void conn_close_back(struct conn *c);

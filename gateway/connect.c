@@ -13,6 +13,7 @@
 #include "config_admit.h"
 #include "asked.h"
 #include "conn.h"
+#include "proxied.h"
 #include "removed.h"
 
 #define PORT_TRIES 64 /* source ports that are in use towards the backend; they rest after that */
@@ -83,9 +84,9 @@ static int route_choose(struct conn *c)
 	c->route = route_find(c->listener->routes, &c->worker->hello);
 	if (!c->route)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
-	if (!config_admit_has(c->route->admit, &c->client))
+	if (!config_admit_has(c->route->admit, &c->who))
 		return conn_turn_away(c, LADON_REASON_ROUTE_DENIED);
-	return 0;
+	return proxied_introduce(c);
 }
 
 int conn_route(struct conn *c)

@@ -139,7 +139,7 @@ void ends_conn(const struct conn *c)
 
 	if (!ends)
 		return;
-	line.client = addr_format(&c->client, client);
+	line.client = addr_format(&c->who, client);
 	if (c->backend || c->failed)
 		line.backend = addr_format(&c->to, backend);
 	conn_end_say(c, &line);
@@ -167,6 +167,7 @@ uint32_t ends_leave(struct conn *c)
 		return 0;
 	id = ticket->id = ladon_flow_id(gateway->ladon);
 	ticket->began_ms = c->began_ms;
+	ticket->who = c->who;
 	ticket->bytes_in = c->relay.in.sent + c->first.len;
 	ticket->bytes_out = c->relay.out.sent;
 	ticket->why = relay_began(&c->relay) ? c->relayed : LADON_REASON_NONE;
@@ -268,7 +269,8 @@ static void flow_line(struct gateway *gateway, const struct ladon_flow *flow, en
 	struct access_line line = { 0 };
 	struct setup *setup = NULL;
 
-	line.client = address_text(&flow->client, client);
+	line.client = ticket ? addr_format(&ticket->who, client)
+			     : address_text(&flow->client, client);
 	line.backend = address_text(&flow->backend, backend);
 	flow_say(flow, why, &line);
 	if (ticket) {

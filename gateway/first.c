@@ -8,6 +8,13 @@
 #include "admit.h"
 #include "conn.h"
 #include "ends.h"
+#include "proxied.h"
+
+/* Bytes of c->first that were for ladon itself */
+static uint32_t first_own(const struct conn *c)
+{
+	return c->consumed - c->header.len;
+}
 
 /* One read, as much as there is room for: what did not fit stays in the socket. */
 static int first_read(struct conn *c)
@@ -40,7 +47,7 @@ static int first_wait(struct conn *c)
 		return rc;
 	if (!c->limit_ms)
 		conn_limit(c, c->listener->config->first_bytes_ms);
-	if (c->guarded && c->first.len > c->consumed && !c->wake_ms)
+	if (c->guarded && c->first.len > first_own(c) && !c->wake_ms)
 		conn_wake(c, CONN_PATIENCE_MS);
 	if (c->guarded && c->woken)
 		conn_acknowledge(c, LADON_REASON_ACKED);
@@ -50,22 +57,13 @@ static int first_wait(struct conn *c)
 	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
-/* The last bytes from the client were for ladon itself: it may hear that they have come. */
-static void first_consume(struct conn *c, size_t consumed)
-{
-	c->consumed = (uint32_t)consumed;
-	if (c->guarded &&
-	    ladon_consumed(c->worker->gateway->ladon, c->front.fd, c->consumed) < 0)
-		conn_acknowledge(c, LADON_REASON_ACKED);
-}
-
 /* Ladon's half of a dialogue, as far as it goes by now */
 static int first_talk(struct conn *c, const struct talk *talk)
 {
 	size_t len;
 
-	if (talk->consumed > c->consumed)
-		first_consume(c, talk->consumed);
+	if (talk->consumed > first_own(c))
+		conn_consumed(c, c->header.len + (uint32_t)talk->consumed);
 	if (talk->say_len <= c->said)
 		return 0;
 	len = talk->say_len - c->said;
@@ -88,8 +86,8 @@ static int first_found(struct conn *c, const struct hello *hello)
 	c->protocol = hello->protocol;
 	ends_name(c, hello->name);
 	conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
-	if (c->consumed)
-		kept_drop(&c->first, c->consumed);
+	if (first_own(c))
+		kept_drop(&c->first, first_own(c));
 	return 0;
 }
 
@@ -119,12 +117,22 @@ static int first_ask(struct conn *c, const struct talk *talk)
 	return 0;
 }
 
+static int first_none(struct hello *hello)
+{
+	*hello = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
+	return 0;
+}
+
 static int first_look(struct conn *c, struct hello *hello)
 {
 	struct talk *talk = &c->worker->talk;
 	enum peek_answer answer;
-	int rc;
+	int rc = proxied_read(c);
 
+	if (rc < 0)
+		return rc;
+	if (!c->listener->config->peek)
+		return first_none(hello);
 	do {
 		talk_start(talk);
 		talk->user_is = c->user_is;
@@ -143,10 +151,8 @@ int conn_peek(struct conn *c)
 	struct hello *hello = &c->worker->hello;
 	int rc;
 
-	if (!c->listener->config->peek) {
-		*hello = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
-		return 0;
-	}
+	if (!c->listener->config->peek && !c->header_due)
+		return first_none(hello);
 	rc = c->first.len && c->user_is ? first_look(c, hello) : -EAGAIN; /* told meanwhile */
 	while (rc == -EAGAIN) {
 		if (c->verdict.question)

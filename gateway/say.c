@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "conn.h"
+#include "connect.h"
 
 static const char connected[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -45,12 +46,22 @@ static void hush_again(struct conn *c)
 	c->loud = LADON_REASON_NONE;
 }
 
-static int answer(struct conn *c, const uint8_t *text, size_t len)
+static int answer(struct conn *c)
 {
-	if (send(c->front.fd, text, len, MSG_NOSIGNAL) != (ssize_t)len)
+	uint8_t text[sizeof(connected)];
+	size_t len = answer_format(c, text);
+
+	if (len && send(c->front.fd, text, len, MSG_NOSIGNAL) != (ssize_t)len)
 		return conn_end(c, LADON_REASON_CLIENT_GONE);
-	c->answered = true;
+	c->answered |= len > 0;
 	return 0;
+}
+
+static bool has_something(const struct conn *c)
+{
+	uint8_t text[sizeof(connected)];
+
+	return c->introduction.sent < c->introduction.len || answer_format(c, text);
 }
 
 /* ---- was it heard? ---- */
@@ -89,31 +100,35 @@ static int say_wait(struct conn *c, uint32_t pause_ms)
 	return -EAGAIN;
 }
 
-static int say_begin(struct conn *c, const uint8_t *text, size_t len)
+/* A backend that cannot be told is given up before the client hears that it is there. */
+static int say_begin(struct conn *c)
 {
-	int rc;
+	uint32_t front_ms = round_trip_ms(c->front.fd), back_ms = round_trip_ms(c->back.fd);
+	int rc = kept_send(&c->introduction, c->back.fd);
 
+	if (rc < 0)
+		return connect_failed(c, rc);
 	hush_again(c);
-	rc = answer(c, text, len);
+	rc = answer(c);
 	if (rc < 0 || c->obstacle || c->loud)
 		return rc;
 	c->said_ms = conn_now(c);
 	conn_limit(c, c->listener->config->connect_ms);
-	return say_wait(c, round_trip_ms(c->front.fd) + 1);
+	return say_wait(c, (front_ms > back_ms ? front_ms : back_ms) + 1);
 }
 
 int conn_say(struct conn *c)
 {
-	uint8_t text[sizeof(connected)];
-	size_t len = answer_format(c, text);
 	uint64_t waited_ms;
 
-	if (len > 0)
-		return say_begin(c, text, len);
-	if (!c->said_ms || is_heard(c->front.fd))
+	if (has_something(c))
+		return say_begin(c);
+	if (!c->said_ms || (is_heard(c->front.fd) && is_heard(c->back.fd)))
 		return 0;
 	if (c->front.ready & EPOLLERR)
 		return conn_end(c, LADON_REASON_CLIENT_GONE);
+	if (c->back.ready & EPOLLERR)
+		return connect_failed(c, -ECONNRESET);
 	waited_ms = conn_now(c) - c->said_ms;
 	if (c->late || ((c->front.ready | c->back.ready) & EPOLLIN && waited_ms > CONN_PATIENCE_MS))
 		return 0;

@@ -2,8 +2,9 @@
 /*
  * say.h - what ladon itself says before it leaves
  *
- * The last answer of a dialogue ("connected", SOCKS and CONNECT). Nobody but ladon's socket
- * could repeat these bytes, so they have to be acknowledged before it vanishes.
+ * To the client the last answer of a dialogue ("connected", SOCKS and CONNECT), to the
+ * backend a PROXY header. Nobody but ladon's sockets could repeat these bytes, so they have
+ * to be acknowledged before those vanish.
  */
 #ifndef LADON_SAY_H
 #define LADON_SAY_H

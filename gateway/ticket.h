@@ -15,11 +15,14 @@
 
 #include <stdint.h>
 
+#include "../base/addr.h"
+
 struct caller;
 
 /**
  * struct ticket - texts are in .texts, one after the other, each with its NUL
  * @id: of the flow
+ * @who: the client, which a PROXY header may have said
  * @began_ms: when the connection was accepted, CLOCK_MONOTONIC
  * @bytes_in, @bytes_out: that ladond moved itself, before
  * @why: reason for which it was relayed before; 0: it was not
@@ -34,6 +37,7 @@ struct ticket {
 	uint32_t why;
 	uint32_t client_rtt_us, backend_rtt_us;
 	struct caller *caller;
+	struct addr who;
 	char texts[];
 };
 

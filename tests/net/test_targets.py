@@ -66,11 +66,7 @@ def by_socks4(sock, host, port):
 
 def by_connect(sock, host, port):
     sock.sendall(connect_request(host, port))
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):  # what follows is the target's
-        byte = sock.recv(1)
-        assert byte, head
-        head += byte
+    head = ends.receive_through(sock, b"\r\n\r\n")
     return int(head.split()[1]) - 200
 
 

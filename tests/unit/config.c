@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../base/cidr.h"
 #include "../../base/own.h"
 #include "../../gateway/config.h"
 #include "../../gateway/config_admit.h"
@@ -118,6 +119,12 @@ static const struct mistake pool_mistakes[] = {
 	{ "an octet too large", BACKEND("10.0.0.256:443"), "f:5: pools[0].backends[0]: \"10.0.0.256:443\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
 	{ "an octet too few", BACKEND("10.0.2:443"), "f:5: pools[0].backends[0]: \"10.0.2:443\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
 	{ "a wildcard", BACKEND("'*.example.org:443'"), "f:5: pools[0].backends[0]: \"*.example.org:443\" will not do; a name has letters, digits, '-' and '_' between its dots (other scripts as xn--...), no scheme, port or path" },
+	{ "neither version 1 nor 2", BACKEND("10.0.0.1:1\n  send-proxy: v3"), "f:6: pools[0].send-proxy: \"v3\" will not do; it takes v1 or v2" },
+	{ "a header for strangers", LISTENERS "pools:\n- name: web\n  backends: requested\n  send-proxy: v1\n", "f:5: pools[0].send-proxy: goes not with requested backends, which expect none; leave it out" },
+	{ "TLVs in version 1", BACKEND("10.0.0.1:1\n  send-proxy: v1\n  proxy-tlvs: alpn"), "f:7: pools[0].proxy-tlvs: only version 2 has them; write \"send-proxy: v2\"" },
+	{ "TLVs of nothing", BACKEND("10.0.0.1:1\n  proxy-tlvs: alpn"), "f:6: pools[0].proxy-tlvs: only version 2 has them; write \"send-proxy: v2\"" },
+	{ "an unknown TLV", BACKEND("10.0.0.1:1\n  send-proxy: v2\n  proxy-tlvs: [alpn, sni]"), "f:7: pools[0].proxy-tlvs[1]: \"sni\" will not do; it takes authority, alpn or unique-id" },
+	{ "a TLV twice", BACKEND("10.0.0.1:1\n  send-proxy: v2\n  proxy-tlvs: [alpn, alpn]"), "f:7: pools[0].proxy-tlvs[1]: alpn is in the list already; remove one of them" },
 	{ "two dots", BACKEND("www..org:443"), "f:5: pools[0].backends[0]: \"www..org:443\" will not do; a name neither begins nor ends with a dot, nor has two in a row" },
 };
 
@@ -133,7 +140,7 @@ static const struct mistake listener_mistakes[] = {
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets, proxy-from" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -146,6 +153,7 @@ static const struct mistake listener_mistakes[] = {
 	{ "pool and routes", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n  routes: [{ pool: web }]\n", "f:4: listeners[0].pool: goes not with 'routes'; make it the last route, without a condition" },
 	{ "no such pool", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: wbe\n", "f:4: listeners[0].pool: no pool is named \"wbe\"; did you mean \"web\"?" },
 	{ "mss too small", POOLS "listeners:\n- listen: 0.0.0.0:1\n  mss: 87\n  pool: web\n", "f:4: listeners[0].mss: \"87\" will not do; it takes a number from 88 to 32767" },
+	{ "a name that is to say who its clients are", POOLS "listeners:\n- listen: 0.0.0.0:1\n  proxy-from: [10.0.0.1, lb]\n  pool: web\n", "f:4: listeners[0].proxy-from[1]: \"lb\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
 	{ "a bad time", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts:\n    idle: x\n  pool: web\n", "f:5: listeners[0].timeouts.idle: \"x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 };
 
@@ -386,6 +394,36 @@ static void without_a_listener_that_hands_off_nothing_does(void **state)
 
 	(void)state;
 	assert_false(config->handoff);
+	config_free(config);
+}
+
+static void proxy_headers_are_expected_and_sent(void **state)
+{
+	struct addr in, out;
+	struct config *config = parse(
+		"listeners:\n"
+		"- { listen: ['0.0.0.0:1', '[::]:1'], pool: one, proxy-from: [10.0.0.0/8, '2001:db8::1'] }\n"
+		"- { listen: '0.0.0.0:2', pool: two }\n"
+		"pools:\n"
+		"- { name: one, backends: 10.0.2.2:443, send-proxy: v1 }\n"
+		"- { name: two, backends: 10.0.2.2:443, send-proxy: v2, proxy-tlvs: [unique-id, authority] }\n"
+		"- { name: three, backends: 10.0.2.2:443 }\n");
+
+	(void)state;
+	assert_int_equal(addr_parse_host("10.1.2.3", 0, &in), 0);
+	assert_int_equal(addr_parse_host("2001:db8::2", 0, &out), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_true(cidrs_has(config->listeners[i].proxy_from, &in));
+		assert_false(cidrs_has(config->listeners[i].proxy_from, &out));
+	}
+	assert_null(config->listeners[2].proxy_from);
+	assert_int_equal(config->pools[0].send_proxy.version, 1);
+	assert_false(config->pools[0].send_proxy.authority);
+	assert_int_equal(config->pools[1].send_proxy.version, 2);
+	assert_true(config->pools[1].send_proxy.authority);
+	assert_true(config->pools[1].send_proxy.unique_id);
+	assert_false(config->pools[1].send_proxy.alpn);
+	assert_int_equal(config->pools[2].send_proxy.version, 0);
 	config_free(config);
 }
 
@@ -669,6 +707,7 @@ int main(void)
 		cmocka_unit_test(removed_backends_are_kept_or_cut),
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
+		cmocka_unit_test(proxy_headers_are_expected_and_sent),
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),

@@ -116,6 +116,16 @@ def receive_until(sock, mark, limit=64 * 1024):
     return bytes(out)
 
 
+def receive_through(sock, mark):
+    """... and no byte more: what follows is for somebody else."""
+    out = bytearray()
+    while not out.endswith(mark):
+        byte = sock.recv(1)
+        assert byte, bytes(out)
+        out += byte
+    return bytes(out)
+
+
 def exchange(sock, size, say=0):
     """Say stream `say` and hear the other one, both at once, each to its end. Return: what was heard."""
     def speak():
