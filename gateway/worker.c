@@ -68,7 +68,7 @@ static void worker_review(struct worker *worker)
 		next = c->next;
 		if ((c->state == CONN_BEGIN || c->state == CONN_RELAY) &&
 		    removed_is_due(worker->gateway->removed, &c->to))
-			conn_remove(c);
+			conn_expel(c, LADON_REASON_REMOVED); /* its backend is gone from the file */
 	}
 	sem_post(&worker->gateway->obeyed);
 }
