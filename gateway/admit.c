@@ -37,26 +37,39 @@ int conn_admit(struct conn *c)
 	return admit_source(c);
 }
 
+/* The oldest that this worker has. Return: 0, or -ECANCELED: it was this one */
+static int admit_make_room(struct conn *c)
+{
+	struct conn *oldest = TAILQ_FIRST(&c->listener->undecided);
+
+	if (oldest == c)
+		return admit_refuse(c, LADON_REASON_UNDECIDED_LIMIT);
+	count_add(&c->listener->counts->refused, 1);
+	conn_expel(oldest, LADON_REASON_UNDECIDED_LIMIT);
+	return 0;
+}
+
 /* Two workers may both find that theirs was one too many: so the limit is never exceeded. */
 int admit_wait(struct conn *c)
 {
-	const struct listener *listener = c->listener;
+	struct listener *listener = c->listener;
 	uint32_t max = listener->config->limits.undecided;
 
 	if (c->undecided)
 		return 0;
 	c->undecided = true;
+	TAILQ_INSERT_TAIL(&listener->undecided, c, among_undecided);
 	count_add(&listener->counts->undecided, 1);
-	if (max && tally_sum(listener->tally).undecided > max)
-		return admit_refuse(c, LADON_REASON_UNDECIDED_LIMIT);
-	return 0;
+	return max && tally_sum(listener->tally).undecided > max ? admit_make_room(c) : 0;
 }
 
 void admit_decided(struct conn *c)
 {
-	if (c->undecided)
-		count_sub(&c->listener->counts->undecided, 1);
+	if (!c->undecided)
+		return;
 	c->undecided = false;
+	TAILQ_REMOVE(&c->listener->undecided, c, among_undecided);
+	count_sub(&c->listener->counts->undecided, 1);
 }
 
 void admit_leave(struct conn *c)

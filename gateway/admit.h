@@ -8,8 +8,9 @@
  *
  * A client that has not said what it wants costs a descriptor and gives nothing
  * to go by, so there is a limit to those, too. It is asked when a connection
- * would have to wait for more bytes: who says all at once, as nearly everybody
- * does, is served however many silent ones there are.
+ * would have to wait for more bytes: who says all at once is served however many
+ * silent ones there are. Beyond the limit the one that has waited for the longest is
+ * turned away, so that who comes has its time, if less of it.
  */
 #ifndef LADON_ADMIT_H
 #define LADON_ADMIT_H
@@ -19,7 +20,7 @@ struct conn;
 /** conn_admit() - step: is the client let in? Again when a PROXY header has said who it is */
 int conn_admit(struct conn *c);
 
-/** admit_wait() - it has not said enough yet. Return: 0, or -ECANCELED: it will not be waited for */
+/** admit_wait() - it has not said enough yet. Return: 0, or -ECANCELED: it is over */
 int admit_wait(struct conn *c);
 
 /** admit_decided() - it has; said more than once is fine */

@@ -69,7 +69,8 @@ struct conn {
 
 	/* admit.c */
 	struct caller *caller; /* whose connection it is; NULL: that does not matter */
-	bool undecided;	   /* counted as one that has not said what it wants */
+	bool undecided;	       /* it has not said what it wants, */
+	TAILQ_ENTRY(conn) among_undecided; /* ... and is in this list of its listener */
 
 	/* the client: first.c, refuse.c */
 	struct watch front;
@@ -131,8 +132,8 @@ void conn_later(struct conn *c);
 /** conn_cut() - end it now, because of the operator */
 void conn_cut(struct conn *c);
 
-/** conn_remove() - end it now, both ends by a RST, because its backend is gone from the file */
-void conn_remove(struct conn *c);
+/** conn_expel() - end it now, both ends by a RST; not from a step of its own */
+void conn_expel(struct conn *c, enum ladon_reason why);
 
 /** conn_reset() - when it ends, both ends are to be told by a RST */
 void conn_reset(struct conn *c);

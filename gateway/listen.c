@@ -139,6 +139,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->routes = setup->routes[index];
 	listener->tally = setup->tallies[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
+	TAILQ_INIT(&listener->undecided);
 	listener->wildcard = addr_is_any(&listener->config->addr);
 }
 

@@ -9,6 +9,8 @@
 #ifndef LADON_LISTEN_H
 #define LADON_LISTEN_H
 
+#include <sys/queue.h>
+
 #include "config.h"
 #include "gateway.h"
 #include "loop.h"
@@ -26,6 +28,7 @@ struct listener {
 	const struct config_listener *config;
 	const struct route_table *routes;
 	struct peek_rules peek;
+	TAILQ_HEAD(, conn) undecided; /* its connections that are (admit.h), the oldest first */
 	const struct tally *tally;
 	struct listener_counts *counts; /* ... of its worker */
 	bool wildcard; /* accepted sockets have other local addresses */

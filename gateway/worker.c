@@ -68,7 +68,7 @@ static void worker_review(struct worker *worker)
 		next = c->next;
 		if ((c->state == CONN_BEGIN || c->state == CONN_RELAY) &&
 		    removed_is_due(worker->gateway->removed, &c->to))
-			conn_remove(c);
+			conn_expel(c, LADON_REASON_REMOVED); /* its backend is gone from the file */
 	}
 	sem_post(&worker->gateway->obeyed);
 }
@@ -111,12 +111,13 @@ static void worker_close(struct worker *worker)
 static void worker_obey(struct watch *watch, uint32_t ready)
 {
 	struct worker *worker = container_of(watch, struct worker, orders);
-	enum worker_order order = (enum worker_order)atomic_load(&worker->order);
+	enum worker_order order;
 	struct share *next;
 	eventfd_t n;
 
 	(void)ready;
-	eventfd_read(watch->fd, &n);
+	eventfd_read(watch->fd, &n); /* first: what is given after that wakes us again */
+	order = (enum worker_order)atomic_load(&worker->order);
 	notes_run(&worker->notes);
 	next = atomic_exchange(&worker->next, NULL);
 	if (next)
