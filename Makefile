@@ -25,6 +25,7 @@ base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
 config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+pool    := paths/pool.c paths/backend.c base/addr.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -34,7 +35,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/route.c gateway/asked.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
-	   paths/pool.c paths/resolve.c paths/lookup.c
+	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
@@ -45,7 +46,7 @@ unit_peek      := $(peek)
 unit_talk      := $(peek)
 unit_route     := gateway/route.c $(peek)
 unit_config    := $(config)
-unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
+unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
@@ -53,8 +54,9 @@ unit_users     := gateway/users.c
 unit_lookup    := paths/lookup.c base/note.c base/addr.c
 unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
-unit_pool      := paths/pool.c base/addr.c
-unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
+unit_pool      := $(pool)
+unit_backend   := paths/backend.c base/addr.c
+unit_resolve   := paths/resolve.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
@@ -65,7 +67,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk route config pool flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk route config pool backend flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_config    := $(config)

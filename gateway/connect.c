@@ -63,7 +63,7 @@ static int backend_choose(struct conn *c, struct pool *pool)
 	int rc;
 
 	if (!requested) {
-		c->backend = pool_pick(pool, &c->tries, &c->to);
+		c->backend = pool_pick(pool, &c->tries, conn_now(c), &c->to);
 		return c->backend ? 0 : route_exhausted(c, pool);
 	}
 	rc = asked_next(c);

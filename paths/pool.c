@@ -2,9 +2,9 @@
 /*
  * pool.c - backends that serve the same thing, and which of them is next
  *
- * A lock per pool guards the turn, one per backend its addresses; they are held
- * for one walk over the backends, or for one copy, and never across a call that
- * could wait.
+ * A lock per pool guards the turn, one per backend (backend.c) its addresses; they
+ * are held for one walk over the backends, or for one copy, and never across a call
+ * that could wait.
  */
 #include "pool.h"
 
@@ -19,63 +19,6 @@ struct pool {
 	unsigned int len;
 	struct backend *backends[]; /* held */
 };
-
-/* ---- backends ---- */
-
-/* A backend that is to outlive its configuration, and all its texts, in one piece. */
-struct own {
-	struct backend backend;
-	struct config_backend config;
-	char texts[];
-};
-
-static char *text_copy(char **at, const char *text)
-{
-	char *copy = *at;
-
-	*at = stpcpy(copy, text) + 1;
-	return copy;
-}
-
-static struct backend *backend_new(const struct config_backend *config, const char *pool)
-{
-	size_t host_len = config->host ? strlen(config->host) + 1 : 0;
-	struct own *own =
-		calloc(1, sizeof(*own) + strlen(config->text) + 1 + strlen(pool) + 1 + host_len);
-	struct backend *backend;
-	char *at;
-
-	if (!own)
-		return NULL;
-	backend = &own->backend;
-	at = own->texts;
-	own->config = *config;
-	own->config.text = text_copy(&at, config->text);
-	if (config->host)
-		own->config.host = text_copy(&at, config->host);
-	backend->pool = text_copy(&at, pool);
-	backend->config = &own->config;
-	backend->holders = 1;
-	pthread_mutex_init(&backend->lock, NULL);
-	if (config->host || config->requested)
-		return backend; /* resolve.c, or a client, says where it is */
-	backend->addrs[0] = config->addr;
-	backend->addrs_len = 1;
-	return backend;
-}
-
-void backend_hold(struct backend *backend)
-{
-	atomic_fetch_add(&backend->holders, 1);
-}
-
-void backend_drop(struct backend *backend)
-{
-	if (atomic_fetch_sub(&backend->holders, 1) > 1)
-		return;
-	pthread_mutex_destroy(&backend->lock);
-	free(backend); /* the first member of its struct own */
-}
 
 /* ---- pools ---- */
 
@@ -186,7 +129,8 @@ static unsigned int times_tried(const struct pool_tries *tries, const struct bac
  * backends that were tried @times times and have more addresses than that.
  * The turn goes on after the one that is picked: equals take turns too.
  */
-static struct backend *pick(struct pool *pool, const struct pool_tries *tries, unsigned int times)
+static struct backend *pick(struct pool *pool, const struct pool_tries *tries, unsigned int times,
+			    uint64_t now_ms)
 {
 	struct backend *best = NULL;
 	unsigned int turn = pool->turn;
@@ -197,7 +141,8 @@ static struct backend *pick(struct pool *pool, const struct pool_tries *tries, u
 		struct backend *backend = pool->backends[at];
 		uint64_t flows = atomic_load(&backend->flows);
 
-		if (backend->addrs_len <= times || times_tried(tries, backend) != times)
+		if (!backend_is_valid(backend, now_ms) || backend->addrs_len <= times ||
+		    times_tried(tries, backend) != times)
 			continue;
 		if (best && flows >= best_flows)
 			continue;
@@ -210,17 +155,8 @@ static struct backend *pick(struct pool *pool, const struct pool_tries *tries, u
 	return best;
 }
 
-static struct addr backend_next_addr(struct backend *backend)
-{
-	struct addr addr;
-
-	pthread_mutex_lock(&backend->lock);
-	addr = backend->addrs[backend->next_addr++ % backend->addrs_len];
-	pthread_mutex_unlock(&backend->lock);
-	return addr;
-}
-
-struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct addr *out)
+struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
+			  struct addr *out)
 {
 	struct backend *backend = NULL;
 
@@ -228,7 +164,7 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct ad
 		return NULL;
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned int times = 0; !backend && times <= tries->len; times++)
-		backend = pick(pool, tries, times);
+		backend = pick(pool, tries, times, now_ms);
 	if (backend) {
 		*out = backend_next_addr(backend);
 		backend_take(backend);
@@ -242,54 +178,6 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct ad
 struct backend *pool_requested(struct pool *pool)
 {
 	return pool->backends[0]->config->requested ? pool->backends[0] : NULL;
-}
-
-void backend_take(struct backend *backend)
-{
-	atomic_fetch_add(&backend->chosen, 1);
-	atomic_fetch_add(&backend->flows, 1);
-}
-
-void backend_release(struct backend *backend)
-{
-	uint64_t flows = atomic_fetch_sub(&backend->flows, 1);
-
-	assert(flows > 0);
-	(void)flows;
-}
-
-void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len)
-{
-	if (len == 0)
-		return;
-	if (len > POOL_ADDRS_MAX)
-		len = POOL_ADDRS_MAX;
-	pthread_mutex_lock(&backend->lock);
-	memcpy(backend->addrs, addrs, len * sizeof(*addrs));
-	backend->addrs_len = len;
-	pthread_mutex_unlock(&backend->lock);
-}
-
-unsigned int backend_addrs(struct backend *backend, struct addr *out)
-{
-	unsigned int len;
-
-	pthread_mutex_lock(&backend->lock);
-	len = backend->addrs_len;
-	memcpy(out, backend->addrs, len * sizeof(*out));
-	pthread_mutex_unlock(&backend->lock);
-	return len;
-}
-
-bool backend_has(struct backend *backend, const struct addr *addr)
-{
-	bool found = false;
-
-	pthread_mutex_lock(&backend->lock);
-	for (unsigned int i = 0; !found && i < backend->addrs_len; i++)
-		found = addr_equal(&backend->addrs[i], addr);
-	pthread_mutex_unlock(&backend->lock);
-	return found;
 }
 
 struct backend *pool_find(struct pool *pool, const struct addr *addr)

@@ -15,6 +15,7 @@
 #include "../../paths/pool.h"
 
 #define BACKENDS 4
+#define NOW	 1000 /* ms */
 
 /* The last one has a name. */
 static struct config_backend backend_configs[BACKENDS] = {
@@ -56,7 +57,7 @@ static int pick_one(struct pool *pool)
 {
 	struct pool_tries tries = { 0 };
 	struct addr addr;
-	struct backend *backend = pool_pick(pool, &tries, &addr);
+	struct backend *backend = pool_pick(pool, &tries, NOW, &addr);
 
 	for (unsigned int i = 0; i < pool_backends(pool); i++)
 		if (backend == pool_backend(pool, i))
@@ -92,6 +93,22 @@ static void a_name_without_an_address_is_passed_over(void **state)
 	pool_free(pool);
 }
 
+static void who_is_not_valid_is_passed_over(void **state)
+{
+	struct config_pool config;
+	struct pool *pool = pool_of(&config, POOL_ROUND_ROBIN, 3);
+
+	(void)state;
+	backend_set_sick(pool_backend(pool, 1), true);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pick_one(pool), i % 2 * 2);
+	backend_set_admin(pool_backend(pool, 0), BACKEND_DRAIN);
+	backend_set_admin(pool_backend(pool, 1), BACKEND_UP);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pick_one(pool), 1 + i % 2);
+	pool_free(pool);
+}
+
 static void each_backend_is_tried_once(void **state)
 {
 	struct config_pool config;
@@ -101,13 +118,13 @@ static void each_backend_is_tried_once(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++) {
-		struct backend *backend = pool_pick(pool, &tries, &addr);
+		struct backend *backend = pool_pick(pool, &tries, NOW, &addr);
 
 		assert_ptr_equal(backend, pool_backend(pool, i));
 		assert_true(addr_equal(&addr, &backend_configs[i].addr));
 		backend_release(backend);
 	}
-	assert_null(pool_pick(pool, &tries, &addr));
+	assert_null(pool_pick(pool, &tries, NOW, &addr));
 	assert_int_equal(atomic_load(&pool_backend(pool, 0)->flows), 0);
 	pool_free(pool);
 }
@@ -136,11 +153,11 @@ static void addresses_of_a_name_take_turns_and_are_all_tried(void **state)
 
 	(void)state;
 	backend_set_addrs(pool_backend(pool, 0), addrs, 2);
-	assert_non_null(pool_pick(pool, &tries, &first));
-	assert_non_null(pool_pick(pool, &tries, &second));
+	assert_non_null(pool_pick(pool, &tries, NOW, &first));
+	assert_non_null(pool_pick(pool, &tries, NOW, &second));
 	assert_true(addr_equal(&first, &addrs[0]));
 	assert_true(addr_equal(&second, &addrs[1]));
-	assert_null(pool_pick(pool, &tries, &third));
+	assert_null(pool_pick(pool, &tries, NOW, &third));
 	pool_free(pool);
 }
 
@@ -158,11 +175,11 @@ static void other_backends_are_tried_before_other_addresses(void **state)
 	backend_configs[2].addr = address(backend_configs[2].text);
 	pool = pool_new(&config, NULL);
 	backend_set_addrs(pool_backend(pool, 1), addrs, 2);
-	assert_ptr_equal(pool_pick(pool, &tries, &addr), pool_backend(pool, 0));
-	assert_ptr_equal(pool_pick(pool, &tries, &addr), pool_backend(pool, 1));
-	assert_ptr_equal(pool_pick(pool, &tries, &addr), pool_backend(pool, 1));
+	assert_ptr_equal(pool_pick(pool, &tries, NOW, &addr), pool_backend(pool, 0));
+	assert_ptr_equal(pool_pick(pool, &tries, NOW, &addr), pool_backend(pool, 1));
+	assert_ptr_equal(pool_pick(pool, &tries, NOW, &addr), pool_backend(pool, 1));
 	assert_true(addr_equal(&addr, &addrs[1]));
-	assert_null(pool_pick(pool, &tries, &addr));
+	assert_null(pool_pick(pool, &tries, NOW, &addr));
 	pool_free(pool);
 }
 
@@ -182,8 +199,8 @@ static void tries_have_an_end(void **state)
 						   .addr = address("10.0.0.1:1") };
 	pool = pool_new(&config, NULL);
 	for (int i = 0; i < POOL_TRIES_MAX; i++)
-		assert_non_null(pool_pick(pool, &tries, &addr));
-	assert_null(pool_pick(pool, &tries, &addr));
+		assert_non_null(pool_pick(pool, &tries, NOW, &addr));
+	assert_null(pool_pick(pool, &tries, NOW, &addr));
 	pool_free(pool);
 }
 
@@ -243,9 +260,11 @@ static void a_backend_is_found_by_its_address(void **state)
 
 static void what_is_known_of_a_backend_outlives_its_pool(void **state)
 {
-	struct config_backend reordered[] = { backend_configs[3], backend_configs[1],
+	struct config_backend reordered[] = { backend_configs[3],
+					      backend_configs[1],
 					      { .text = "10.0.0.9:1" } };
-	struct config_pool config, later = { .name = "p", .backends = reordered, .backends_len = 3 };
+	struct config_pool config,
+		later = { .name = "p", .backends = reordered, .backends_len = 3 };
 	struct pool *former = pool_of(&config, POOL_ROUND_ROBIN, BACKENDS), *pool;
 	struct addr addr = address("10.0.0.77:1");
 
@@ -253,6 +272,8 @@ static void what_is_known_of_a_backend_outlives_its_pool(void **state)
 	reordered[1] = backend_configs[1];
 	backend_set_addrs(pool_backend(former, 3), &addr, 1);
 	pool_backend(former, 1)->flows = 5;
+	backend_set_admin(pool_backend(former, 1), BACKEND_DRAIN);
+	backend_set_sick(pool_backend(former, 3), true);
 	pool = pool_new(&later, former);
 	assert_ptr_equal(pool_backend(pool, 0), pool_backend(former, 3));
 	assert_ptr_equal(pool_backend(pool, 1), pool_backend(former, 1));
@@ -261,6 +282,8 @@ static void what_is_known_of_a_backend_outlives_its_pool(void **state)
 	assert_true(backend_has(pool_backend(pool, 0), &addr));
 	assert_string_equal(pool_backend(pool, 0)->config->host, "name");
 	assert_int_equal(pool_backend(pool, 1)->flows, 5);
+	assert_int_equal(pool_backend(pool, 1)->admin, BACKEND_DRAIN);
+	assert_true(pool_backend(pool, 0)->sick);
 	assert_int_equal(pool_backend(pool, 2)->flows, 0);
 	pool_free(pool);
 }
@@ -315,7 +338,7 @@ static void *pick_and_release(void *arg)
 
 		if (*slot)
 			backend_release(*slot);
-		*slot = pool_pick(pool, &tries, &addr);
+		*slot = pool_pick(pool, &tries, NOW, &addr);
 		if (i % 100 == 0)
 			backend_set_addrs(pool_backend(pool, 3), &addr, 1);
 	}
@@ -372,6 +395,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(turns_go_round),
 		cmocka_unit_test(a_name_without_an_address_is_passed_over),
+		cmocka_unit_test(who_is_not_valid_is_passed_over),
 		cmocka_unit_test(each_backend_is_tried_once),
 		cmocka_unit_test(only_names_and_no_address_is_no_backend),
 		cmocka_unit_test(addresses_of_a_name_take_turns_and_are_all_tried),

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * backend.h - one backend of a pool: where it is, how it is, what was counted of it
+ *
+ * Whether it gets connections is asked of one predicate, backend_is_valid().
+ * Three parties have a say, each of which writes words of its own:
+ *
+ *	the operator    backend_set_admin()   auto: what the others say; up, down and drain
+ *					      overrule them
+ *	health checks   backend_set_sick()
+ *	connects        .ejected_ms           for a time, after failures in a row
+ *
+ * A backend that has no address yet is not valid whatever they say. Each change
+ * adds one to backend_changes(): whoever keeps something that was made of states,
+ * such as a pool, makes it again when that has moved.
+ *
+ * Thread-safe: state and counters are atomic and read without a lock. A backend
+ * outlives its configuration: the pool that takes the old one's place at a
+ * reload holds it too, with all that is known of it and counted.
+ */
+#ifndef LADON_BACKEND_H
+#define LADON_BACKEND_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/addr.h"
+#include "../gateway/config.h"
+
+#define POOL_ADDRS_MAX 16 /* addresses of one name that are used */
+
+/* What the operator wants; kept over a reload, not over a restart */
+enum backend_admin {
+	BACKEND_AUTO,  /* as checks and connects say */
+	BACKEND_UP,    /* whatever they say */
+	BACKEND_DOWN,  /* as if checks had found it sick */
+	BACKEND_DRAIN, /* no new connections; those that are there go on */
+	BACKEND_ADMINS,
+};
+
+struct backend {
+	const struct config_backend *config; /* a copy of its own */
+	const char *pool;		     /* name of its pool */
+	atomic_uint holders;		     /* pools, and whoever else called backend_hold() */
+
+	/* its state; times are CLOCK_MONOTONIC */
+	_Atomic enum backend_admin admin;
+	atomic_bool sick;
+	atomic_uint addrs_len;		  /* written under the lock */
+	atomic_uint_fast64_t ejected_ms;  /* until then; 0: it never was */
+	atomic_uint_fast64_t returned_ms; /* when it was last let in again; 0: always there */
+
+	/* counters */
+	atomic_uint_fast64_t flows;	       /* live now: relayed and handed off */
+	atomic_uint_fast64_t flows_handed_off; /* ... of which libladon will say when they end */
+	atomic_uint_fast64_t chosen;	       /* ever */
+	atomic_uint_fast64_t failed;	       /* connects that failed */
+	atomic_uint_fast64_t handed_off;
+	atomic_uint_fast64_t relayed;
+
+	bool indexed;	      /* gateway/flows.c, under its lock */
+	pthread_mutex_t lock; /* over what follows */
+	struct addr addrs[POOL_ADDRS_MAX];
+	unsigned int next_addr;
+};
+
+/**
+ * backend_new() - with one holder, the caller
+ * @config: copied
+ * @pool: the name of its pool, copied
+ *
+ * Return: NULL when out of memory.
+ */
+struct backend *backend_new(const struct config_backend *config, const char *pool);
+
+/** backend_hold() - keep it beyond its pool, until backend_drop() */
+void backend_hold(struct backend *backend);
+void backend_drop(struct backend *backend);
+
+/* ---- state; from any thread ---- */
+
+/** backend_is_valid() - may it get new connections at @now_ms? */
+bool backend_is_valid(const struct backend *backend, uint64_t now_ms);
+
+/** backend_is_down() - by the operator's word, or, if that is auto, by a check's */
+bool backend_is_down(const struct backend *backend);
+
+/** backend_set_admin() - Return: whether that is a change */
+bool backend_set_admin(struct backend *backend, enum backend_admin admin);
+
+/** backend_set_sick() - what a check has found out. Return: whether that is a change */
+bool backend_set_sick(struct backend *backend, bool sick);
+
+/** backend_changes() - how often a backend's state has changed, of all that there are */
+uint64_t backend_changes(void);
+
+/* ---- where it is ---- */
+
+/** backend_set_addrs() - what a look-up found; an empty answer keeps the old one */
+void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len);
+
+/** backend_addrs() - copy what is known now. Return: how many, at most POOL_ADDRS_MAX */
+unsigned int backend_addrs(struct backend *backend, struct addr *out);
+
+/** backend_next_addr() - its addresses take turns; it has one at least */
+struct addr backend_next_addr(struct backend *backend);
+
+/** backend_has() - is this one of its addresses now? */
+bool backend_has(struct backend *backend, const struct addr *addr);
+
+/* ---- live flows ---- */
+
+/** backend_take() - one live flow more, as pool_pick() counts it */
+void backend_take(struct backend *backend);
+
+/** backend_release() - one live flow less */
+void backend_release(struct backend *backend);
+
+#endif
