@@ -23,9 +23,9 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-config  := gateway/config.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
+config  := gateway/config.c gateway/config_pool.c gateway/config_admit.c gateway/config_users.c gateway/users.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
-pool    := paths/pool.c paths/backend.c base/addr.c
+pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -55,7 +55,8 @@ unit_lookup    := paths/lookup.c base/note.c base/addr.c
 unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
 unit_pool      := $(pool)
-unit_backend   := paths/backend.c base/addr.c
+unit_ring      := paths/ring.c paths/turn.c
+unit_backend   := paths/backend.c paths/ring.c paths/turn.c base/addr.c
 unit_resolve   := paths/resolve.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
@@ -67,7 +68,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk route config pool backend flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk route config pool ring backend flows timer access callers users verdict lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_config    := $(config)

@@ -97,7 +97,9 @@
 	X(CLOSED, SOURCE_LIMIT,   "the client's address had as many connections as the listener's limits allow") \
 	X(CLOSED, UNDECIDED_LIMIT, "as many connections as the listener's limits allow had not said what they want") \
 	X(CLOSED, USERS_BUSY,     "too many passwords were being checked") \
-	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up")
+	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up") \
+	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
+	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -26,21 +26,38 @@ static const char *route_name(const struct config_route *route)
 	return route->http_host ? route->http_host : "default";
 }
 
+/* Nobody was tried. */
+static int pool_lacking(struct conn *c, struct pool *pool)
+{
+	static const struct {
+		const char *what;
+		enum ladon_reason why;
+	} lacks[] = {
+		[POOL_LACKS_ADDRESS] = { "has an address yet", LADON_REASON_NO_BACKEND },
+		[POOL_LACKS_VALID] = { "is up", LADON_REASON_BACKENDS_DOWN },
+		[POOL_LACKS_ROOM] = { "may have another flow", LADON_REASON_BACKENDS_FULL },
+	};
+	enum pool_lack lack = pool_lack(pool, conn_now(c));
+
+	log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s %s", route_name(c->route),
+		    pool_name(pool), lacks[lack].what);
+	return conn_turn_away(c, lacks[lack].why);
+}
+
 static int route_exhausted(struct conn *c, struct pool *pool)
 {
 	char text[ADDR_TEXT_MAX];
 
+	if (!c->failed)
+		return pool_lacking(c, pool);
 	if (c->failed == -EADDRNOTAVAIL)
 		log_limited(LOG_LEVEL_WARN,
 			    "route %s: no source address has a port left for pool %s (%s)",
 			    route_name(c->route), pool_name(pool), addr_format(&c->to, text));
-	else if (c->failed)
+	else
 		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s answered (%s: %s)",
 			    route_name(c->route), pool_name(pool), addr_format(&c->to, text),
 			    strerror(-c->failed));
-	else
-		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s has an address yet",
-			    route_name(c->route), pool_name(pool));
 	return conn_turn_away(c, c->failed == -EADDRNOTAVAIL ? LADON_REASON_NO_LOCAL_PORT
 							     : LADON_REASON_NO_BACKEND);
 }
@@ -76,7 +93,12 @@ static int backend_choose(struct conn *c, struct pool *pool)
 	return 0;
 }
 
-/* Once: later another backend is looked for, with the same rule. */
+static struct pool *conn_pool(const struct conn *c)
+{
+	return conn_setup(c)->pools[c->route->pool];
+}
+
+/* Once: later another backend is looked for, with the same rule, and the hello is another's. */
 static int route_choose(struct conn *c)
 {
 	admit_decided(c);
@@ -85,6 +107,7 @@ static int route_choose(struct conn *c)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
 	if (!config_admit_has(c->route->admit, &c->client))
 		return conn_turn_away(c, LADON_REASON_ROUTE_DENIED);
+	c->tries.key = pool_key(conn_pool(c), &c->client, c->worker->hello.name);
 	return 0;
 }
 
@@ -95,7 +118,7 @@ int conn_route(struct conn *c)
 
 	if (rc < 0)
 		return rc;
-	pool = conn_setup(c)->pools[c->route->pool];
+	pool = conn_pool(c);
 	rc = backend_choose(c, pool);
 	if (rc == 0)
 		conn_debug(c, "route: %s to %s of pool %s", route_name(c->route),
@@ -241,6 +264,17 @@ static int connect_again(const struct conn *c)
 
 /* ---- what became of it ---- */
 
+static void backend_failed(const struct conn *c)
+{
+	struct pool *pool = conn_pool(c);
+	uint64_t for_ms = pool_failed(pool, c->backend, conn_now(c));
+
+	if (for_ms)
+		log_info("pool %s: %s is ejected for %" PRIu64
+			 " ms: one connect after another has failed",
+			 pool_name(pool), c->backend->config->text, for_ms);
+}
+
 int connect_failed(struct conn *c, int rc)
 {
 	char text[ADDR_TEXT_MAX];
@@ -248,7 +282,7 @@ int connect_failed(struct conn *c, int rc)
 	if (shortage_is(rc))
 		return conn_lack(c, "connect", rc);
 	if (rc != -EADDRNOTAVAIL) /* else another one may have a source port left */
-		atomic_fetch_add_explicit(&c->backend->failed, 1, memory_order_relaxed);
+		backend_failed(c);
 	c->failed = rc;
 	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));
 	conn_close_back(c);

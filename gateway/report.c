@@ -32,9 +32,11 @@ static const char *const flow_states[] = {
 	[LADON_FLOW_KILLED] = "killed",
 };
 
-static const char *const policies[] = {
+static const char *const policies[POOL_POLICIES] = {
 	[POOL_ROUND_ROBIN] = "round_robin",
 	[POOL_LEAST_FLOWS] = "least_flows",
+	[POOL_FIRST] = "first",
+	[POOL_HASH] = "hash",
 };
 
 static uint64_t uptime_ms(const struct gateway *gateway)

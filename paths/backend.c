@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "ring.h"
+
 static atomic_uint_fast64_t changes;
 
 /* A backend that is to outlive its configuration, and all its texts, in one piece. */
@@ -41,6 +43,7 @@ struct backend *backend_new(const struct config_backend *config, const char *poo
 		own->config.host = text_copy(&at, config->host);
 	backend->pool = text_copy(&at, pool);
 	backend->config = &own->config;
+	backend->hash = ring_hash(0, config->text, strlen(config->text));
 	backend->holders = 1;
 	pthread_mutex_init(&backend->lock, NULL);
 	if (config->host || config->requested)
@@ -118,6 +121,43 @@ bool backend_set_sick(struct backend *backend, bool sick)
 		return false;
 	changed(backend, was_valid, now_ms);
 	return true;
+}
+
+bool backend_is_doubted(const struct backend *backend, bool sick_is_down)
+{
+	enum backend_admin admin = atomic_load(&backend->admin);
+
+	if (!atomic_load(&backend->addrs_len) || admin == BACKEND_DOWN || admin == BACKEND_DRAIN)
+		return false;
+	return !sick_is_down || !backend_is_down(backend);
+}
+
+uint64_t backend_since(const struct backend *backend)
+{
+	uint64_t returned_ms = atomic_load(&backend->returned_ms);
+	uint64_t ejected_ms = atomic_load(&backend->ejected_ms);
+
+	return returned_ms > ejected_ms ? returned_ms : ejected_ms;
+}
+
+void backend_eject(struct backend *backend, uint64_t until_ms)
+{
+	atomic_fetch_add(&backend->ejections, 1);
+	atomic_store(&backend->ejected_ms, until_ms);
+	atomic_fetch_add(&changes, 1);
+}
+
+void backend_answered(struct backend *backend)
+{
+	if (atomic_load(&backend->failed_in_a_row) || atomic_load(&backend->ejections)) {
+		atomic_store(&backend->failed_in_a_row, 0);
+		atomic_store(&backend->ejections, 0);
+	}
+}
+
+void backend_returned(struct backend *backend)
+{
+	atomic_store(&backend->returned_ms, now());
 }
 
 uint64_t backend_changes(void)

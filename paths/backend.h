@@ -8,7 +8,7 @@
  *	the operator    backend_set_admin()   auto: what the others say; up, down and drain
  *					      overrule them
  *	health checks   backend_set_sick()
- *	connects        .ejected_ms           for a time, after failures in a row
+ *	connects        backend_eject()       for a time, after failures in a row (pool_failed())
  *
  * A backend that has no address yet is not valid whatever they say. Each change
  * adds one to backend_changes(): whoever keeps something that was made of states,
@@ -43,6 +43,7 @@ enum backend_admin {
 struct backend {
 	const struct config_backend *config; /* a copy of its own */
 	const char *pool;		     /* name of its pool */
+	uint64_t hash;			     /* of its text */
 	atomic_uint holders;		     /* pools, and whoever else called backend_hold() */
 
 	/* its state; times are CLOCK_MONOTONIC */
@@ -51,6 +52,8 @@ struct backend {
 	atomic_uint addrs_len;		  /* written under the lock */
 	atomic_uint_fast64_t ejected_ms;  /* until then; 0: it never was */
 	atomic_uint_fast64_t returned_ms; /* when it was last let in again; 0: always there */
+	atomic_uint failed_in_a_row;	  /* connects */
+	atomic_uint ejections;		  /* since one succeeded */
 
 	/* counters */
 	atomic_uint_fast64_t flows;	       /* live now: relayed and handed off */
@@ -87,11 +90,29 @@ bool backend_is_valid(const struct backend *backend, uint64_t now_ms);
 /** backend_is_down() - by the operator's word, or, if that is auto, by a check's */
 bool backend_is_down(const struct backend *backend);
 
+/**
+ * backend_is_doubted() - is it not valid, if so, only because of checks and connects?
+ * @sick_is_down: a check's word counts as the operator's
+ */
+bool backend_is_doubted(const struct backend *backend, bool sick_is_down);
+
+/** backend_since() - when it came back, CLOCK_MONOTONIC; 0: it was always there */
+uint64_t backend_since(const struct backend *backend);
+
 /** backend_set_admin() - Return: whether that is a change */
 bool backend_set_admin(struct backend *backend, enum backend_admin admin);
 
 /** backend_set_sick() - what a check has found out. Return: whether that is a change */
 bool backend_set_sick(struct backend *backend, bool sick);
+
+/** backend_eject() - too many connects have failed: nobody gets it until @until_ms */
+void backend_eject(struct backend *backend, uint64_t until_ms);
+
+/** backend_answered() - a connect has succeeded, and the bytes of the client have got there */
+void backend_answered(struct backend *backend);
+
+/** backend_returned() - it is there from now on */
+void backend_returned(struct backend *backend);
 
 /** backend_changes() - how often a backend's state has changed, of all that there are */
 uint64_t backend_changes(void);

@@ -17,8 +17,9 @@
 
 struct pool;
 
-/* What one connection has tried already. Zero it before the first pool_pick(). */
+/* What one connection has tried already. Zero it before the first pool_pick(), but for the key. */
 struct pool_tries {
+	uint64_t key; /* pool_key() */
 	const struct backend *tried[POOL_TRIES_MAX];
 	unsigned int len;
 };
@@ -49,10 +50,38 @@ struct backend *pool_backend(struct pool *pool, unsigned int index);
  * gives it back with backend_release() when the flow has ended or the connect
  * has failed.
  *
+ * When nobody is valid because checks and connects have found all wanting, they may
+ * be wrong, and to be refused is worse than to wait: all of these are used, but for
+ * sick ones of a pool whose flows are reset when a backend is down.
+ *
  * Return: NULL when no backend is left to try.
  */
 struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
 			  struct addr *out);
+
+/**
+ * pool_key() - what the policy hash goes by
+ * @source: its port does not count
+ * @name: in lower case; "": unknown
+ */
+uint64_t pool_key(const struct pool *pool, const struct addr *source, const char *name);
+
+/* Why pool_pick() had nobody, of a connection that has tried nobody */
+enum pool_lack {
+	POOL_LACKS_ADDRESS, /* no name has been looked up with success */
+	POOL_LACKS_VALID,   /* all are down, draining, or sick for certain */
+	POOL_LACKS_ROOM,    /* all have as many flows as they may */
+};
+enum pool_lack pool_lack(struct pool *pool, uint64_t now_ms);
+
+/**
+ * pool_failed() - a connect to this backend of the pool has failed; counts it
+ * Return: for how long it is ejected because of that, ms; 0: it is not
+ */
+uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms);
+
+/** pool_panicked() - how often a backend was chosen for want of a valid one */
+uint64_t pool_panicked(const struct pool *pool);
 
 /** pool_requested() - the backend that stands for whatever a client asks for; NULL: not such a pool */
 struct backend *pool_requested(struct pool *pool);
