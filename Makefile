@@ -233,9 +233,13 @@ $(BUILD)/bench/load: bench/load.c base/addr.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
+$(BUILD)/bench/pool: bench/pool.c $(unit_pool)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
+
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
 bench: deps-bench
-	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench

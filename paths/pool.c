@@ -22,7 +22,7 @@
 #include "ring.h"
 #include "turn.h"
 
-#define LEAST_SCAN    32 /* usable backends of which each is asked for its flows */
+#define LEAST_SCAN    16 /* usable backends of which each is asked for its flows */
 #define LEAST_OTHERS  2	 /* of more: so many beside the one whose turn it is */
 #define FULL_SKIPS    8	 /* full ones that are passed over before all are looked at */
 #define RING_STEPS    64 /* look-ups in a table; after that each is asked for its rank */
@@ -349,37 +349,46 @@ static bool fits(const struct choice *choice, const struct member *member)
 	       atomic_load(&member->backend->addrs_len) > choice->times && !is_full(member);
 }
 
-/* Which of two has fewer flows for its share? */
-static bool is_lighter(const struct choice *choice, unsigned int a, unsigned int b)
+/* How much one has, and of which share: 0, so that all are equal, if flows do not count */
+struct load {
+	uint64_t flows, share;
+};
+
+static struct load load_at(const struct choice *choice, unsigned int at, bool by_flows)
 {
-	return flows_of(member_at(choice, a)) * share_at(choice, b) <
-	       flows_of(member_at(choice, b)) * share_at(choice, a);
+	if (!by_flows)
+		return (struct load){ 0, 1 };
+	return (struct load){ flows_of(member_at(choice, at)), share_at(choice, at) };
 }
 
-static bool goes_before(const struct choice *choice, unsigned int a, unsigned int b, bool by_flows)
+static bool is_lighter(struct load a, struct load b)
 {
-	if (by_flows && is_lighter(choice, a, b))
-		return true;
-	if (by_flows && is_lighter(choice, b, a))
-		return false;
-	return turn_before(&choice->tier->line.turns[a], &choice->tier->line.turns[b]);
+	return a.flows * b.share < b.flows * a.share;
 }
 
-/* Of all that fit: the one with the fewest flows, or, of these or else of all, whose turn is first. */
+/* Of all that fit: the one with the least load; of equals the one whose turn is first. */
 static struct member *pick_of_all(const struct choice *choice, bool by_flows)
 {
 	struct line *line = &choice->tier->line;
-	unsigned int best = line->len;
-	struct member *member;
+	struct member *member = NULL;
+	struct load least = { 0, 1 };
+	unsigned int best = 0;
 
-	for (unsigned int at = 0; at < line->len; at++)
-		if (fits(choice, member_at(choice, at)) &&
-		    (best == line->len || goes_before(choice, at, best, by_flows)))
-			best = at;
-	if (best == line->len)
-		return NULL;
-	member = member_at(choice, best);
-	line_take(line, best, share_at(choice, best));
+	for (unsigned int at = 0; at < line->len; at++) {
+		struct load load;
+
+		if (!fits(choice, member_at(choice, at)))
+			continue;
+		load = load_at(choice, at, by_flows);
+		if (member && !is_lighter(load, least) &&
+		    (is_lighter(least, load) || turn_before(&line->turns[best], &line->turns[at])))
+			continue;
+		best = at;
+		least = load;
+		member = member_at(choice, at);
+	}
+	if (member)
+		line_take(line, best, share_at(choice, best));
 	return member;
 }
 
@@ -417,21 +426,23 @@ static uint64_t random_next(struct pool *pool)
 static struct member *pick_least(const struct choice *choice)
 {
 	struct line *line = &choice->tier->line;
-	struct member *member;
-	unsigned int best = 0;
+	struct member *best = NULL;
+	struct load least;
 
 	if (line->len <= LEAST_SCAN)
 		return pick_of_all(choice, true);
-	for (int i = 0; i < LEAST_OTHERS; i++) {
-		unsigned int at = (unsigned int)(random_next(choice->pool) % line->len);
+	for (int i = 0; i <= LEAST_OTHERS; i++) {
+		unsigned int at =
+			i == 0 ? 0 : (unsigned int)(random_next(choice->pool) % line->len);
+		struct load load = load_at(choice, at, true);
 
-		if (!fits(choice, member_at(choice, best)) ||
-		    (fits(choice, member_at(choice, at)) && is_lighter(choice, at, best)))
-			best = at;
+		if (!fits(choice, member_at(choice, at)) || (best && !is_lighter(load, least)))
+			continue;
+		best = member_at(choice, at);
+		least = load;
 	}
-	member = member_at(choice, best);
 	line_take(line, 0, share_at(choice, 0));
-	return fits(choice, member) ? member : pick_of_all(choice, true);
+	return best ? best : pick_of_all(choice, true);
 }
 
 static struct member *pick_first(const struct choice *choice)
