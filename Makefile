@@ -36,7 +36,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c
-cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/stats.c cli/top.c cli/out.c
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.

@@ -99,7 +99,8 @@
 	X(CLOSED, USERS_BUSY,     "too many passwords were being checked") \
 	X(CLOSED, NAMES_BUSY,     "too many names of targets were being looked up") \
 	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
-	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says")
+	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
+	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -172,10 +172,10 @@ void conn_cut(struct conn *c)
 	conn_stop(c, LADON_REASON_CUT);
 }
 
-void conn_remove(struct conn *c)
+void conn_remove(struct conn *c, enum ladon_reason why)
 {
 	conn_reset(c);
-	conn_stop(c, LADON_REASON_REMOVED);
+	conn_stop(c, why);
 }
 
 void conn_reset(struct conn *c)

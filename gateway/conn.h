@@ -125,8 +125,8 @@ void conn_later(struct conn *c);
 /** conn_cut() - end it now, because of the operator */
 void conn_cut(struct conn *c);
 
-/** conn_remove() - end it now, both ends by a RST, because its backend is gone from the file */
-void conn_remove(struct conn *c);
+/** conn_remove() - end it now, both ends by a RST, because of its backend: see removed_why() */
+void conn_remove(struct conn *c, enum ladon_reason why);
 
 /** conn_reset() - when it ends, both ends are to be told by a RST */
 void conn_reset(struct conn *c);

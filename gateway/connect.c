@@ -83,6 +83,8 @@ static int backend_choose(struct conn *c, struct pool *pool)
 		c->backend = pool_pick(pool, &c->tries, conn_now(c), &c->to);
 		return c->backend ? 0 : route_exhausted(c, pool);
 	}
+	if (!backend_is_valid(requested, conn_now(c)))
+		return pool_lacking(c, pool);
 	rc = asked_next(c);
 	if (rc == -EAGAIN || rc == -ECANCELED)
 		return rc;
@@ -275,13 +277,19 @@ static void backend_failed(const struct conn *c)
 			 pool_name(pool), c->backend->config->text, for_ms);
 }
 
+/* Not the backend's fault: another one may have a source port left, or this one is not to be used. */
+static bool is_ours(int rc)
+{
+	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED;
+}
+
 int connect_failed(struct conn *c, int rc)
 {
 	char text[ADDR_TEXT_MAX];
 
 	if (shortage_is(rc))
 		return conn_lack(c, "connect", rc);
-	if (rc != -EADDRNOTAVAIL) /* else another one may have a source port left */
+	if (!is_ours(rc))
 		backend_failed(c);
 	c->failed = rc;
 	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));
@@ -377,8 +385,8 @@ int conn_connect(struct conn *c)
 	} else {
 		rc = c->late ? -ETIMEDOUT : connect_patience(c);
 	}
-	if (rc == 0 && removed_is_due(c->worker->gateway->removed, &c->to))
-		rc = -ECONNABORTED; /* it began by a former configuration */
+	if (rc == 0 && removed_why(c->worker->gateway->removed, &c->to))
+		rc = -ECONNABORTED; /* it began before */
 	if (rc == 0) {
 		conn_debug(c, "connect: %s answered", c->backend->config->text);
 		return 0;

@@ -9,6 +9,8 @@
 #include "ring.h"
 
 static atomic_uint_fast64_t changes;
+static void (*watcher)(void *arg);
+static void *watcher_arg;
 
 /* A backend that is to outlive its configuration, and all its texts, in one piece. */
 struct own {
@@ -68,11 +70,28 @@ void backend_drop(struct backend *backend)
 
 /* ---- state ---- */
 
+const char *backend_admin_word(enum backend_admin admin)
+{
+	static const char *const words[BACKEND_ADMINS] = {
+		[BACKEND_AUTO] = "auto",
+		[BACKEND_UP] = "up",
+		[BACKEND_DOWN] = "down",
+		[BACKEND_DRAIN] = "drain",
+	};
+
+	return words[admin];
+}
+
+bool backend_has_address(const struct backend *backend)
+{
+	return atomic_load(&backend->addrs_len) > 0 || backend->config->requested;
+}
+
 bool backend_is_valid(const struct backend *backend, uint64_t now_ms)
 {
 	enum backend_admin admin = atomic_load(&backend->admin);
 
-	if (!atomic_load(&backend->addrs_len))
+	if (!backend_has_address(backend))
 		return false;
 	if (admin != BACKEND_AUTO)
 		return admin == BACKEND_UP;
@@ -99,6 +118,14 @@ static void changed(struct backend *backend, bool was_valid, uint64_t now_ms)
 	if (!was_valid && backend_is_valid(backend, now_ms))
 		atomic_store(&backend->returned_ms, now_ms);
 	atomic_fetch_add(&changes, 1);
+	if (watcher)
+		watcher(watcher_arg);
+}
+
+void backends_watch(void (*fn)(void *arg), void *arg)
+{
+	watcher = fn;
+	watcher_arg = arg;
 }
 
 bool backend_set_admin(struct backend *backend, enum backend_admin admin)
@@ -127,7 +154,7 @@ bool backend_is_doubted(const struct backend *backend, bool sick_is_down)
 {
 	enum backend_admin admin = atomic_load(&backend->admin);
 
-	if (!atomic_load(&backend->addrs_len) || admin == BACKEND_DOWN || admin == BACKEND_DRAIN)
+	if (!backend_has_address(backend) || admin == BACKEND_DOWN || admin == BACKEND_DRAIN)
 		return false;
 	return !sick_is_down || !backend_is_down(backend);
 }

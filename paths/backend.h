@@ -40,6 +40,9 @@ enum backend_admin {
 	BACKEND_ADMINS,
 };
 
+/** backend_admin_word() - as the operator says it */
+const char *backend_admin_word(enum backend_admin admin);
+
 struct backend {
 	const struct config_backend *config; /* a copy of its own */
 	const char *pool;		     /* name of its pool */
@@ -117,6 +120,14 @@ void backend_returned(struct backend *backend);
 /** backend_changes() - how often a backend's state has changed, of all that there are */
 uint64_t backend_changes(void);
 
+/**
+ * backends_watch() - be called when the operator or a check has changed a backend's state
+ * @fn: from the thread that did it; must not wait. NULL: nobody is called any more
+ *
+ * Before, and after, there are threads that could do it.
+ */
+void backends_watch(void (*fn)(void *arg), void *arg);
+
 /* ---- where it is ---- */
 
 /** backend_set_addrs() - what a look-up found; an empty answer keeps the old one */
@@ -124,6 +135,9 @@ void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsign
 
 /** backend_addrs() - copy what is known now. Return: how many, at most POOL_ADDRS_MAX */
 unsigned int backend_addrs(struct backend *backend, struct addr *out);
+
+/** backend_has_address() - is one known, or whatever the client requests? */
+bool backend_has_address(const struct backend *backend);
 
 /** backend_next_addr() - its addresses take turns; it has one at least */
 struct addr backend_next_addr(struct backend *backend);

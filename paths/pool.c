@@ -561,16 +561,31 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t 
 	return member ? member->backend : NULL;
 }
 
+enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms)
+{
+	const struct member *member = &pool->members[index];
+	const struct backend *backend = member->backend;
+	enum backend_admin admin = atomic_load(&backend->admin);
+
+	assert(index < pool->len);
+	if (backend_is_valid(backend, now_ms))
+		return is_full(member) ? POOL_STATE_FULL : POOL_STATE_UP;
+	if (!backend_has_address(backend))
+		return POOL_STATE_UNKNOWN;
+	if (admin == BACKEND_DRAIN || admin == BACKEND_DOWN)
+		return admin == BACKEND_DRAIN ? POOL_STATE_DRAIN : POOL_STATE_DOWN;
+	return atomic_load(&backend->sick) ? POOL_STATE_SICK : POOL_STATE_EJECTED;
+}
+
 enum pool_lack pool_lack(struct pool *pool, uint64_t now_ms)
 {
 	enum pool_lack lack = POOL_LACKS_ADDRESS;
 
 	pthread_mutex_lock(&pool->lock);
 	tiers_follow(pool, now_ms);
-	for (unsigned int i = 0; i < pool->len; i++) {
-		if (atomic_load(&pool->members[i].backend->addrs_len))
+	for (unsigned int i = 0; i < pool->len; i++)
+		if (backend_has_address(pool->members[i].backend))
 			lack = POOL_LACKS_VALID;
-	}
 	if (!nobody(pool))
 		lack = POOL_LACKS_ROOM;
 	pthread_mutex_unlock(&pool->lock);
@@ -596,8 +611,8 @@ uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms
 	uint64_t for_ms = 0;
 
 	atomic_fetch_add_explicit(&backend->failed, 1, memory_order_relaxed);
-	if (!eject->failures || row < eject->failures)
-		return 0;
+	if (!eject->failures || row < eject->failures || backend->config->requested)
+		return 0; /* what is requested is another one each time */
 	pthread_mutex_lock(&pool->lock);
 	if (atomic_load(&backend->ejected_ms) <= now_ms &&
 	    (uint64_t)(ejected(pool, now_ms) + 1) * 100 <= (uint64_t)pool->len * eject->share) {

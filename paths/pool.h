@@ -66,6 +66,19 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t 
  */
 uint64_t pool_key(const struct pool *pool, const struct addr *source, const char *name);
 
+/* What keeps new connections from a backend, the first that is true */
+enum pool_state {
+	POOL_STATE_UP,	    /* nothing */
+	POOL_STATE_UNKNOWN, /* it has no address yet */
+	POOL_STATE_DRAIN,
+	POOL_STATE_DOWN,
+	POOL_STATE_SICK,
+	POOL_STATE_EJECTED,
+	POOL_STATE_FULL,
+	POOL_STATES,
+};
+enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms);
+
 /* Why pool_pick() had nobody, of a connection that has tried nobody */
 enum pool_lack {
 	POOL_LACKS_ADDRESS, /* no name has been looked up with success */
