@@ -23,9 +23,10 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-config  := gateway/config.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
+config  := gateway/config.c gateway/config_pool.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
+pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -35,8 +36,8 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
-	   paths/pool.c paths/resolve.c paths/lookup.c
-cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/stats.c cli/top.c cli/out.c
+	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
@@ -47,7 +48,7 @@ unit_talk      := $(peek)
 unit_proxy_header := gateway/proxy_header.c base/addr.c
 unit_route     := gateway/route.c $(peek)
 unit_config    := $(config)
-unit_flows     := gateway/flows.c paths/pool.c base/addr.c base/log.c
+unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
@@ -56,8 +57,10 @@ unit_lookup    := paths/lookup.c base/note.c base/addr.c
 unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
 unit_target    := gateway/target.c gateway/locals.c base/cidr.c base/addr.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
-unit_pool      := paths/pool.c base/addr.c
-unit_resolve   := paths/resolve.c paths/pool.c base/addr.c base/log.c
+unit_pool      := $(pool)
+unit_ring      := paths/ring.c paths/turn.c
+unit_backend   := paths/backend.c paths/ring.c paths/turn.c base/addr.c
+unit_resolve   := paths/resolve.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
@@ -68,7 +71,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk proxy_header route config pool flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_proxy_header := gateway/proxy_header.c base/addr.c
@@ -234,9 +237,13 @@ $(BUILD)/bench/load: bench/load.c base/addr.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
+$(BUILD)/bench/pool: bench/pool.c $(unit_pool)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
+
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
 bench: deps-bench
-	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench

@@ -103,6 +103,7 @@ def measure(arguments, notes):
                 del subjects[name]
     if not arguments.quick and "ladon" in subjects:
         add_translate(measured, notes)
+        add_choices(measured, notes)
     progress("")
     return measured
 
@@ -130,6 +131,14 @@ def add_translate(measured, notes):
         notes.append(f"translate was not measured: {cases.TEST_RUN} did not say")
     else:
         measured.rounds["ladon"][0]["translate"] = value
+
+
+def add_choices(measured, notes):
+    values = cases.choices()
+    if values is None:
+        notes.append(f"choices were not measured: {cases.CHOICES} did not say")
+    else:
+        measured.rounds["ladon"][0].update(values)
 
 
 def busy_share(seconds):

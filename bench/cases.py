@@ -23,6 +23,7 @@ from subjects import CONNECTIONS_MAX, DIRECT, PORT
 
 LOAD = os.path.join(BUILD, "bench/load")
 TEST_RUN = os.path.join(BUILD, "prog/tc")
+CHOICES = os.path.join(BUILD, "bench/pool")
 BULK_CONNECTIONS = 4
 PARALLEL = 64  # connections being made at once
 IDLE_CONNECTIONS = min(10000, CONNECTIONS_MAX)
@@ -197,6 +198,16 @@ def translate():
     costs = [re.search(rf"cost: {name} +(\d+) ns per packet", done.stdout + done.stderr)
              for name in ("IPv4, hit, timestamps", "none, an empty program")]
     return float(costs[0][1]) - float(costs[1][1]) if all(costs) else None
+
+
+def choices():
+    """ns per choice among a thousand backends, {"choice_POLICY": ns}; None if that cannot be told."""
+    try:
+        done = subprocess.run([CHOICES], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return None
+    costs = re.findall(r"^(\S+) (\d+) ns$", done.stdout, re.MULTILINE)
+    return {f"choice_{policy.replace('-', '_')}": float(ns) for policy, ns in costs} or None
 
 
 def _memory_used(turn):

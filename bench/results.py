@@ -8,6 +8,8 @@ import subprocess
 Figure = collections.namedtuple("Figure", "case raw unit format net_of_direct cpus better")
 Value = collections.namedtuple("Value", "median min max rounds")
 
+POLICIES = ("round_robin", "least_flows", "first", "hash")
+
 # case, as printed; raw, as cases.py calls it; net_of_direct: less what the two ends alone cost
 FIGURES = [
     Figure("bulk_gso", "bulk_gso", "Gbit/s", "{:.2f}", False, None, "more"),
@@ -22,6 +24,8 @@ FIGURES = [
     Figure("memory_per_connection", "memory", "bytes", "{:.0f}", True, None, "less"),
     Figure("handoff_p50", "handoff_p50", "us", "{:.1f}", False, None, "less"),
     Figure("translate", "translate", "ns", "{:.0f}", False, None, "less"),
+    *(Figure(f"choice_{policy}", f"choice_{policy}", "ns", "{:.0f}", False, None, "less")
+      for policy in POLICIES),
 ]
 
 # ladon's figure, and what it must be: times another subject's, or as it stands
@@ -36,6 +40,7 @@ TARGETS = [
     Target("handoff_p50", "<=", 15, None),
     Target("translate", "<=", 60, None),
     Target("memory", "<=", 400, None),
+    *(Target(f"choice_{policy}", "<=", 200, None) for policy in POLICIES),
 ]
 
 

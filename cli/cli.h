@@ -32,6 +32,7 @@ struct cli {
 
 /* The commands. Each returns an exit code and has told cli->talk what went wrong. */
 int summary_show(struct cli *cli);
+int backend_set(struct cli *cli);
 int listener_show(struct cli *cli);
 int pool_show(struct cli *cli);
 int flow_show(struct cli *cli);
@@ -39,5 +40,13 @@ int flow_kill(struct cli *cli);
 int reload_run(struct cli *cli);
 int stats_show(struct cli *cli);
 int top_show(struct cli *cli);
+
+/**
+ * pool_complete() - print the names of pools, or, of the pool @name, those of its backends
+ * @name: NULL: of pools
+ *
+ * Prints nothing if no daemon answers.
+ */
+void pool_complete(const struct cli *cli, const char *name);
 
 #endif

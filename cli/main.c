@@ -25,7 +25,15 @@ enum argument_kind {
 	ARGUMENT_COUNT,	  /* the same without 0 */
 	ARGUMENT_SECONDS, /* 0.1 to 3600, fractions too */
 	ARGUMENT_ADDRESS, /* with or without a port */
+
+	/* Operands: first, required, and without the key, which is only the request's */
+	ARGUMENT_POOL,
+	ARGUMENT_BACKEND,
+	ARGUMENT_STATE,
 };
+
+static const char *const states[] = { "auto", "up", "down", "drain" };
+#define STATES_LEN (sizeof(states) / sizeof(states[0]))
 
 struct argument {
 	const char *key;
@@ -34,7 +42,8 @@ struct argument {
 
 static const char *const value_names[] = {
 	[ARGUMENT_FLAG] = NULL,	  [ARGUMENT_NUMBER] = "N",     [ARGUMENT_COUNT] = "N",
-	[ARGUMENT_SECONDS] = "S", [ARGUMENT_ADDRESS] = "ADDR",
+	[ARGUMENT_SECONDS] = "S", [ARGUMENT_ADDRESS] = "ADDR", [ARGUMENT_POOL] = "POOL",
+	[ARGUMENT_BACKEND] = "BACKEND", [ARGUMENT_STATE] = "auto|up|down|drain",
 };
 
 static const struct command {
@@ -47,6 +56,9 @@ static const struct command {
 	/* clang-format off */
 	{ "summary", "show", summary_show, {},
 	  "the gateway at a glance; also without any word" },
+	{ "backend", "set", backend_set,
+	  { { "pool", ARGUMENT_POOL }, { "backend", ARGUMENT_BACKEND }, { "state", ARGUMENT_STATE } },
+	  "auto: as checks and connects say; drain: no new connections; up, down: whatever they say" },
 	{ "flow", "show", flow_show,
 	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS } },
 	  "connections that the kernel carries; all given must match" },
@@ -71,6 +83,15 @@ static const struct command {
 
 #define COMMANDS_LEN (sizeof(commands) / sizeof(commands[0]))
 
+static size_t operands_len(const struct command *command)
+{
+	size_t len = 0;
+
+	while (len < ARGUMENTS_MAX && command->arguments[len].kind >= ARGUMENT_POOL)
+		len++;
+	return len;
+}
+
 /* ---- what is printed about the table ---- */
 
 static void command_print(const struct command *command, FILE *f)
@@ -81,7 +102,10 @@ static void command_print(const struct command *command, FILE *f)
 		const struct argument *argument = &command->arguments[i];
 		const char *value = value_names[argument->kind];
 
-		fprintf(f, " [%s%s%s]", argument->key, value ? " " : "", value ? value : "");
+		if (i < operands_len(command))
+			fprintf(f, " %s", value);
+		else
+			fprintf(f, " [%s%s%s]", argument->key, value ? " " : "", value ? value : "");
 	}
 	fprintf(f, "\n      %s\n", command->help);
 }
@@ -123,7 +147,7 @@ static const struct command *command_default(const char *noun)
 
 static const struct argument *argument_find(const struct command *command, const char *key)
 {
-	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
+	for (size_t i = operands_len(command); i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
 		if (strcmp(command->arguments[i].key, key) == 0)
 			return &command->arguments[i];
 	}
@@ -176,14 +200,26 @@ static void keys_complete(const struct command *command, char *const *words, siz
 		if (argument->kind != ARGUMENT_FLAG && ++i == len)
 			return;
 	}
-	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
+	for (size_t i = operands_len(command); i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
 		if (!used[i])
 			puts(command->arguments[i].key);
 	}
 }
 
+/* Names are asked of the daemon. @words: the operands before this one */
+static void operand_complete(const struct cli *cli, enum argument_kind kind, char *const *words)
+{
+	if (kind == ARGUMENT_POOL)
+		pool_complete(cli, NULL);
+	else if (kind == ARGUMENT_BACKEND)
+		pool_complete(cli, words[0]);
+	else
+		for (size_t i = 0; i < STATES_LEN; i++)
+			puts(states[i]);
+}
+
 /* Which words may follow @words? */
-static int complete(char *const *words, size_t len)
+static int complete(const struct cli *cli, char *const *words, size_t len)
 {
 	const struct command *command;
 	size_t used;
@@ -195,8 +231,11 @@ static int complete(char *const *words, size_t len)
 	if (len == 1)
 		verbs_complete(words[0]);
 	command = command_take(words, len, &used);
-	if (command)
-		keys_complete(command, words + used, len - used);
+	if (command && len - used < operands_len(command))
+		operand_complete(cli, command->arguments[len - used].kind, words + used);
+	else if (command)
+		keys_complete(command, words + used + operands_len(command),
+			      len - used - operands_len(command));
 	return CLI_DONE;
 }
 
@@ -233,6 +272,14 @@ static json_t *address_parse(const char *text)
 	return json_string(text);
 }
 
+static json_t *state_parse(const char *text)
+{
+	for (size_t i = 0; i < STATES_LEN; i++)
+		if (strcmp(states[i], text) == 0)
+			return json_string(text);
+	return NULL;
+}
+
 /* Return: NULL if @text is not a value of this kind. */
 static json_t *value_parse(enum argument_kind kind, const char *text)
 {
@@ -245,6 +292,11 @@ static json_t *value_parse(enum argument_kind kind, const char *text)
 		return seconds_parse(text);
 	case ARGUMENT_ADDRESS:
 		return address_parse(text);
+	case ARGUMENT_POOL:
+	case ARGUMENT_BACKEND:
+		return json_string(text);
+	case ARGUMENT_STATE:
+		return state_parse(text);
 	case ARGUMENT_FLAG:
 		break;
 	}
@@ -279,6 +331,24 @@ static int keys_parse(const struct command *command, char *const *words, size_t 
 	return CLI_DONE;
 }
 
+/* Return: CLI_DONE with @keys filled, or CLI_MISUSED. */
+static int operands_parse(const struct command *command, char *const *words, size_t len,
+			  json_t *keys)
+{
+	for (size_t i = 0; i < operands_len(command); i++) {
+		const struct argument *argument = &command->arguments[i];
+		json_t *value;
+
+		if (i >= len)
+			return misused("is missing", value_names[argument->kind]);
+		value = value_parse(argument->kind, words[i]);
+		if (!value)
+			return misused("it takes auto, up, down or drain", words[i]);
+		json_object_set_new(keys, argument->key, value);
+	}
+	return CLI_DONE;
+}
+
 /* What stdout could not take, a full disk say, is a failure as well. */
 static int out_finish(int rc)
 {
@@ -303,7 +373,10 @@ static int run(struct cli *cli, char *const *words, size_t len)
 	if (!command)
 		return misused("unknown word", words[0]);
 	cli->keys = json_object();
-	rc = keys_parse(command, words + used, len - used, cli->keys);
+	rc = operands_parse(command, words + used, len - used, cli->keys);
+	used += operands_len(command);
+	if (rc == CLI_DONE)
+		rc = keys_parse(command, words + used, len - used, cli->keys);
 	if (rc == CLI_DONE)
 		rc = out_finish(command->run(cli));
 	json_decref(cli->keys);
@@ -343,7 +416,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (completes)
-		return complete(argv + optind, (size_t)(argc - optind));
+		return complete(&cli, argv + optind, (size_t)(argc - optind));
 	out_init(&cli.out, stdout, json);
 	return run(&cli, argv + optind, (size_t)(argc - optind));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * show.c - ladon, ladon listener, ladon pool: how things stand
+ * show.c - ladon, ladon listener: how things stand
  */
 #include "cli.h"
 #include "request.h"
@@ -40,51 +40,6 @@ int listener_show(struct cli *cli)
 		return CLI_FAILED;
 	out_open(&cli->out, NULL);
 	listeners_out(&cli->out, document);
-	out_close(&cli->out);
-	json_decref(document);
-	return CLI_DONE;
-}
-
-static void pool_out(struct out *o, const json_t *pool)
-{
-	static const struct out_field pool_fields[] = {
-		{ "name", OUT_TEXT, "pool" },
-		{ "policy", OUT_TEXT, NULL },
-	};
-	static const struct out_field backend_fields[] = {
-		{ "backend", OUT_TEXT, NULL },	{ "addresses", OUT_ARRAY, NULL },
-		{ "flows", OUT_COUNT, NULL },	{ "chosen", OUT_COUNT, NULL },
-		{ "failed", OUT_COUNT, NULL },	{ "handed_off", OUT_COUNT, NULL },
-		{ "relayed", OUT_COUNT, NULL },
-	};
-	const json_t *backend;
-	size_t i;
-
-	out_open(o, NULL);
-	out_fields(o, pool, FIELDS(pool_fields));
-	out_list(o, "backends");
-	json_array_foreach(json_object_get(pool, "backends"), i, backend)
-	{
-		out_open(o, NULL);
-		out_fields(o, backend, FIELDS(backend_fields));
-		out_close(o);
-	}
-	out_end(o);
-	out_close(o);
-}
-
-int pool_show(struct cli *cli)
-{
-	json_t *document = request_document(cli, "pool show");
-	const json_t *pool;
-	size_t i;
-
-	if (!document)
-		return CLI_FAILED;
-	out_open(&cli->out, NULL);
-	out_list(&cli->out, "pools");
-	json_array_foreach(json_object_get(document, "pools"), i, pool) pool_out(&cli->out, pool);
-	out_end(&cli->out);
 	out_close(&cli->out);
 	json_decref(document);
 	return CLI_DONE;

@@ -102,7 +102,10 @@
 	X(CLOSED, PROXY_MALFORMED, "the PROXY header is malformed")                 \
 	X(CLOSED, PROXY_LENGTH,   "the PROXY header is longer than 4096 bytes")     \
 	X(CLOSED, PROXY_CHECKSUM, "the checksum in the PROXY header is wrong")      \
-	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken")
+	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken") \
+	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
+	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
+	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -3,7 +3,8 @@
  * config.c - what ladon.yaml says, checked
  *
  * Top to bottom: what was seen before, pools, routes, listeners, the file as a
- * whole. Single values are read by config_value.c and config_node.c.
+ * whole. What a pool says of its backends is read by config_pool.c, single values
+ * by config_value.c and config_node.c.
  *
  * Pools are read before listeners, wherever they stand in the file, so that a
  * route finds its pool at once. Everything that is allocated hangs on the
@@ -27,12 +28,12 @@
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
+#include "config_pool.h"
 #include "config_proxy.h"
 #include "config_targets.h"
 #include "config_users.h"
 #include "config_value.h"
 
-#define REQUESTED	  "requested" /* backends: whatever target a client asks for */
 #define FILE_BYTES_MAX	  (16 * 1024 * 1024)
 #define CONTROL_DEFAULT	  "/run/ladon/control"
 #define CONTROL_BYTES_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
@@ -114,46 +115,6 @@ static void *array_add(void *array, unsigned int *len, size_t size)
 
 /* ---- pools ---- */
 
-static int backends_read(const struct node *node, struct config_pool *pool)
-{
-	unsigned int len;
-	int rc;
-
-	if (!node->yaml)
-		return node_fail(node, "is missing; name one backend at least, as in "
-				       "backends: [\"10.0.2.2:443\"]");
-	if (node_is(node, REQUESTED)) {
-		pool->backends = array_add(&pool->backends, &pool->backends_len, sizeof(*pool->backends));
-		if (!pool->backends)
-			return -ENOMEM;
-		pool->backends->requested = true;
-		return value_copy(REQUESTED, &pool->backends->text);
-	}
-	rc = node_list(node, &len);
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct config_backend *backend;
-		struct node item;
-
-		node_item(node, i, &item);
-		backend = array_add(&pool->backends, &pool->backends_len, sizeof(*backend));
-		rc = backend ? value_backend(&item, backend) : -ENOMEM;
-	}
-	return rc;
-}
-
-static int policy_read(const struct node *node, enum pool_policy *out)
-{
-	static const char *const policies[] = {
-		[POOL_ROUND_ROBIN] = "round-robin",
-		[POOL_LEAST_FLOWS] = "least-flows",
-	};
-	unsigned int policy = *out;
-	int rc = node_word(node, policies, 2, NULL, &policy);
-
-	*out = (enum pool_policy)policy;
-	return rc;
-}
-
 static int pool_name_read(struct reading *r, const struct node *node, struct config_pool *pool)
 {
 	const struct seen *former;
@@ -177,13 +138,17 @@ static int pool_read(struct reading *r, const struct node *node)
 	enum {
 		NAME,
 		POLICY,
+		HASH,
+		SLOW_START,
+		EJECT,
+		WHEN_DOWN,
 		BACKENDS,
 		SEND_PROXY,
 		PROXY_TLVS,
 		KEYS
 	};
-	static const char *const keys[KEYS] = { "name", "policy", "backends", "send-proxy",
-						"proxy-tlvs" };
+	static const char *const keys[KEYS] = { "name",	 "policy",    "hash",	  "slow-start", "eject",
+						"when-down", "backends", "send-proxy", "proxy-tlvs" };
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -196,9 +161,15 @@ static int pool_read(struct reading *r, const struct node *node)
 		return -ENOMEM;
 	rc = pool_name_read(r, &at[NAME], pool);
 	if (rc == 0)
-		rc = policy_read(&at[POLICY], &pool->policy);
+		rc = config_turns(&at[POLICY], &at[HASH], pool);
 	if (rc == 0)
-		rc = backends_read(&at[BACKENDS], pool);
+		rc = node_ms(&at[SLOW_START], &pool->slow_ms);
+	if (rc == 0)
+		rc = config_eject(&at[EJECT], &pool->eject);
+	if (rc == 0)
+		rc = config_when_down(&at[WHEN_DOWN], &pool->reset);
+	if (rc == 0)
+		rc = config_backends(&at[BACKENDS], pool);
 	if (rc == 0)
 		rc = config_send_proxy_read(&at[SEND_PROXY], &at[PROXY_TLVS], pool);
 	return rc;

@@ -23,6 +23,16 @@ struct users;	     /* users.h */
 enum pool_policy {
 	POOL_ROUND_ROBIN,
 	POOL_LEAST_FLOWS,
+	POOL_FIRST, /* in the file's order */
+	POOL_HASH,
+	POOL_POLICIES,
+};
+
+/* What the policy hash goes by. A client that told no name is known by its address. */
+enum pool_hash {
+	HASH_SOURCE,
+	HASH_NAME,
+	HASH_SOURCE_NAME,
 };
 
 /* Where the access log goes, and in which form. */
@@ -43,6 +53,16 @@ struct config_backend {
 	bool requested; /* "requested": the target that the client asks for; it has no address */
 	uint16_t port;
 	struct addr addr;
+	uint32_t weight;    /* at least 1 */
+	uint32_t flows_max; /* 0: no limit */
+	bool backup;	    /* only when no other can be used; not all of a pool are */
+};
+
+/* When a backend that fails is left alone for a while. */
+struct config_eject {
+	uint32_t failures; /* in a row; 0: never */
+	uint32_t for_ms;   /* at first; longer each time */
+	uint32_t share;	   /* of a pool's backends, percent, that may be at a time */
 };
 
 /* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */
@@ -56,10 +76,17 @@ struct config_send_proxy {
 struct config_pool {
 	char *name;
 	enum pool_policy policy;
+	enum pool_hash hash; /* POOL_HASH only */
+	uint32_t slow_ms;    /* in which a backend that comes back gets its whole share; 0: at once */
+	bool reset;	     /* live flows of a backend that went down are reset; else kept */
+	struct config_eject eject;
 	struct config_backend *backends;
-	unsigned int backends_len; /* at least 1; 1 if it is a requested one */
+	unsigned int backends_len; /* 1 to CONFIG_BACKENDS_MAX; 1 if it is a requested one */
 	struct config_send_proxy send_proxy;
 };
+
+#define CONFIG_BACKENDS_MAX 65535 /* of a pool */
+#define CONFIG_WEIGHT_MAX   1000
 
 /*
  * One rule; all that is set must match. A rule with nothing set matches all.

@@ -167,6 +167,25 @@ int value_file(const struct node *node, size_t max, char **out)
 	return value_copy(text, out);
 }
 
+int value_percent(const struct node *node, uint32_t *out)
+{
+	const char *text;
+	unsigned long number;
+	char *end;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	number = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 0;
+	if (number < 1 || number > 100 || strcmp(end, "%") != 0)
+		return refuse(node, text, "it takes a share from 1% to 100%, such as 50%");
+	*out = (uint32_t)number;
+	return 0;
+}
+
 /* ---- addresses ---- */
 
 /* One text for whoever forgot a port or brackets; @other is for everything else. */

@@ -62,5 +62,7 @@ int value_cidrs(const struct node *node, struct cidrs *out);
 
 /** value_prefixes() - the same, and the set is not sealed yet */
 int value_prefixes(const struct node *node, struct cidrs *out);
+/** value_percent() - as in 50%, from 1 to 100; a missing one leaves @out as it is */
+int value_percent(const struct node *node, uint32_t *out);
 
 #endif

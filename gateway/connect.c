@@ -27,21 +27,38 @@ static const char *route_name(const struct config_route *route)
 	return route->http_host ? route->http_host : "default";
 }
 
+/* Nobody was tried. */
+static int pool_lacking(struct conn *c, struct pool *pool)
+{
+	static const struct {
+		const char *what;
+		enum ladon_reason why;
+	} lacks[] = {
+		[POOL_LACKS_ADDRESS] = { "has an address yet", LADON_REASON_NO_BACKEND },
+		[POOL_LACKS_VALID] = { "is up", LADON_REASON_BACKENDS_DOWN },
+		[POOL_LACKS_ROOM] = { "may have another flow", LADON_REASON_BACKENDS_FULL },
+	};
+	enum pool_lack lack = pool_lack(pool, conn_now(c));
+
+	log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s %s", route_name(c->route),
+		    pool_name(pool), lacks[lack].what);
+	return conn_turn_away(c, lacks[lack].why);
+}
+
 static int route_exhausted(struct conn *c, struct pool *pool)
 {
 	char text[ADDR_TEXT_MAX];
 
+	if (!c->failed)
+		return pool_lacking(c, pool);
 	if (c->failed == -EADDRNOTAVAIL)
 		log_limited(LOG_LEVEL_WARN,
 			    "route %s: no source address has a port left for pool %s (%s)",
 			    route_name(c->route), pool_name(pool), addr_format(&c->to, text));
-	else if (c->failed)
+	else
 		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s answered (%s: %s)",
 			    route_name(c->route), pool_name(pool), addr_format(&c->to, text),
 			    strerror(-c->failed));
-	else
-		log_limited(LOG_LEVEL_WARN, "route %s: no backend of pool %s has an address yet",
-			    route_name(c->route), pool_name(pool));
 	return conn_turn_away(c, c->failed == -EADDRNOTAVAIL ? LADON_REASON_NO_LOCAL_PORT
 							     : LADON_REASON_NO_BACKEND);
 }
@@ -64,9 +81,11 @@ static int backend_choose(struct conn *c, struct pool *pool)
 	int rc;
 
 	if (!requested) {
-		c->backend = pool_pick(pool, &c->tries, &c->to);
+		c->backend = pool_pick(pool, &c->tries, conn_now(c), &c->to);
 		return c->backend ? 0 : route_exhausted(c, pool);
 	}
+	if (!backend_is_valid(requested, conn_now(c)))
+		return pool_lacking(c, pool);
 	rc = asked_next(c);
 	if (rc == -EAGAIN || rc == -ECANCELED)
 		return rc;
@@ -77,7 +96,12 @@ static int backend_choose(struct conn *c, struct pool *pool)
 	return 0;
 }
 
-/* Once: later another backend is looked for, with the same rule. */
+static struct pool *conn_pool(const struct conn *c)
+{
+	return conn_setup(c)->pools[c->route->pool];
+}
+
+/* Once: later another backend is looked for, with the same rule, and the hello is another's. */
 static int route_choose(struct conn *c)
 {
 	admit_decided(c);
@@ -86,6 +110,7 @@ static int route_choose(struct conn *c)
 		return conn_turn_away(c, LADON_REASON_NO_ROUTE);
 	if (!config_admit_has(c->route->admit, &c->who))
 		return conn_turn_away(c, LADON_REASON_ROUTE_DENIED);
+	c->tries.key = pool_key(conn_pool(c), &c->who, c->worker->hello.name);
 	return proxied_introduce(c);
 }
 
@@ -96,7 +121,7 @@ int conn_route(struct conn *c)
 
 	if (rc < 0)
 		return rc;
-	pool = conn_setup(c)->pools[c->route->pool];
+	pool = conn_pool(c);
 	rc = backend_choose(c, pool);
 	if (rc == 0)
 		conn_debug(c, "route: %s to %s of pool %s", route_name(c->route),
@@ -242,14 +267,31 @@ static int connect_again(const struct conn *c)
 
 /* ---- what became of it ---- */
 
+static void backend_failed(const struct conn *c)
+{
+	struct pool *pool = conn_pool(c);
+	uint64_t for_ms = pool_failed(pool, c->backend, conn_now(c));
+
+	if (for_ms)
+		log_info("pool %s: %s is ejected for %" PRIu64
+			 " ms: one connect after another has failed",
+			 pool_name(pool), c->backend->config->text, for_ms);
+}
+
+/* Not the backend's fault: another one may have a source port left, or this one is not to be used. */
+static bool is_ours(int rc)
+{
+	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED;
+}
+
 int connect_failed(struct conn *c, int rc)
 {
 	char text[ADDR_TEXT_MAX];
 
 	if (shortage_is(rc))
 		return conn_lack(c, "connect", rc);
-	if (rc != -EADDRNOTAVAIL) /* else another one may have a source port left */
-		atomic_fetch_add_explicit(&c->backend->failed, 1, memory_order_relaxed);
+	if (!is_ours(rc))
+		backend_failed(c);
 	c->failed = rc;
 	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));
 	conn_close_back(c);
@@ -344,8 +386,8 @@ int conn_connect(struct conn *c)
 	} else {
 		rc = c->late ? -ETIMEDOUT : connect_patience(c);
 	}
-	if (rc == 0 && removed_is_due(c->worker->gateway->removed, &c->to))
-		rc = -ECONNABORTED; /* it began by a former configuration */
+	if (rc == 0 && removed_why(c->worker->gateway->removed, &c->to))
+		rc = -ECONNABORTED; /* it began before */
 	if (rc == 0) {
 		conn_debug(c, "connect: %s answered", c->backend->config->text);
 		return 0;

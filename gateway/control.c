@@ -29,6 +29,7 @@
 #include "../base/log.h"
 #include "../base/own.h"
 #include "reload.h"
+#include "removed.h"
 #include "report.h"
 #include "setup.h"
 
@@ -273,6 +274,75 @@ static void run_flow_kill(struct client *client, const json_t *request)
 	}
 }
 
+/* Return: false if it is none of the words. */
+static bool admin_get(const json_t *request, enum backend_admin *out)
+{
+	const char *word = json_string_value(json_object_get(request, "state"));
+
+	for (int admin = 0; word && admin < BACKEND_ADMINS; admin++) {
+		if (strcmp(word, backend_admin_word((enum backend_admin)admin)) == 0) {
+			*out = (enum backend_admin)admin;
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct pool *pool_get(const struct setup *setup, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "pool"));
+
+	for (unsigned int p = 0; name && p < setup->config->pools_len; p++)
+		if (strcmp(pool_name(setup->pools[p]), name) == 0)
+			return setup->pools[p];
+	return NULL;
+}
+
+/* All of this text: it may be written twice. Return: the index of one, or -1 */
+static int backends_set(struct pool *pool, const char *text, enum backend_admin admin)
+{
+	int found = -1;
+
+	for (unsigned int b = 0; text && b < pool_backends(pool); b++) {
+		struct backend *backend = pool_backend(pool, b);
+
+		if (strcmp(backend->config->text, text) != 0)
+			continue;
+		found = (int)b;
+		if (backend_set_admin(backend, admin))
+			log_info("control: pool %s: %s is set to %s", pool_name(pool), text,
+				 backend_admin_word(admin));
+	}
+	return found;
+}
+
+/* Connections that a pool resets for it are gone when the client hears of it. */
+static void run_backend_set(struct client *client, const json_t *request)
+{
+	const char *text = json_string_value(json_object_get(request, "backend"));
+	struct pool *pool = pool_get(client->setup, request);
+	enum backend_admin admin;
+	int found;
+
+	if (!pool) {
+		client_refuse(client, "pool: there is none of this name");
+		return;
+	}
+	if (!admin_get(request, &admin)) {
+		client_refuse(client, "state: it takes auto, up, down or drain");
+		return;
+	}
+	found = backends_set(pool, text, admin);
+	if (found < 0) {
+		client_refuse(client, "backend: pool %s has none of this text", pool_name(pool));
+		return;
+	}
+	removed_look(client->control->gateway->removed);
+	client_answer(client, json_pack("{s:s, s:s, s:s, s:s}", "pool", pool_name(pool), "backend",
+					text, "admin", backend_admin_word(admin), "state",
+					report_state(pool, (unsigned int)found)));
+}
+
 static void run_reload(struct client *client, const json_t *request)
 {
 	struct reloaded reloaded;
@@ -306,6 +376,7 @@ static const struct command {
 	{ .name = "listener show", .report = report_listeners },
 	{ .name = "pool show",	   .report = report_pools },
 	{ .name = "flow show",	   .run = run_flow_show, .keys = { "id", "client", "backend" } },
+	{ .name = "backend set",   .run = run_backend_set, .keys = { "pool", "backend", "state" } },
 	{ .name = "reload",	   .run = run_reload },
 	{ .name = "flow kill",	   .run = run_flow_kill, .keys = { "id", "client", "backend", "all" } },
 	/* clang-format on */

@@ -27,6 +27,7 @@ static void handoff_done(struct conn *c, uint32_t flow)
 	conn_debug(c, "handoff: flow %u", flow);
 	count_add(&c->listener->counts->handed_off, 1);
 	atomic_fetch_add_explicit(&c->backend->handed_off, 1, memory_order_relaxed);
+	backend_answered(c->backend);
 	c->front.fd = -1;
 	c->back.fd = -1;
 	c->source = 0;

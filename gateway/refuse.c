@@ -25,6 +25,8 @@ static const struct answer {
 	[LADON_REASON_ROUTE_DENIED]    = { TLS_ALERT_ACCESS_DENIED,     "403 Forbidden",                       NULL, SOCKS5_NOT_ALLOWED },
 	[LADON_REASON_NO_BACKEND]      = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             "502 Bad Gateway", 0 },
 	[LADON_REASON_NO_LOCAL_PORT]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             NULL, 0 },
+	[LADON_REASON_BACKENDS_DOWN]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             "502 Bad Gateway", 0 },
+	[LADON_REASON_BACKENDS_FULL]   = { TLS_ALERT_INTERNAL_ERROR,    "503 Service Unavailable",             "502 Bad Gateway", 0 },
 	[LADON_REASON_NO_USER]         = { 0,                           NULL,                                  "407 Proxy Authentication Required", 0 },
 	[LADON_REASON_USERS_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },
 	[LADON_REASON_NAMES_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },

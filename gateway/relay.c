@@ -138,6 +138,7 @@ int conn_begin(struct conn *c)
 	if (c->back_guarded)
 		ladon_acknowledge(ladon, c->back.fd);
 	c->back_guarded = false;
+	backend_answered(c->backend);
 	relay_start(c);
 	return 0;
 }

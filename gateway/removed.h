@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * removed.h - what becomes of connections to backends that are gone from the file
+ * removed.h - what becomes of connections to backends that are gone from the file, or down
  *
  * `removed-backends` says it: they are kept, which is no work, or cut, at once or
  * after some time. A backend is an address here, and is gone if no pool has it any
@@ -14,6 +14,10 @@
  * no pool's is one of those.
  *
  *	in force → (all names found) → look: who is gone, until when → due → cut
+ *
+ * A pool's `when-down: reset` says it of backends that are down: these are gone, at
+ * once, unless another backend of the same address is not down. They come back
+ * when they do, and are looked at whenever a backend's state changes.
  *
  * Handed-off flows are killed by the thread that gets there; what is relayed belongs
  * to the workers, who are asked, and waited for. A connection that was still being
@@ -45,7 +49,13 @@ void removed_tick(struct removed *removed);
  */
 void removed_follow(struct removed *removed);
 
-/** removed_is_due() - have the connections to this backend come to their end? From any thread */
-bool removed_is_due(struct removed *removed, const struct addr *backend);
+/** removed_look() - a backend's state has changed: as removed_tick(), but now */
+void removed_look(struct removed *removed);
+
+/**
+ * removed_why() - have the connections to this backend come to their end? From any thread
+ * Return: LADON_REASON_REMOVED or _WENT_DOWN; LADON_REASON_NONE: they have not
+ */
+enum ladon_reason removed_why(struct removed *removed, const struct addr *backend);
 
 #endif

@@ -32,17 +32,24 @@ static const char *const flow_states[] = {
 	[LADON_FLOW_KILLED] = "killed",
 };
 
-static const char *const policies[] = {
+static const char *const policies[POOL_POLICIES] = {
 	[POOL_ROUND_ROBIN] = "round_robin",
 	[POOL_LEAST_FLOWS] = "least_flows",
+	[POOL_FIRST] = "first",
+	[POOL_HASH] = "hash",
 };
 
-static uint64_t uptime_ms(const struct gateway *gateway)
+static uint64_t now_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 - gateway->started_ms;
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t uptime_ms(const struct gateway *gateway)
+{
+	return now_ms() - gateway->started_ms;
 }
 
 /* ---- connections ---- */
@@ -292,7 +299,19 @@ int report_summary(const struct setup *setup, json_t **out)
 	return document_add(*out, "listeners", listeners_json(setup), out);
 }
 
-static json_t *backend_json(struct backend *backend)
+static const char *const states[POOL_STATES] = {
+	[POOL_STATE_UP] = "up",	      [POOL_STATE_UNKNOWN] = "unknown",
+	[POOL_STATE_DRAIN] = "drain", [POOL_STATE_DOWN] = "down",
+	[POOL_STATE_SICK] = "sick",   [POOL_STATE_EJECTED] = "ejected",
+	[POOL_STATE_FULL] = "full",
+};
+
+const char *report_state(const struct pool *pool, unsigned int index)
+{
+	return states[pool_state(pool, index, now_ms())];
+}
+
+static json_t *addresses_json(struct backend *backend)
 {
 	struct addr addrs[POOL_ADDRS_MAX];
 	unsigned int len = backend_addrs(backend, addrs);
@@ -301,10 +320,37 @@ static json_t *backend_json(struct backend *backend)
 
 	for (unsigned int i = 0; i < len; i++)
 		json_array_append_new(addresses, json_string(addr_format(&addrs[i], text)));
-	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "backend", backend->config->text,
-			 "addresses", addresses, "flows", COUNT(backend->flows), "chosen",
-			 COUNT(backend->chosen), "failed", COUNT(backend->failed), "handed_off",
-			 COUNT(backend->handed_off), "relayed", COUNT(backend->relayed));
+	return addresses;
+}
+
+/* What the file says of it, if it says something, and what is left of an ejection */
+static json_t *backend_extras(json_t *document, const struct config_backend *config,
+			      const struct backend *backend, const char *state)
+{
+	uint64_t now = now_ms(), ejected_ms = atomic_load(&backend->ejected_ms);
+
+	if (config->weight != 1)
+		json_object_set_new(document, "weight", json_integer(config->weight));
+	if (config->flows_max)
+		json_object_set_new(document, "max_flows", json_integer(config->flows_max));
+	if (strcmp(state, states[POOL_STATE_EJECTED]) == 0 && ejected_ms > now)
+		json_object_set_new(document, "ejected_ms", json_integer(COUNT(ejected_ms - now)));
+	return document;
+}
+
+static json_t *backend_json(const struct config_pool *config, struct pool *pool, unsigned int index)
+{
+	struct backend *backend = pool_backend(pool, index);
+	const char *state = report_state(pool, index);
+	json_t *document = json_pack(
+		"{s:s, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I}", "backend",
+		backend->config->text, "state", state, "admin", backend_admin_word(backend->admin),
+		"backup", config->backends[index].backup, "addresses", addresses_json(backend),
+		"flows", COUNT(backend->flows), "chosen", COUNT(backend->chosen), "failed",
+		COUNT(backend->failed), "handed_off", COUNT(backend->handed_off), "relayed",
+		COUNT(backend->relayed));
+
+	return backend_extras(document, &config->backends[index], backend, state);
 }
 
 static json_t *pool_json(const struct config_pool *config, struct pool *pool)
@@ -312,13 +358,14 @@ static json_t *pool_json(const struct config_pool *config, struct pool *pool)
 	json_t *backends = json_array();
 
 	for (unsigned int b = 0; b < pool_backends(pool); b++) {
-		if (json_array_append_new(backends, backend_json(pool_backend(pool, b))) < 0) {
+		if (json_array_append_new(backends, backend_json(config, pool, b)) < 0) {
 			json_decref(backends);
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:s, s:o}", "name", pool_name(pool), "policy",
-			 policies[config->policy], "backends", backends);
+	return json_pack("{s:s, s:s, s:I, s:o}", "name", pool_name(pool), "policy",
+			 policies[config->policy], "panicked", COUNT(pool_panicked(pool)),
+			 "backends", backends);
 }
 
 int report_pools(const struct setup *setup, json_t **out)

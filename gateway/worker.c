@@ -65,10 +65,13 @@ static void worker_review(struct worker *worker)
 	struct conn *next;
 
 	for (struct conn *c = worker->conns; c; c = next) {
+		enum ladon_reason why = LADON_REASON_NONE;
+
 		next = c->next;
-		if ((c->state == CONN_BEGIN || c->state == CONN_RELAY) &&
-		    removed_is_due(worker->gateway->removed, &c->to))
-			conn_expel(c, LADON_REASON_REMOVED); /* its backend is gone from the file */
+		if (c->state == CONN_BEGIN || c->state == CONN_RELAY)
+			why = removed_why(worker->gateway->removed, &c->to);
+		if (why)
+			conn_expel(c, why); /* its backend is gone, or down */
 	}
 	sem_post(&worker->gateway->obeyed);
 }

@@ -2,9 +2,15 @@
 /*
  * pool.c - backends that serve the same thing, and which of them is next
  *
- * A lock per pool guards the turn, one per backend its addresses; they are held
- * for one walk over the backends, or for one copy, and never across a call that
- * could wait.
+ * A lock per pool guards its turns, one per backend (backend.c) its addresses; they
+ * are held for one choice, or for one copy, and never across a call that could wait.
+ *
+ * Who can be used is not asked of each backend for each connection: the usable
+ * ones stand in a list (turn.h), made anew when a state has changed or an ejection
+ * ends. There are two, of ordinary backends and of backups; the second is looked
+ * at when nobody of the first is left. The cost of a choice does not depend on how
+ * many there are, or on its logarithm only; a walk over all of them is for
+ * who comes back after a failure, and where many are full.
  */
 #include "pool.h"
 
@@ -12,134 +18,180 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/own.h"
+#include "ring.h"
+#include "turn.h"
+
+#define LEAST_SCAN    16 /* usable backends of which each is asked for its flows */
+#define LEAST_OTHERS  2	 /* of more: so many beside the one whose turn it is */
+#define FULL_SKIPS    8	 /* full ones that are passed over before all are looked at */
+#define RING_STEPS    64 /* look-ups in a table; after that each is asked for its rank */
+#define SLOW_FLOOR    10 /* a share begins with a tenth */
+#define PAUSE_DOUBLES 5	 /* of an ejection: 32 times at most */
+
+enum tier_name {
+	ORDINARY,
+	BACKUP,
+	TIERS,
+};
+
+struct member {
+	struct backend *backend; /* held */
+	const struct config_backend *config;
+	uint64_t due; /* of its turn when it last left the line */
+	bool usable;
+};
+
+/* The usable ones of a kind. With a policy that takes turns it is in their order, else in the file's. */
+struct tier {
+	struct line line; /* of indices of members */
+	struct ring *
+		ring; /* POOL_HASH: of all members of the kind, usable or not; NULL: there are none */
+};
+
 struct pool {
 	const struct config_pool *config;
-	pthread_mutex_t lock;
-	unsigned int turn; /* where the next walk begins */
+	atomic_uint_fast64_t panicked;
+	pthread_mutex_t lock; /* over what follows */
+	struct tier tiers[TIERS];
+	uint64_t changes;  /* backend_changes() that the tiers were made of */
+	uint64_t until_ms; /* ... or an ejection ends */
+	bool panics;	   /* nobody is valid: who might be well is used */
+	uint64_t random;
 	unsigned int len;
-	struct backend *backends[]; /* held */
+	struct member members[];
 };
-
-/* ---- backends ---- */
-
-/* A backend that is to outlive its configuration, and all its texts, in one piece. */
-struct own {
-	struct backend backend;
-	struct config_backend config;
-	char texts[];
-};
-
-static char *text_copy(char **at, const char *text)
-{
-	char *copy = *at;
-
-	*at = stpcpy(copy, text) + 1;
-	return copy;
-}
-
-static struct backend *backend_new(const struct config_backend *config, const char *pool)
-{
-	size_t host_len = config->host ? strlen(config->host) + 1 : 0;
-	struct own *own =
-		calloc(1, sizeof(*own) + strlen(config->text) + 1 + strlen(pool) + 1 + host_len);
-	struct backend *backend;
-	char *at;
-
-	if (!own)
-		return NULL;
-	backend = &own->backend;
-	at = own->texts;
-	own->config = *config;
-	own->config.text = text_copy(&at, config->text);
-	if (config->host)
-		own->config.host = text_copy(&at, config->host);
-	backend->pool = text_copy(&at, pool);
-	backend->config = &own->config;
-	backend->holders = 1;
-	pthread_mutex_init(&backend->lock, NULL);
-	if (config->host || config->requested)
-		return backend; /* resolve.c, or a client, says where it is */
-	backend->addrs[0] = config->addr;
-	backend->addrs_len = 1;
-	return backend;
-}
-
-void backend_hold(struct backend *backend)
-{
-	atomic_fetch_add(&backend->holders, 1);
-}
-
-void backend_drop(struct backend *backend)
-{
-	if (atomic_fetch_sub(&backend->holders, 1) > 1)
-		return;
-	pthread_mutex_destroy(&backend->lock);
-	free(backend); /* the first member of its struct own */
-}
 
 /* ---- pools ---- */
+
+static bool takes_turns(const struct pool *pool)
+{
+	return pool->config->policy == POOL_ROUND_ROBIN || pool->config->policy == POOL_LEAST_FLOWS;
+}
 
 static bool pool_has(const struct pool *pool, const struct backend *backend)
 {
 	for (unsigned int i = 0; i < pool->len; i++)
-		if (pool->backends[i] == backend)
+		if (pool->members[i].backend == backend)
 			return true;
 	return false;
 }
 
 /*
- * The backend of the same text that @pool does not have yet: a text may be
- * written twice. @at: where the last one was found; most lists keep their order.
+ * The one of the same text that @pool does not have yet: a text may be written
+ * twice. @at: where the last one was found; most lists keep their order.
  */
-static struct backend *backend_inherit(const struct pool *pool, const struct pool *former,
-				       const char *text, unsigned int *at)
+static const struct member *member_inherit(const struct pool *pool, const struct pool *former,
+					   const char *text, unsigned int *at)
 {
 	for (unsigned int i = 0; former && i < former->len; i++) {
 		unsigned int next = (*at + i) % former->len;
-		struct backend *backend = former->backends[next];
+		const struct member *member = &former->members[next];
 
-		if (strcmp(backend->config->text, text) != 0 || pool_has(pool, backend))
+		if (strcmp(member->backend->config->text, text) != 0 ||
+		    pool_has(pool, member->backend))
 			continue;
 		*at = next + 1;
-		backend_hold(backend);
-		return backend;
+		return member;
 	}
 	return NULL;
 }
 
-static unsigned int pool_turn(struct pool *pool)
+/* Dues are in the line as long as somebody stands there. */
+static void dues_keep(struct pool *pool)
 {
-	unsigned int turn;
+	for (int t = 0; t < TIERS; t++) {
+		const struct line *line = &pool->tiers[t].line;
 
-	pthread_mutex_lock(&pool->lock);
-	turn = pool->turn;
-	pthread_mutex_unlock(&pool->lock);
-	return turn;
+		for (unsigned int i = 0; i < line->len; i++)
+			pool->members[line->turns[i].index].due = line->turns[i].due;
+	}
+}
+
+static int tier_init(struct pool *pool, enum tier_name kind)
+{
+	struct tier *tier = &pool->tiers[kind];
+	_free_ struct ring_member *members = calloc(pool->len, sizeof(*members));
+	unsigned int len = 0;
+
+	if (!members)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < pool->len; i++) {
+		const struct config_backend *config = pool->members[i].config;
+
+		if (config->backup == (kind == BACKUP))
+			members[len++] = (struct ring_member){ .name = config->text,
+							       .weight = config->weight,
+							       .index = (uint16_t)i };
+	}
+	if (len == 0)
+		return 0;
+	tier->line.turns = calloc(len, sizeof(*tier->line.turns));
+	if (!tier->line.turns)
+		return -ENOMEM;
+	if (pool->config->policy == POOL_HASH)
+		tier->ring = ring_new(members, len);
+	return pool->config->policy != POOL_HASH || tier->ring ? 0 : -ENOMEM;
+}
+
+/* A backend that is new in the pool of a daemon that runs comes back as others do: slowly. */
+static int member_add(struct pool *pool, const struct config_backend *config, struct pool *former,
+		      unsigned int *at)
+{
+	const struct member *old = member_inherit(pool, former, config->text, at);
+	struct member *member = &pool->members[pool->len];
+
+	member->config = config;
+	if (old) {
+		member->backend = old->backend;
+		member->due = old->due;
+		backend_hold(old->backend);
+	} else {
+		member->backend = backend_new(config, pool->config->name);
+		if (!member->backend)
+			return -ENOMEM;
+		if (former)
+			backend_returned(member->backend);
+	}
+	pool->len++;
+	return 0;
+}
+
+static int members_add(struct pool *pool, struct pool *former)
+{
+	unsigned int at = 0;
+	int rc = 0;
+
+	if (former) {
+		pthread_mutex_lock(&former->lock);
+		dues_keep(former);
+		for (int t = 0; t < TIERS; t++)
+			pool->tiers[t].line.now = former->tiers[t].line.now;
+		pthread_mutex_unlock(&former->lock);
+		pool->panicked = former->panicked;
+	}
+	for (unsigned int i = 0; rc == 0 && i < pool->config->backends_len; i++)
+		rc = member_add(pool, &pool->config->backends[i], former, &at);
+	return rc;
 }
 
 struct pool *pool_new(const struct config_pool *config, struct pool *former)
 {
 	struct pool *pool =
-		calloc(1, sizeof(*pool) + config->backends_len * sizeof(*pool->backends));
-	unsigned int at = 0;
+		calloc(1, sizeof(*pool) + config->backends_len * sizeof(*pool->members));
+	int rc;
 
 	if (!pool)
 		return NULL;
 	pool->config = config;
+	pool->changes = UINT64_MAX;
 	pthread_mutex_init(&pool->lock, NULL);
-	if (former)
-		pool->turn = pool_turn(former) % config->backends_len;
-	for (unsigned int i = 0; i < config->backends_len; i++) {
-		const struct config_backend *wanted = &config->backends[i];
-		struct backend *backend = backend_inherit(pool, former, wanted->text, &at);
-
-		if (!backend)
-			backend = backend_new(wanted, config->name);
-		if (!backend) {
-			pool_free(pool);
-			return NULL;
-		}
-		pool->backends[pool->len++] = backend;
+	rc = members_add(pool, former);
+	for (int t = 0; rc == 0 && t < TIERS; t++)
+		rc = tier_init(pool, t);
+	if (rc < 0) {
+		pool_free(pool);
+		return NULL;
 	}
 	return pool;
 }
@@ -149,7 +201,11 @@ void pool_free(struct pool *pool)
 	if (!pool)
 		return;
 	for (unsigned int i = 0; i < pool->len; i++)
-		backend_drop(pool->backends[i]);
+		backend_drop(pool->members[i].backend);
+	for (int t = 0; t < TIERS; t++) {
+		free(pool->tiers[t].line.turns);
+		ring_free(pool->tiers[t].ring);
+	}
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
@@ -167,10 +223,116 @@ unsigned int pool_backends(const struct pool *pool)
 struct backend *pool_backend(struct pool *pool, unsigned int index)
 {
 	assert(index < pool->len);
-	return pool->backends[index];
+	return pool->members[index].backend;
 }
 
-/* ---- picking ---- */
+uint64_t pool_panicked(const struct pool *pool)
+{
+	return atomic_load(&pool->panicked);
+}
+
+/* ---- who can be used ---- */
+
+/* TURN_SHARE times the weight; less for a while after a return, if the pool is to start slowly. */
+static uint64_t member_share(const struct pool *pool, const struct member *member, uint64_t now_ms)
+{
+	uint64_t share = (uint64_t)member->config->weight * TURN_SHARE;
+	uint64_t since_ms, slow_ms = pool->config->slow_ms;
+
+	if (!slow_ms)
+		return share;
+	since_ms = backend_since(member->backend);
+	if (since_ms == 0 || now_ms >= since_ms + slow_ms)
+		return share;
+	if (now_ms <= since_ms || (now_ms - since_ms) * SLOW_FLOOR < slow_ms)
+		return share / SLOW_FLOOR;
+	return share * (now_ms - since_ms) / slow_ms;
+}
+
+static void tiers_make(struct pool *pool, uint64_t now_ms)
+{
+	for (int t = 0; t < TIERS; t++)
+		pool->tiers[t].line.len = 0;
+	for (unsigned int i = 0; i < pool->len; i++) {
+		struct member *member = &pool->members[i];
+
+		member->usable = pool->panics
+					 ? backend_is_doubted(member->backend, pool->config->reset)
+					 : backend_is_valid(member->backend, now_ms);
+		if (member->usable)
+			line_join(&pool->tiers[member->config->backup].line, i, member->due,
+				  member_share(pool, member, now_ms), i, pool->len);
+	}
+	for (int t = 0; takes_turns(pool) && t < TIERS; t++)
+		line_order(&pool->tiers[t].line);
+}
+
+static bool nobody(const struct pool *pool)
+{
+	return pool->tiers[ORDINARY].line.len == 0 && pool->tiers[BACKUP].line.len == 0;
+}
+
+static uint64_t ejection_ends(const struct pool *pool, uint64_t now_ms)
+{
+	uint64_t until_ms = UINT64_MAX;
+
+	for (unsigned int i = 0; i < pool->len; i++) {
+		uint64_t ends_ms = atomic_load(&pool->members[i].backend->ejected_ms);
+
+		if (ends_ms > now_ms && ends_ms < until_ms)
+			until_ms = ends_ms;
+	}
+	return until_ms;
+}
+
+/* The changes are read first: one that comes meanwhile is seen the next time. */
+static void tiers_follow(struct pool *pool, uint64_t now_ms)
+{
+	uint64_t changes = backend_changes();
+
+	if (pool->changes == changes && now_ms < pool->until_ms)
+		return;
+	dues_keep(pool);
+	pool->changes = changes;
+	pool->until_ms = ejection_ends(pool, now_ms);
+	pool->panics = false;
+	tiers_make(pool, now_ms);
+	if (!nobody(pool))
+		return;
+	pool->panics = true;
+	tiers_make(pool, now_ms);
+}
+
+/* ---- who is next ---- */
+
+/* One choice that is being made */
+struct choice {
+	struct pool *pool;
+	struct tier *tier;
+	const struct pool_tries *tries;
+	unsigned int times; /* that a backend must have been tried */
+	uint64_t now_ms;
+};
+
+static struct member *member_at(const struct choice *choice, unsigned int at)
+{
+	return &choice->pool->members[choice->tier->line.turns[at].index];
+}
+
+static uint64_t share_at(const struct choice *choice, unsigned int at)
+{
+	return member_share(choice->pool, member_at(choice, at), choice->now_ms);
+}
+
+static uint64_t flows_of(const struct member *member)
+{
+	return atomic_load_explicit(&member->backend->flows, memory_order_relaxed);
+}
+
+static bool is_full(const struct member *member)
+{
+	return member->config->flows_max && flows_of(member) >= member->config->flows_max;
+}
 
 static unsigned int times_tried(const struct pool_tries *tries, const struct backend *backend)
 {
@@ -181,121 +343,298 @@ static unsigned int times_tried(const struct pool_tries *tries, const struct bac
 	return times;
 }
 
-/*
- * The first in turn, or the first of those with the fewest flows, among the
- * backends that were tried @times times and have more addresses than that.
- * The turn goes on after the one that is picked: equals take turns too.
- */
-static struct backend *pick(struct pool *pool, const struct pool_tries *tries, unsigned int times)
+static bool fits(const struct choice *choice, const struct member *member)
 {
-	struct backend *best = NULL;
-	unsigned int turn = pool->turn;
-	uint64_t best_flows = 0;
+	return times_tried(choice->tries, member->backend) == choice->times &&
+	       atomic_load(&member->backend->addrs_len) > choice->times && !is_full(member);
+}
 
-	for (unsigned int i = 0; i < pool->len; i++) {
-		unsigned int at = (turn + i) % pool->len;
-		struct backend *backend = pool->backends[at];
-		uint64_t flows = atomic_load(&backend->flows);
+/* How much one has, and of which share: 0, so that all are equal, if flows do not count */
+struct load {
+	uint64_t flows, share;
+};
 
-		if (backend->addrs_len <= times || times_tried(tries, backend) != times)
+static struct load load_at(const struct choice *choice, unsigned int at, bool by_flows)
+{
+	if (!by_flows)
+		return (struct load){ 0, 1 };
+	return (struct load){ flows_of(member_at(choice, at)), share_at(choice, at) };
+}
+
+static bool is_lighter(struct load a, struct load b)
+{
+	return a.flows * b.share < b.flows * a.share;
+}
+
+/* Of all that fit: the one with the least load; of equals the one whose turn is first. */
+static struct member *pick_of_all(const struct choice *choice, bool by_flows)
+{
+	struct line *line = &choice->tier->line;
+	struct member *member = NULL;
+	struct load least = { 0, 1 };
+	unsigned int best = 0;
+
+	for (unsigned int at = 0; at < line->len; at++) {
+		struct load load;
+
+		if (!fits(choice, member_at(choice, at)))
 			continue;
-		if (best && flows >= best_flows)
+		load = load_at(choice, at, by_flows);
+		if (member && !is_lighter(load, least) &&
+		    (is_lighter(least, load) || turn_before(&line->turns[best], &line->turns[at])))
 			continue;
-		best = backend;
-		best_flows = flows;
-		pool->turn = (at + 1) % pool->len;
-		if (pool->config->policy == POOL_ROUND_ROBIN)
+		best = at;
+		least = load;
+		member = member_at(choice, at);
+	}
+	if (member)
+		line_take(line, best, share_at(choice, best));
+	return member;
+}
+
+/* Who is full loses its turn, or it would have to be passed over again and again. */
+static struct member *pick_turn(const struct choice *choice)
+{
+	struct line *line = &choice->tier->line;
+
+	for (int skips = 0; skips < FULL_SKIPS && line->len > 0; skips++) {
+		struct member *member = member_at(choice, 0);
+		bool found = fits(choice, member);
+
+		if (!found && !is_full(member))
 			break;
+		line_take(line, 0, share_at(choice, 0));
+		if (found)
+			return member;
+	}
+	return pick_of_all(choice, false);
+}
+
+/* splitmix64 */
+static uint64_t random_next(struct pool *pool)
+{
+	pool->random += UINT64_C(0x9e3779b97f4a7c15);
+	return ring_mix(pool->random);
+}
+
+/*
+ * Of few, the one with the fewest flows. Of many, the one whose turn it is, which
+ * keeps the weights, against some at random, which levels out: to find the very
+ * least among thousands takes longer than it is worth, as two choices are almost as
+ * good (Mitzenmacher 1996).
+ */
+static struct member *pick_least(const struct choice *choice)
+{
+	struct line *line = &choice->tier->line;
+	struct member *best = NULL;
+	struct load least;
+
+	if (line->len <= LEAST_SCAN)
+		return pick_of_all(choice, true);
+	for (int i = 0; i <= LEAST_OTHERS; i++) {
+		unsigned int at =
+			i == 0 ? 0 : (unsigned int)(random_next(choice->pool) % line->len);
+		struct load load = load_at(choice, at, true);
+
+		if (!fits(choice, member_at(choice, at)) || (best && !is_lighter(load, least)))
+			continue;
+		best = member_at(choice, at);
+		least = load;
+	}
+	line_take(line, 0, share_at(choice, 0));
+	return best ? best : pick_of_all(choice, true);
+}
+
+static struct member *pick_first(const struct choice *choice)
+{
+	for (unsigned int at = 0; at < choice->tier->line.len; at++)
+		if (fits(choice, member_at(choice, at)))
+			return member_at(choice, at);
+	return NULL;
+}
+
+/* A number for the pair of a key and a backend, the same wherever it is made */
+static uint64_t rank(const struct choice *choice, const struct member *member)
+{
+	return ring_mix(choice->tries->key ^ member->backend->hash);
+}
+
+/* Of a backend that starts slowly, the same part of its keys has come back already each time. */
+static bool has_come_back(const struct choice *choice, const struct member *member)
+{
+	uint64_t whole = (uint64_t)member->config->weight * TURN_SHARE;
+	uint64_t share = member_share(choice->pool, member, choice->now_ms);
+
+	return share == whole || rank(choice, member) % whole < share;
+}
+
+/* Rendezvous hashing: slower than the table, but nobody has to be met in it. */
+static struct member *pick_by_rank(const struct choice *choice)
+{
+	struct member *best = NULL;
+
+	for (unsigned int at = 0; at < choice->tier->line.len; at++) {
+		struct member *member = member_at(choice, at);
+
+		if (fits(choice, member) && (!best || rank(choice, member) > rank(choice, best)))
+			best = member;
 	}
 	return best;
 }
 
-static struct addr backend_next_addr(struct backend *backend)
+static struct member *pick_hash(const struct choice *choice)
 {
-	struct addr addr;
+	for (uint64_t step = 0; step < RING_STEPS; step++) {
+		unsigned int index = ring_find(choice->tier->ring, choice->tries->key, step);
+		struct member *member = &choice->pool->members[index];
 
-	pthread_mutex_lock(&backend->lock);
-	addr = backend->addrs[backend->next_addr++ % backend->addrs_len];
-	pthread_mutex_unlock(&backend->lock);
-	return addr;
+		if (member->usable && fits(choice, member) && has_come_back(choice, member))
+			return member;
+	}
+	return pick_by_rank(choice);
 }
 
-struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct addr *out)
+static struct member *pick_by_policy(const struct choice *choice)
 {
-	struct backend *backend = NULL;
+	static struct member *(*const policies[POOL_POLICIES])(const struct choice *) = {
+		[POOL_ROUND_ROBIN] = pick_turn,
+		[POOL_LEAST_FLOWS] = pick_least,
+		[POOL_FIRST] = pick_first,
+		[POOL_HASH] = pick_hash,
+	};
+
+	return policies[choice->pool->config->policy](choice);
+}
+
+/* Backups come last, after all other addresses of the others' names. */
+static struct member *pick(struct pool *pool, const struct pool_tries *tries, uint64_t now_ms)
+{
+	struct choice choice = { .pool = pool, .tries = tries, .now_ms = now_ms };
+	struct member *member = NULL;
+
+	for (int t = 0; t < TIERS; t++) {
+		choice.tier = &pool->tiers[t];
+		for (choice.times = 0; choice.times <= tries->len; choice.times++) {
+			if (choice.tier->line.len > 0)
+				member = pick_by_policy(&choice);
+			if (member)
+				return member;
+		}
+	}
+	return NULL;
+}
+
+uint64_t pool_key(const struct pool *pool, const struct addr *source, const char *name)
+{
+	enum pool_hash by = pool->config->hash;
+	uint64_t key = 0;
+	uint32_t bytes[4];
+
+	if (pool->config->policy != POOL_HASH)
+		return 0;
+	if (by != HASH_SOURCE && *name)
+		key = ring_hash(0, name, strlen(name));
+	if (by == HASH_NAME && *name)
+		return key;
+	addr_to_16(source, bytes);
+	return ring_hash(key, bytes, sizeof(bytes));
+}
+
+struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
+			  struct addr *out)
+{
+	struct member *member;
 
 	if (tries->len == POOL_TRIES_MAX)
 		return NULL;
 	pthread_mutex_lock(&pool->lock);
-	for (unsigned int times = 0; !backend && times <= tries->len; times++)
-		backend = pick(pool, tries, times);
-	if (backend) {
-		*out = backend_next_addr(backend);
-		backend_take(backend);
+	tiers_follow(pool, now_ms);
+	member = pick(pool, tries, now_ms);
+	if (member) {
+		*out = backend_next_addr(member->backend);
+		backend_take(member->backend);
+		if (pool->panics)
+			atomic_fetch_add(&pool->panicked, 1);
+		tries->tried[tries->len++] = member->backend;
 	}
 	pthread_mutex_unlock(&pool->lock);
-	if (backend)
-		tries->tried[tries->len++] = backend;
-	return backend;
+	return member ? member->backend : NULL;
+}
+
+enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms)
+{
+	const struct member *member = &pool->members[index];
+	const struct backend *backend = member->backend;
+	enum backend_admin admin = atomic_load(&backend->admin);
+
+	assert(index < pool->len);
+	if (backend_is_valid(backend, now_ms))
+		return is_full(member) ? POOL_STATE_FULL : POOL_STATE_UP;
+	if (!backend_has_address(backend))
+		return POOL_STATE_UNKNOWN;
+	if (admin == BACKEND_DRAIN || admin == BACKEND_DOWN)
+		return admin == BACKEND_DRAIN ? POOL_STATE_DRAIN : POOL_STATE_DOWN;
+	return atomic_load(&backend->sick) ? POOL_STATE_SICK : POOL_STATE_EJECTED;
+}
+
+enum pool_lack pool_lack(struct pool *pool, uint64_t now_ms)
+{
+	enum pool_lack lack = POOL_LACKS_ADDRESS;
+
+	pthread_mutex_lock(&pool->lock);
+	tiers_follow(pool, now_ms);
+	for (unsigned int i = 0; i < pool->len; i++)
+		if (backend_has_address(pool->members[i].backend))
+			lack = POOL_LACKS_VALID;
+	if (!nobody(pool))
+		lack = POOL_LACKS_ROOM;
+	pthread_mutex_unlock(&pool->lock);
+	return lack;
+}
+
+/* ---- ejection ---- */
+
+static unsigned int ejected(const struct pool *pool, uint64_t now_ms)
+{
+	unsigned int len = 0;
+
+	for (unsigned int i = 0; i < pool->len; i++)
+		len += atomic_load(&pool->members[i].backend->ejected_ms) > now_ms;
+	return len;
+}
+
+/* Others of its connections fail at the same time: once is enough. */
+uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms)
+{
+	const struct config_eject *eject = &pool->config->eject;
+	unsigned int row = atomic_fetch_add(&backend->failed_in_a_row, 1) + 1;
+	uint64_t for_ms = 0;
+
+	atomic_fetch_add_explicit(&backend->failed, 1, memory_order_relaxed);
+	if (!eject->failures || row < eject->failures || backend->config->requested)
+		return 0; /* what is requested is another one each time */
+	pthread_mutex_lock(&pool->lock);
+	if (atomic_load(&backend->ejected_ms) <= now_ms &&
+	    (uint64_t)(ejected(pool, now_ms) + 1) * 100 <= (uint64_t)pool->len * eject->share) {
+		unsigned int before = atomic_load(&backend->ejections);
+
+		for_ms = (uint64_t)eject->for_ms
+			 << (before < PAUSE_DOUBLES ? before : PAUSE_DOUBLES);
+		backend_eject(backend, now_ms + for_ms);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return for_ms;
 }
 
 struct backend *pool_requested(struct pool *pool)
 {
-	return pool->backends[0]->config->requested ? pool->backends[0] : NULL;
-}
-
-void backend_take(struct backend *backend)
-{
-	atomic_fetch_add(&backend->chosen, 1);
-	atomic_fetch_add(&backend->flows, 1);
-}
-
-void backend_release(struct backend *backend)
-{
-	uint64_t flows = atomic_fetch_sub(&backend->flows, 1);
-
-	assert(flows > 0);
-	(void)flows;
-}
-
-void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len)
-{
-	if (len == 0)
-		return;
-	if (len > POOL_ADDRS_MAX)
-		len = POOL_ADDRS_MAX;
-	pthread_mutex_lock(&backend->lock);
-	memcpy(backend->addrs, addrs, len * sizeof(*addrs));
-	backend->addrs_len = len;
-	pthread_mutex_unlock(&backend->lock);
-}
-
-unsigned int backend_addrs(struct backend *backend, struct addr *out)
-{
-	unsigned int len;
-
-	pthread_mutex_lock(&backend->lock);
-	len = backend->addrs_len;
-	memcpy(out, backend->addrs, len * sizeof(*out));
-	pthread_mutex_unlock(&backend->lock);
-	return len;
-}
-
-bool backend_has(struct backend *backend, const struct addr *addr)
-{
-	bool found = false;
-
-	pthread_mutex_lock(&backend->lock);
-	for (unsigned int i = 0; !found && i < backend->addrs_len; i++)
-		found = addr_equal(&backend->addrs[i], addr);
-	pthread_mutex_unlock(&backend->lock);
-	return found;
+	return pool->members[0].config->requested ? pool->members[0].backend : NULL;
 }
 
 struct backend *pool_find(struct pool *pool, const struct addr *addr)
 {
 	for (unsigned int i = 0; i < pool->len; i++)
-		if (backend_has(pool->backends[i], addr))
-			return pool->backends[i];
+		if (backend_has(pool->members[i].backend, addr))
+			return pool->members[i].backend;
 	return NULL;
 }

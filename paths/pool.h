@@ -2,50 +2,24 @@
 /*
  * pool.h - backends that serve the same thing, and which of them is next
  *
- * Thread-safe: every worker picks from the same pools. Counters are atomic and
- * read without a lock. A backend given by name has as many addresses as its
- * last look-up said (paths/resolve.c); a backend none of whose names has been
- * resolved yet is passed over.
+ * Thread-safe: every worker picks from the same pools. A backend given by name
+ * has as many addresses as its last look-up said (paths/resolve.c). Backends that
+ * are not valid (backend.h) are passed over.
  *
- * A pool lives as long as its configuration. A backend may outlive both: the
- * pool that takes the old one's place at a reload holds it too, with all that
- * is known of it and counted.
+ * A pool lives as long as its configuration; a backend may outlive both.
  */
 #ifndef LADON_POOL_H
 #define LADON_POOL_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "backend.h"
 
-#include "../base/addr.h"
-#include "../gateway/config.h"
-
-#define POOL_ADDRS_MAX 16 /* addresses of one name that are used */
-#define POOL_TRIES_MAX 8  /* backends that one connection tries */
-
-struct backend {
-	const struct config_backend *config; /* a copy of its own */
-	const char *pool;		     /* name of its pool */
-	atomic_uint holders;		     /* pools, and whoever else called backend_hold() */
-	atomic_uint_fast64_t flows;	/* live now: relayed and handed off */
-	atomic_uint_fast64_t flows_handed_off; /* ... of which libladon will say when they end */
-	atomic_uint_fast64_t chosen;	/* ever */
-	atomic_uint_fast64_t failed;	/* connects that failed */
-	atomic_uint_fast64_t handed_off;
-	atomic_uint_fast64_t relayed;
-	bool indexed;	       /* gateway/flows.c, under its lock */
-	atomic_uint addrs_len; /* written under the lock */
-	pthread_mutex_t lock;  /* over what follows */
-	struct addr addrs[POOL_ADDRS_MAX];
-	unsigned int next_addr;
-};
+#define POOL_TRIES_MAX 8 /* backends that one connection tries */
 
 struct pool;
 
-/* What one connection has tried already. Zero it before the first pool_pick(). */
+/* What one connection has tried already. Zero it before the first pool_pick(), but for the key. */
 struct pool_tries {
+	uint64_t key; /* pool_key() */
 	const struct backend *tried[POOL_TRIES_MAX];
 	unsigned int len;
 };
@@ -60,16 +34,13 @@ struct pool_tries {
 struct pool *pool_new(const struct config_pool *config, struct pool *former);
 void pool_free(struct pool *pool);
 
-/** backend_hold() - keep it beyond its pool, until backend_drop() */
-void backend_hold(struct backend *backend);
-void backend_drop(struct backend *backend);
-
 const char *pool_name(const struct pool *pool);
 unsigned int pool_backends(const struct pool *pool);
 struct backend *pool_backend(struct pool *pool, unsigned int index);
 
 /**
  * pool_pick() - the backend that is next by the pool's policy, without those tried
+ * @now_ms: CLOCK_MONOTONIC
  * @out: its address
  *
  * A backend given by name is tried again, with its next address, when all the
@@ -79,27 +50,54 @@ struct backend *pool_backend(struct pool *pool, unsigned int index);
  * gives it back with backend_release() when the flow has ended or the connect
  * has failed.
  *
+ * When nobody is valid because checks and connects have found all wanting, they may
+ * be wrong, and to be refused is worse than to wait: all of these are used, but for
+ * sick ones of a pool whose flows are reset when a backend is down.
+ *
  * Return: NULL when no backend is left to try.
  */
-struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, struct addr *out);
+struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
+			  struct addr *out);
+
+/**
+ * pool_key() - what the policy hash goes by
+ * @source: its port does not count
+ * @name: in lower case; "": unknown
+ */
+uint64_t pool_key(const struct pool *pool, const struct addr *source, const char *name);
+
+/* What keeps new connections from a backend, the first that is true */
+enum pool_state {
+	POOL_STATE_UP,	    /* nothing */
+	POOL_STATE_UNKNOWN, /* it has no address yet */
+	POOL_STATE_DRAIN,
+	POOL_STATE_DOWN,
+	POOL_STATE_SICK,
+	POOL_STATE_EJECTED,
+	POOL_STATE_FULL,
+	POOL_STATES,
+};
+enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms);
+
+/* Why pool_pick() had nobody, of a connection that has tried nobody */
+enum pool_lack {
+	POOL_LACKS_ADDRESS, /* no name has been looked up with success */
+	POOL_LACKS_VALID,   /* all are down, draining, or sick for certain */
+	POOL_LACKS_ROOM,    /* all have as many flows as they may */
+};
+enum pool_lack pool_lack(struct pool *pool, uint64_t now_ms);
+
+/**
+ * pool_failed() - a connect to this backend of the pool has failed; counts it
+ * Return: for how long it is ejected because of that, ms; 0: it is not
+ */
+uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms);
+
+/** pool_panicked() - how often a backend was chosen for want of a valid one */
+uint64_t pool_panicked(const struct pool *pool);
 
 /** pool_requested() - the backend that stands for whatever a client asks for; NULL: not such a pool */
 struct backend *pool_requested(struct pool *pool);
-
-/** backend_take() - one live flow more, as pool_pick() counts it */
-void backend_take(struct backend *backend);
-
-/** backend_release() - one live flow less */
-void backend_release(struct backend *backend);
-
-/** backend_set_addrs() - what a look-up found; an empty answer keeps the old one */
-void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len);
-
-/** backend_addrs() - copy what is known now. Return: how many, at most POOL_ADDRS_MAX */
-unsigned int backend_addrs(struct backend *backend, struct addr *out);
-
-/** backend_has() - is this one of its addresses now? */
-bool backend_has(struct backend *backend, const struct addr *addr);
 
 /** pool_find() - the backend with this address, or NULL. For flows that a former daemon made */
 struct backend *pool_find(struct pool *pool, const struct addr *addr);

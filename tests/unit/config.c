@@ -104,11 +104,24 @@ static const struct mistake pool_mistakes[] = {
 	{ "unnamed", LISTENERS "pools:\n- backends: 10.0.0.1:1\n", "f:3: pools[0].name: is missing; routes find the pool by its name" },
 	{ "odd name", LISTENERS "pools:\n- name: a b\n", "f:3: pools[0].name: \"a b\" will not do; it takes up to 63 letters, digits, '-' and '_'" },
 	{ "repeated name", LISTENERS "pools:\n- { name: web, backends: 10.0.0.1:1 }\n- { name: web, backends: 10.0.0.1:1 }\n", "f:4: pools[1].name: a pool in line 3 is named \"web\" already; rename one of them" },
-	{ "unknown policy", LISTENERS "pools:\n- name: web\n  policy: random\n", "f:4: pools[0].policy: \"random\" will not do; it takes round-robin or least-flows" },
+	{ "unknown policy", LISTENERS "pools:\n- name: web\n  policy: random\n", "f:4: pools[0].policy: \"random\" will not do; it takes round-robin, least-flows, first or hash" },
 	{ "no backends", LISTENERS "pools:\n- name: web\n", "f:3: pools[0].backends: is missing; name one backend at least, as in backends: [\"10.0.2.2:443\"]" },
 	{ "empty list of backends", LISTENERS "pools:\n- name: web\n  backends: []\n", "f:4: pools[0].backends: is an empty list; write at least one item, or leave the key out" },
 	{ "requested and others", BACKEND("requested"), "f:5: pools[0].backends[0]: \"requested\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
-	{ "a mapping for a backend", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0]: must be a single value, not a mapping" },
+	{ "a hash without the policy", LISTENERS "pools:\n- name: web\n  hash: name\n", "f:4: pools[0].hash: goes only with 'policy: hash'" },
+	{ "a hash of what nobody knows", LISTENERS "pools:\n- name: web\n  policy: hash\n  hash: port\n", "f:5: pools[0].hash: \"port\" will not do; it takes source, name or source-name" },
+	{ "ejected, always", LISTENERS "pools:\n- name: web\n  eject: maybe\n", "f:4: pools[0].eject: \"maybe\" will not do; it takes yes or no" },
+	{ "no share", LISTENERS "pools:\n- name: web\n  eject:\n    share: 50\n", "f:5: pools[0].eject.share: \"50\" will not do; it takes a share from 1% to 100%, such as 50%" },
+	{ "all and more", LISTENERS "pools:\n- name: web\n  eject:\n    share: 101%\n", "f:5: pools[0].eject.share: \"101%\" will not do; it takes a share from 1% to 100%, such as 50%" },
+	{ "ejected without a failure", LISTENERS "pools:\n- name: web\n  eject: { failures: 0 }\n", "f:4: pools[0].eject.failures: \"0\" will not do; it takes a number from 1 to 1000" },
+	{ "another word for reset", LISTENERS "pools:\n- name: web\n  when-down: cut\n", "f:4: pools[0].when-down: \"cut\" will not do; it takes keep or reset" },
+	{ "a mapping without an address", BACKEND("{ weight: 2 }"), "f:5: pools[0].backends[0].address: is missing; it takes an address or a name, and a port, as in \"10.0.2.2:443\"" },
+	{ "a mapping with half an address", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0].address: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
+	{ "a slip in a backend's key", BACKEND("{ address: 'a:1', wieght: 2 }"), "f:5: pools[0].backends[0].wieght: there is no such key; did you mean \"weight\"?" },
+	{ "no weight", BACKEND("{ address: 'a:1', weight: 0 }"), "f:5: pools[0].backends[0].weight: \"0\" will not do; it takes a number from 1 to 1000" },
+	{ "too heavy", BACKEND("{ address: 'a:1', weight: 1001 }"), "f:5: pools[0].backends[0].weight: \"1001\" will not do; it takes a number from 1 to 1000" },
+	{ "a limit of nothing", BACKEND("{ address: 'a:1', max-flows: 0 }"), "f:5: pools[0].backends[0].max-flows: \"0\" will not do; it takes a number from 1 to 4294967295" },
+	{ "backups for nobody", BACKEND("{ address: 'a:1', backup: yes }"), "f:4: pools[0].backends: has only backups; leave 'backup' out of one at least" },
 	{ "IPv4 without a port", BACKEND("10.0.0.1"), "f:5: pools[0].backends[0]: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
 	{ "IPv6 without brackets", BACKEND("2001:db8::1:443"), "f:5: pools[0].backends[0]: \"2001:db8::1:443\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
 	{ "IPv6 in brackets without a port", BACKEND("'[2001:db8::1]'"), "f:5: pools[0].backends[0]: \"[2001:db8::1]\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
@@ -254,6 +267,47 @@ static void defaults_are_filled_in(void **state)
 	assert_false(l->stack);
 	assert_false(l->peek);
 	assert_int_equal(config->pools[0].policy, POOL_ROUND_ROBIN);
+	assert_int_equal(config->pools[0].slow_ms, 0);
+	assert_false(config->pools[0].reset);
+	assert_int_equal(config->pools[0].eject.failures, 5);
+	assert_int_equal(config->pools[0].eject.for_ms, 10000);
+	assert_int_equal(config->pools[0].eject.share, 50);
+	assert_int_equal(config->pools[0].backends[0].weight, 1);
+	assert_int_equal(config->pools[0].backends[0].flows_max, 0);
+	config_free(config);
+}
+
+static void every_setting_of_a_pool_arrives(void **state)
+{
+	struct config *config = parse(
+		"listeners: { listen: '0.0.0.0:1', pool: a }\n"
+		"pools:\n"
+		"- { name: a, policy: hash, hash: source-name, slow-start: 30s, when-down: reset,\n"
+		"    eject: { failures: 3, for: 2s, share: 20% },\n"
+		"    backends: [\"10.0.0.1:1\", { address: \"b:2\", weight: 3, max-flows: 9 },\n"
+		"      { address: \"10.0.0.3:3\", backup: yes }] }\n"
+		"- { name: b, policy: first, eject: no, backends: { address: \"10.0.0.1:1\" } }\n");
+	const struct config_pool *a = &config->pools[0], *b = &config->pools[1];
+
+	(void)state;
+	assert_int_equal(a->policy, POOL_HASH);
+	assert_int_equal(a->hash, HASH_SOURCE_NAME);
+	assert_int_equal(a->slow_ms, 30000);
+	assert_true(a->reset);
+	assert_int_equal(a->eject.failures, 3);
+	assert_int_equal(a->eject.for_ms, 2000);
+	assert_int_equal(a->eject.share, 20);
+	assert_int_equal(a->backends_len, 3);
+	assert_int_equal(a->backends[0].weight, 1);
+	assert_string_equal(a->backends[1].text, "b:2");
+	assert_string_equal(a->backends[1].host, "b");
+	assert_int_equal(a->backends[1].weight, 3);
+	assert_int_equal(a->backends[1].flows_max, 9);
+	assert_false(a->backends[1].backup);
+	assert_true(a->backends[2].backup);
+	assert_int_equal(b->policy, POOL_FIRST);
+	assert_int_equal(b->eject.failures, 0);
+	assert_int_equal(b->backends_len, 1);
 	config_free(config);
 }
 
@@ -704,6 +758,7 @@ int main(void)
 		cmocka_unit_test(defaults_are_filled_in),
 		cmocka_unit_test(segments_that_fit_both_families),
 		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(every_setting_of_a_pool_arrives),
 		cmocka_unit_test(removed_backends_are_kept_or_cut),
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),

@@ -25,6 +25,7 @@
 #include "../../gateway/control.h"
 #include "../../gateway/ends.h"
 #include "../../gateway/reload.h"
+#include "../../gateway/removed.h"
 #include "../../gateway/report.h"
 #include "../../gateway/setup.h"
 
@@ -137,6 +138,38 @@ struct backend *pool_backend(struct pool *pool, unsigned int index)
 {
 	assert_int_equal(index, 0);
 	return &pool->backend;
+}
+
+enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms)
+{
+	(void)now_ms;
+	assert_int_equal(index, 0);
+	return pool->backend.admin == BACKEND_DRAIN ? POOL_STATE_DRAIN : POOL_STATE_EJECTED;
+}
+
+uint64_t pool_panicked(const struct pool *pool)
+{
+	(void)pool;
+	return 7;
+}
+
+const char *backend_admin_word(enum backend_admin admin)
+{
+	return admin == BACKEND_DRAIN ? "drain" : "other";
+}
+
+bool backend_set_admin(struct backend *backend, enum backend_admin admin)
+{
+	backend->admin = admin;
+	return true;
+}
+
+static int looks;
+
+void removed_look(struct removed *removed)
+{
+	(void)removed;
+	looks++;
 }
 
 unsigned int backend_addrs(struct backend *backend, struct addr *out)
@@ -405,9 +438,66 @@ static void pools_and_listeners_are_listed(void **state)
 
 	assert_string_equal(json_string_value(json_object_get(pool, "policy")), "round_robin");
 	assert_int_equal(json_array_size(json_object_get(pool, "backends")), 1);
+	assert_int_equal(json_integer_value(json_object_get(pool, "panicked")), 7);
 	assert_int_equal(json_array_size(json_object_get(listeners, "listeners")), 2);
 	json_decref(pools);
 	json_decref(listeners);
+}
+
+static void a_backend_is_set(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *pools, *backend;
+
+	f->pool.backend.ejected_ms = UINT64_MAX;
+	f->backend.weight = 3;
+	pools = ask(f, "{\"command\": \"pool show\"}\n");
+	backend = json_array_get(
+		json_object_get(json_array_get(json_object_get(pools, "pools"), 0), "backends"), 0);
+	assert_string_equal(json_string_value(json_object_get(backend, "state")), "ejected");
+	assert_true(json_is_integer(json_object_get(backend, "ejected_ms")));
+	assert_int_equal(json_integer_value(json_object_get(backend, "weight")), 3);
+	assert_true(json_is_false(json_object_get(backend, "backup")));
+	json_decref(pools);
+	looks = 0;
+	answer = ask(f, "{\"command\": \"backend set\", \"pool\": \"web\", "
+			"\"backend\": \"10.0.2.2:443\", \"state\": \"drain\"}\n");
+	assert_string_equal(json_string_value(json_object_get(answer, "state")), "drain");
+	assert_string_equal(json_string_value(json_object_get(answer, "admin")), "drain");
+	assert_int_equal(f->pool.backend.admin, BACKEND_DRAIN);
+	assert_int_equal(looks, 1);
+	json_decref(answer);
+}
+
+static void what_cannot_be_set_is_said(void **state)
+{
+	static const struct {
+		const char *keys, *error;
+	} rows[] = {
+		{ "", "pool: there is none of this name" },
+		{ ", \"pool\": \"wbe\"", "pool: there is none of this name" },
+		{ ", \"pool\": 7", "pool: there is none of this name" },
+		{ ", \"pool\": \"web\"", "state: it takes auto, up, down or drain" },
+		{ ", \"pool\": \"web\", \"state\": \"off\"",
+		  "state: it takes auto, up, down or drain" },
+		{ ", \"pool\": \"web\", \"state\": \"drain\"",
+		  "backend: pool web has none of this text" },
+		{ ", \"pool\": \"web\", \"state\": \"drain\", \"backend\": \"10.0.2.2:44\"",
+		  "backend: pool web has none of this text" },
+		{ ", \"backends\": \"all\"", "backend set: unknown key backends" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char request[200];
+		json_t *answer;
+
+		snprintf(request, sizeof(request), "{\"command\": \"backend set\"%s}\n",
+			 rows[i].keys);
+		answer = ask(*state, request);
+		assert_string_equal(json_string_value(json_object_get(answer, "error")),
+				    rows[i].error);
+		json_decref(answer);
+	}
 }
 
 static void flow_has_the_names_of_listener_and_pool(void **state)
@@ -824,6 +914,8 @@ int main(void)
 		TEST(what_a_removed_listener_counted_stays_in_the_sum),
 		TEST(a_reload_says_what_came_of_it),
 		TEST(pools_and_listeners_are_listed),
+		TEST(a_backend_is_set),
+		TEST(what_cannot_be_set_is_said),
 		TEST(flow_has_the_names_of_listener_and_pool),
 		TEST(filters_choose_flows),
 		TEST(without_handoff_there_are_no_flows_and_a_note),

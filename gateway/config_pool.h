@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config_pool.h - what a pool says of its backends and of who is next
+ *
+ * Each function reads what it is named after and returns 0 or a negative errno;
+ * -EINVAL has been complained about. What is missing gets its default.
+ */
+#ifndef LADON_CONFIG_POOL_H
+#define LADON_CONFIG_POOL_H
+
+#include "config.h"
+#include "config_node.h"
+
+/** config_backends() - a list of addresses, or of mappings with an address */
+int config_backends(const struct node *node, struct config_pool *pool);
+
+/** config_turns() - the policy, and what a hash goes by, which only that policy has */
+int config_turns(const struct node *policy, const struct node *hash, struct config_pool *pool);
+
+/** config_when_down() - keep or reset */
+int config_when_down(const struct node *node, bool *reset);
+
+/** config_eject() - "no", or a mapping */
+int config_eject(const struct node *node, struct config_eject *eject);
+
+#endif
