@@ -102,7 +102,8 @@
 	X(CLOSED, PROXY_MALFORMED, "the PROXY header is malformed")                 \
 	X(CLOSED, PROXY_LENGTH,   "the PROXY header is longer than 4096 bytes")     \
 	X(CLOSED, PROXY_CHECKSUM, "the checksum in the PROXY header is wrong")      \
-	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken")
+	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken") \
+	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,
