@@ -82,7 +82,7 @@ static const struct mistake setting_mistakes[] = {
 	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
 	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
-	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle, half-closed, keepalive" },
+	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, silence, connect, idle, half-closed, keepalive" },
 	{ "keepalive, yes", LISTENERS POOLS "timeouts: { keepalive: yes }\n", "f:3: timeouts.keepalive: will not do; it takes no, or 'after' and the rest, as in {after: 10m}" },
 	{ "keepalive, but when", LISTENERS POOLS "timeouts: { keepalive: { probes: 3 } }\n", "f:3: timeouts.keepalive.after: is missing; it takes a time, as in 10m" },
 	{ "keepalive more often than anybody looks", LISTENERS POOLS "timeouts: { keepalive: { after: 1s, interval: 999ms } }\n", "f:3: timeouts.keepalive.interval: will not do; it takes a second or more" },
@@ -167,6 +167,8 @@ static const struct mistake listener_mistakes[] = {
 	{ "no such pool", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: wbe\n", "f:4: listeners[0].pool: no pool is named \"wbe\"; did you mean \"web\"?" },
 	{ "mss too small", POOLS "listeners:\n- listen: 0.0.0.0:1\n  mss: 87\n  pool: web\n", "f:4: listeners[0].mss: \"87\" will not do; it takes a number from 88 to 32767" },
 	{ "a name that is to say who its clients are", POOLS "listeners:\n- listen: 0.0.0.0:1\n  proxy-from: [10.0.0.1, lb]\n  pool: web\n", "f:4: listeners[0].proxy-from[1]: \"lb\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
+	{ "nowhere to go in silence", POOLS "timeouts: { silence: 1s }\nlisteners:\n- listen: 0.0.0.0:1\n  routes: { tls: a, pool: web }\n", "f:5: listeners[0].routes: after the time 'silence' a client that has said nothing has nowhere to go; add a route without conditions" },
+	{ "a silence that is too long", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts: { silence: 10s }\n  routes: [{ tls: a, pool: web }, { pool: web }]\n", "f:4: listeners[0].timeouts: 'silence' would never be reached; it must be shorter than 'first-bytes'" },
 	{ "a bad time", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts:\n    idle: x\n  pool: web\n", "f:5: listeners[0].timeouts.idle: \"x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 };
 
@@ -177,6 +179,17 @@ static const struct mistake route_mistakes[] = {
 	{ "slip of a letter in a key", ROUTE("{ tsl: a, pool: web }"), "f:5: listeners[0].routes[0].tsl: there is no such key; did you mean \"tls\"?" },
 	{ "TLS and HTTP", ROUTE("{ tls: a, http: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
 	{ "ALPN and path", ROUTE("{ alpn: h2, path: /, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
+	{ "no such escape", ROUTE("{ starts: '\\d', pool: web }"), "f:5: listeners[0].routes[0].starts: \"\\d\" will not do; it takes up to 255 characters, \\xHH, \\r, \\n, \\t, \\0 and \\\\" },
+	{ "an escape that YAML undoes", ROUTE("{ starts: \"\\x00\", pool: web }"), "f:5: listeners[0].routes[0].starts: has a byte in it that is not printable ASCII; write it as \\xHH, and all within single quotes" },
+	{ "a regex that is none", ROUTE("{ regex: 'a(b', pool: web }"), "f:5: listeners[0].routes[0].regex: \"a(b\" will not do; missing closing parenthesis (at character 4); see pcre2pattern(3)" },
+	{ "a regex of nothing", ROUTE("{ regex: 'x*', pool: web }"), "f:5: listeners[0].routes[0].regex: \"x*\" will not do; it matches nothing at all, and so anything; leave it out, or let it ask for a byte" },
+	{ "the same bytes, written otherwise", ROUTE("{ starts: 'A', pool: web }\n  - { starts: '\\x41', pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+	{ "TLS is known", ROUTE("{ starts: ['SSH-', '\\x16\\x03'], pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\x16\\x03\" may mean TLS; let it be longer, or ask for that" },
+	{ "HTTP is known", ROUTE("{ starts: 'GET /x', pool: web }"), "f:5: listeners[0].routes: a client that starts with \"GET /x\" may mean HTTP; let it be longer, or ask for that" },
+	{ "too short for HTTP", ROUTE("{ starts: P, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"P\" may mean HTTP; let it be longer, or ask for that" },
+	{ "SOCKS is looked for", ROUTE("{ starts: '\\x05', pool: web }\n  - { target: a, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\x05\" may mean SOCKS; let it be longer, or ask for that" },
+	{ "a PROXY header is looked for", POOLS "listeners:\n- listen: 0.0.0.0:443\n  proxy-from: 10.0.0.1\n  routes: { starts: PROX, pool: web }\n", "f:5: listeners[0].routes: a client that starts with \"PROX\" may mean a PROXY header; let it be longer, or ask for that" },
+	{ "TLS and first bytes", ROUTE("{ tls: a, starts: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for certain first bytes, and no connection is both; make it two rules" },
 	{ "TLS and a target", ROUTE("{ tls: a, target: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for a target, and no connection is both; make it two rules" },
 	{ "the same target twice", ROUTE("{ target: [a, A], pool: web }"), "f:5: listeners[0].routes[0]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "requested by nobody", "pools:\n- name: exit\n  backends: requested\nlisteners:\n- listen: 0.0.0.0:1\n  pool: exit\n", "f:6: listeners[0].pool: is for clients that name a target; give the rule the condition 'target', as in {target: \"*\", pool: exit}" },
@@ -349,7 +362,7 @@ static void every_setting_arrives(void **state)
 {
 	struct config *config =
 		parse("workers: 3\nhandoff: off\nmode: stack\nflows: 77\nsource-ports: 1024-2047\n"
-		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d, half-closed: 5m,\n"
+		      "timeouts: { first-bytes: 1500ms, silence: 300ms, connect: 2, idle: 1d, half-closed: 5m,\n"
 		      "  keepalive: { after: 10m, probes: 4 } }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
@@ -387,6 +400,7 @@ static void every_setting_arrives(void **state)
 	assert_false(l[1].stack);
 	assert_false(config->stack); /* the one that is of this mode relays */
 	assert_int_equal(l[0].first_bytes_ms, 1500);
+	assert_int_equal(l[0].silence_ms, 300);
 	assert_int_equal(l[0].connect_ms, 2000);
 	assert_true(l[1].handoff);
 	assert_int_equal(l[1].mss, 1200);
@@ -478,6 +492,22 @@ static void proxy_headers_are_expected_and_sent(void **state)
 	assert_true(config->pools[1].send_proxy.unique_id);
 	assert_false(config->pools[1].send_proxy.alpn);
 	assert_int_equal(config->pools[2].send_proxy.version, 0);
+	config_free(config);
+}
+
+static void first_words_are_kept_as_text(void **state)
+{
+	struct config *config = parse(ROUTE(
+		"{ starts: [SSH-, '\\x05\\0\\n'], pool: web }\n  - { regex: '\\x05\\0', pool: web }"));
+	const struct config_listener *l = config->listeners;
+
+	(void)state;
+	assert_true(l->peek);
+	assert_int_equal(l->routes_len, 3);
+	assert_string_equal(l->routes[0].starts, "SSH-");
+	assert_string_equal(l->routes[1].starts, "\\x05\\x00\\x0a");
+	assert_null(l->routes[1].regex);
+	assert_string_equal(l->routes[2].regex, "\\x05\\0");
 	config_free(config);
 }
 
@@ -763,6 +793,7 @@ int main(void)
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
 		cmocka_unit_test(proxy_headers_are_expected_and_sent),
+		cmocka_unit_test(first_words_are_kept_as_text),
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
