@@ -407,3 +407,81 @@ def test_connect_says_forbidden(net):
     net.ladond(EXIT)
     with ends.connect(net.client) as sock:
         assert by_connect(sock, GATEWAY, 9000) == 403 - 200
+
+
+# ---- users ----
+
+def with_users(net, tmp_path):
+    """Names and passwords; the hash is a cheap one, for a test."""
+    import crypt  # noqa: PLC0415: it warns, and only this needs it
+    file = tmp_path / "users"
+    salt = crypt.mksalt(crypt.METHOD_SHA512, rounds=1000)
+    file.write_text(f"me:{crypt.crypt('secret', salt)}\n")
+    return net.ladond(EXIT.replace("routes:", f"users: {file}, routes:"))
+
+
+def socks5_login(sock, user, password):
+    sock.sendall(b"\5\2\0\2")
+    assert ends.receive_exactly(sock, 2) == b"\5\2"
+    sock.sendall(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
+    return ends.receive_exactly(sock, 2)[1]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_users_by_socks5(net, tmp_path):
+    ladon = with_users(net, tmp_path)
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    for _ in range(3):
+        with ends.connect(net.client) as sock:
+            assert socks5_login(sock, b"me", b"secret") == 0
+            sock.sendall(socks5_request(BACKENDS[0], 9000))
+            assert ends.receive_exactly(sock, 10)[1] == 0
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        assert server.result() == 4
+    ladon.wait_handed_off(3)
+    for user, password in ((b"me", b"wrong"), (b"you", b"secret"), (b"", b"")):
+        with ends.connect(net.client) as sock:
+            assert socks5_login(sock, user, password) == 1
+            assert sock.recv(1) == b""
+    for said, heard in ((b"\5\1\0", b"\5\xff"), (socks4_request(BACKENDS[0], 9000), b"\0\x5b")):
+        with ends.connect(net.client) as sock:
+            sock.sendall(said)
+            assert ends.receive_exactly(sock, 2) == heard
+    assert ladon.reasons() == {"no_user": 5}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_all_that_a_user_says_in_one_segment(net, tmp_path):
+    """Greeting, password, request and data: read once, and the password is checked meanwhile."""
+    ladon = with_users(net, tmp_path)
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    with ends.connect(net.client) as sock:
+        sock.sendall(b"\5\1\2\1\2me\6secret" + socks5_request(BACKENDS[0], 9000) + b"word" * 5000)
+        assert ends.receive_exactly(sock, 4) == b"\5\2\1\0"
+        assert ends.receive_exactly(sock, 10)[1] == 0
+        assert ends.receive_exactly(sock, 20000) == b"word" * 5000
+    assert server.result() == 20000
+    assert ladon.reasons("closed") == {}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_users_by_curl(net, tmp_path):
+    ladon = with_users(net, tmp_path)
+    ends.Server(net.backend, ends.http("here", SIZE, 7), port=9000)
+    url = f"http://{BACKENDS[0]}:9000/"
+
+    def fetch(user, *how):
+        return ends.curl(net.client, url, "--noproxy", "", *how, f"{GATEWAY}:8080", "--proxy-user", user,
+                         resolve=BACKENDS[0])
+
+    for how in (("--socks5",), ("--suppress-connect-headers", "--proxytunnel", "--proxy")):
+        fetched = fetch("me:secret", *how)
+        assert (fetched.status, fetched.sha256) == (200, ends.expected(SIZE, 7).sha256)
+        assert fetch("me:wrong", *how).code != 0
+    ladon.wait_handed_off(2)
+    assert ladon.reasons("closed") == {"no_user": 2}
+    with ends.connect(net.client) as sock:
+        sock.sendall(connect_request(BACKENDS[0], 9000))
+        head = ends.receive_through(sock, b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 407 ") and b'\r\nProxy-Authenticate: Basic realm="ladon"\r\n' in head
