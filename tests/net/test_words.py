@@ -147,3 +147,16 @@ def test_without_silence_who_says_nothing_is_closed(net, ladon):
     with ends.connect(net.client, port=443) as sock:
         assert sock.recv(1) == b""
     assert ladon.reasons() == {"first_bytes": 1}
+
+
+def test_silence_begins_after_the_proxy_header(net, patient):
+    config = CONFIG.replace("first-bytes: 20s", "first-bytes: 2s, silence: 300ms")
+    patient.reload(config.replace("        routes:", "        proxy-from: 10.0.1.0/24\n        routes:", 1))
+
+    with ends.connect(net.client, port=443) as sock:
+        sock.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.9 1 2\r\n")
+        assert ends.receive_exactly(sock, 4) == b"rest"
+        patient.wait_handed_off()
+    with ends.connect(net.client, port=443) as sock:
+        assert sock.recv(1) == b""
+    assert patient.reasons() == {"first_bytes": 1}
