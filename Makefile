@@ -24,10 +24,10 @@ endif
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
-	   gateway/config_users.c gateway/users.c gateway/config_proxy.c \
+	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
-peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c
+peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/words.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
@@ -46,8 +46,9 @@ unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := $(peek)
 unit_talk      := $(peek)
 unit_proxy_header := gateway/proxy_header.c base/addr.c
+unit_words     := gateway/words.c
 unit_route     := gateway/route.c $(peek)
-unit_config    := $(config)
+unit_config    := $(config) $(peek) gateway/proxy_header.c
 unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
@@ -71,11 +72,11 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_proxy_header := gateway/proxy_header.c base/addr.c
-fuzz_config    := $(config)
+fuzz_config    := $(config) $(peek) gateway/proxy_header.c
 fuzz_cidr      := base/cidr.c base/addr.c
 fuzz_users     := gateway/users.c
 fuzz_translate :=
@@ -94,7 +95,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt -lcares
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt -lpcre2-8 -lcares
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -140,12 +141,12 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lcares -lmnl -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -o $@
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -lpcre2-8 -o $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
@@ -260,7 +261,7 @@ demo: deps-demo
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
-		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libc-ares-dev linux-libc-dev
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libpcre2-dev libc-ares-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl haproxy openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate

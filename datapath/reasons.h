@@ -105,7 +105,8 @@
 	X(CLOSED, PROXY_UNTRUSTED, "a PROXY header from a source whose word is not taken") \
 	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
 	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
-	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset")
+	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset") \
+	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

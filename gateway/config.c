@@ -33,6 +33,7 @@
 #include "config_targets.h"
 #include "config_users.h"
 #include "config_value.h"
+#include "config_words.h"
 
 #define FILE_BYTES_MAX	  (16 * 1024 * 1024)
 #define CONTROL_DEFAULT	  "/run/ladon/control"
@@ -243,6 +244,8 @@ enum route_key {
 	ROUTE_ALPN,
 	ROUTE_HTTP,
 	ROUTE_PATH,
+	ROUTE_STARTS,
+	ROUTE_REGEX,
 	ROUTE_TARGET,
 	ROUTE_POOL,
 	ROUTE_ALLOW,
@@ -251,7 +254,7 @@ enum route_key {
 };
 /* clang-format off */
 static const char *const route_keys[ROUTE_KEYS] = {
-	"tls", "alpn", "http", "path", "target", "pool", "allow", "deny",
+	"tls", "alpn", "http", "path", "starts", "regex", "target", "pool", "allow", "deny",
 };
 /* clang-format on */
 
@@ -262,6 +265,8 @@ static const struct rule_kind {
 } rule_kinds[] = {
 	{ "TLS", ROUTE_TLS, ROUTE_ALPN },
 	{ "HTTP", ROUTE_HTTP, ROUTE_PATH },
+	{ "certain first bytes", ROUTE_STARTS, ROUTE_STARTS },
+	{ "a regex", ROUTE_REGEX, ROUTE_REGEX },
 	{ "a target", ROUTE_TARGET, ROUTE_TARGET },
 };
 
@@ -293,6 +298,7 @@ static char **route_condition(struct config_route *route, enum route_key key)
 	char **const conditions[] = {
 		[ROUTE_TLS] = &route->tls,	   [ROUTE_ALPN] = &route->alpn,
 		[ROUTE_HTTP] = &route->http_host,  [ROUTE_PATH] = &route->http_path,
+		[ROUTE_STARTS] = &route->starts,   [ROUTE_REGEX] = &route->regex,
 		[ROUTE_TARGET] = &route->target,
 	};
 
@@ -321,22 +327,37 @@ static int route_check_new(void **rules, const struct node *rule, const struct r
 	return seen_add(rules, text, 0, rule->line);
 }
 
+static int condition_read(struct config_route *route, enum route_key key, const struct node *node)
+{
+	char **out = route_condition(route, key);
+
+	switch (key) {
+	case ROUTE_ALPN:
+		return value_alpn(node, out);
+	case ROUTE_PATH:
+		return value_prefix(node, out);
+	case ROUTE_STARTS:
+		return config_starts_read(node, out);
+	case ROUTE_REGEX:
+		return config_regex_read(node, out);
+	default:
+		return value_pattern(node, out);
+	}
+}
+
 /* Either of them may be missing. A protocol or path without a name goes with any name. */
 static int route_fill(struct config_route *route, const struct rule_kind *kind,
 		      const struct node *name, const struct node *detail)
 {
-	char **name_out = route_condition(route, kind->name);
-	char **detail_out = route_condition(route, kind->detail);
 	int rc = 0;
 
 	if (name->yaml)
-		rc = value_pattern(name, name_out);
+		rc = condition_read(route, kind->name, name);
 	else if (detail->yaml)
-		rc = value_copy("*", name_out);
+		rc = value_copy("*", route_condition(route, kind->name));
 	if (rc < 0 || !detail->yaml || kind->name == kind->detail)
 		return rc;
-	return kind->name == ROUTE_TLS ? value_alpn(detail, detail_out)
-				       : value_prefix(detail, detail_out);
+	return condition_read(route, kind->detail, detail);
 }
 
 /* A pool of requested backends needs somebody who requests. */
@@ -583,11 +604,14 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = config_proxy_from_read(&at[LISTENER_PROXY_FROM], listener);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
+	if (rc == 0)
+		rc = config_words_check(&at[LISTENER_ROUTES], listener);
 	if (rc < 0)
 		return rc;
 	listener->mss = (uint16_t)mss;
 	only = &listener->routes[0];
-	listener->peek = listener->routes_len > 1 || only->tls || only->http_host || only->target;
+	listener->peek = listener->routes_len > 1 || only->tls || only->http_host || only->target ||
+			 only->starts || only->regex;
 	return 0;
 }
 
@@ -1010,6 +1034,8 @@ static void routes_free(struct config_route *routes, unsigned int len)
 		free(routes[i].http_host);
 		free(routes[i].http_path);
 		free(routes[i].target);
+		free(routes[i].starts);
+		free(routes[i].regex);
 	}
 	free(routes);
 }

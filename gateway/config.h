@@ -99,6 +99,8 @@ struct config_route {
 	char *alpn;	 /* one protocol that the client must offer; NULL. Only with .tls */
 	char *http_host; /* without port; NULL: not only HTTP */
 	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
+	char *starts;	 /* first bytes, see word_decode(); NULL: any */
+	char *regex;	 /* of the first bytes, see words.h; NULL: any */
 	char *target;	 /* host that a SOCKS or CONNECT client asks for; NULL: not only these */
 	unsigned int pool; /* index into config.pools */
 	const struct config_admit *admit; /* whom it is for; NULL: everybody */

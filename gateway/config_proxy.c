@@ -45,7 +45,7 @@ int config_send_proxy_read(const struct node *version, const struct node *tlvs,
 	unsigned int index = 0, len = 0;
 	int rc = node_word(version, versions, 2, NULL, &index);
 
-	if (rc == 0 && version->yaml && pool->backends[0].requested)
+	if (rc == 0 && version->yaml && pool->backends_len && pool->backends[0].requested)
 		return node_fail(version, "goes not with requested backends, which expect none; "
 					  "leave it out");
 	if (rc == 0 && version->yaml)

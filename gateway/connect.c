@@ -22,9 +22,13 @@
 
 static const char *route_name(const struct config_route *route)
 {
-	if (route->tls || route->target)
-		return route->tls ? route->tls : route->target;
-	return route->http_host ? route->http_host : "default";
+	const char *const names[] = { route->tls, route->target, route->starts, route->regex,
+				      route->http_host };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i])
+			return names[i];
+	return "default";
 }
 
 /* Nobody was tried. */

@@ -137,6 +137,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->peek.targets = listener->config->targets;
 	listener->peek.users = listener->config->users;
 	listener->routes = setup->routes[index];
+	listener->peek.words = route_table_words(listener->routes);
 	listener->tally = setup->tallies[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
 	TAILQ_INIT(&listener->undecided);

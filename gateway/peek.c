@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "words.h"
+
 typedef enum peek_answer (*peeker)(const uint8_t *bytes, size_t len, struct hello *out);
 typedef enum peek_answer (*talker)(const struct peek_rules *rules, struct talk *talk,
 				   const uint8_t *bytes, size_t len, struct hello *out);
@@ -23,12 +25,46 @@ static const talker talkers[] = { peek_connect, peek_socks5, peek_socks4 };
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
+static enum peek_answer word_found(struct hello *out, unsigned int route)
+{
+	*out = (struct hello){ .protocol = PEEK_PROTOCOL_WORDS, .word = route };
+	return PEEK_FOUND;
+}
+
+/* What neither is nor may become anything that is known */
+static enum peek_answer peek_rest(const struct words *words, const uint8_t *bytes, size_t len,
+				  struct hello *out)
+{
+	enum ladon_reason reason = LADON_REASON_NONE;
+	unsigned int route;
+
+	switch (words ? words_match(words, bytes, len, &route, &reason) : PEEK_OTHER) {
+	case PEEK_FOUND:
+		return word_found(out, route);
+	case PEEK_MORE:
+		return PEEK_MORE;
+	case PEEK_BAD:
+		return hello_refuse(out, PEEK_PROTOCOL_WORDS, reason, 0);
+	case PEEK_OTHER:
+		break;
+	}
+	*out = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
+	return PEEK_FOUND;
+}
+
 enum peek_answer peek_first(const struct peek_rules *rules, struct talk *talk, const uint8_t *bytes,
 			    size_t len, struct hello *out)
 {
-	enum peek_answer answer;
-	bool more = false;
+	const struct words *words = rules ? rules->words : NULL;
+	enum peek_answer answer = PEEK_OTHER;
+	unsigned int route;
+	bool more;
 
+	if (words)
+		answer = words_start(words, bytes, len, &route);
+	if (answer == PEEK_FOUND)
+		return word_found(out, route);
+	more = answer == PEEK_MORE;
 	for (size_t i = 0; rules && rules->targets && i < LEN(talkers); i++) {
 		answer = talkers[i](rules, talk, bytes, len, out);
 		if (answer != PEEK_OTHER)
@@ -40,10 +76,7 @@ enum peek_answer peek_first(const struct peek_rules *rules, struct talk *talk, c
 			return answer;
 		more |= answer == PEEK_MORE;
 	}
-	if (more)
-		return PEEK_MORE;
-	*out = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
-	return PEEK_FOUND;
+	return more ? PEEK_MORE : peek_rest(words, bytes, len, out);
 }
 
 bool hello_offers(const struct hello *hello, const char *protocol)

@@ -43,12 +43,16 @@ enum peek_protocol {
 	PEEK_PROTOCOL_SOCKS4,
 	PEEK_PROTOCOL_SOCKS5,
 	PEEK_PROTOCOL_CONNECT, /* of HTTP/1, RFC 9110 section 9.3.6 */
+	PEEK_PROTOCOL_WORDS, /* none of these, but a route knows the first bytes: words.h */
 };
+
+struct words;
 
 /* What a listener's clients may begin with, beside what those of any may */
 struct peek_rules {
 	bool targets; /* SOCKS and CONNECT: they name a target; else CONNECT is HTTP like any */
 	bool users;   /* ... and must name a user first */
+	const struct words *words; /* prefixes and regexes of the routes; NULL: there are none */
 };
 
 /* Did the client that named a user give the right password? */
@@ -84,6 +88,7 @@ struct hello {
 	bool has_ech;		  /* the name is the outer one of an encrypted hello, or GREASE */
 	char name[PEEK_NAME_MAX]; /* server name, Host without port, or host of the target; "" if none */
 	uint16_t port;		  /* of the target; HTTP: of Host. 0: none was said */
+	unsigned int word;	  /* the route's index, in the words' protocol; else 0 */
 	char path[PEEK_PATH_MAX]; /* HTTP/1: path as sent, without query; cut at the limit */
 	size_t alpn_len;
 	uint8_t alpn
@@ -124,7 +129,10 @@ enum socks5_reply {
  * @len: of @bytes
  * @out: written on PEEK_FOUND and PEEK_BAD
  *
- * Return: PEEK_FOUND (protocol NONE when no peeker knows the bytes),
+ * In this order: prefixes of the routes, dialogues, peekers, regexes. Only the last
+ * allocate anything, and not for longer than the call.
+ *
+ * Return: PEEK_FOUND (protocol NONE when neither a peeker nor a route knows the bytes),
  * PEEK_MORE or PEEK_BAD.
  */
 enum peek_answer peek_first(const struct peek_rules *rules, struct talk *talk, const uint8_t *bytes,

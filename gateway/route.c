@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "../base/own.h"
+#include "words.h"
 
 #define NO_RULE UINT32_MAX
 
@@ -45,6 +46,8 @@ struct route_table {
 	uint32_t rules_len;
 	uint32_t *slots; /* rules that begin a group; NO_RULE: free */
 	uint32_t slots_mask;
+	const struct config_route *routes; /* all of them: words know theirs by index */
+	struct words *words;		   /* NULL: there are none */
 };
 
 /* ---- hashing ---- */
@@ -176,7 +179,8 @@ struct route_table *route_table_new(const struct config_listener *listener)
 	table->slots_mask = slots - 1;
 	table->slots = malloc(slots * sizeof(*table->slots));
 	table->rules = calloc(listener->routes_len, sizeof(*table->rules));
-	if (!table->slots || !table->rules) {
+	table->routes = listener->routes;
+	if (!table->slots || !table->rules || words_new(listener, &table->words) < 0) {
 		route_table_free(table);
 		return NULL;
 	}
@@ -184,6 +188,8 @@ struct route_table *route_table_new(const struct config_listener *listener)
 		const struct config_route *route = &listener->routes[i];
 		enum kind kind;
 
+		if (route->starts || route->regex)
+			continue;
 		if (route_name(route, &kind))
 			rule_init(&table->rules[table->rules_len++], route);
 		else if (!table->otherwise)
@@ -199,12 +205,18 @@ void route_table_free(struct route_table *table)
 {
 	if (!table)
 		return;
+	words_free(table->words);
 	free(table->slots);
 	free(table->rules);
 	free(table);
 }
 
 /* ---- looking up ---- */
+
+const struct words *route_table_words(const struct route_table *table)
+{
+	return table->words;
+}
 
 static const struct config_route *group_find_alpn(const struct rule *group,
 						  const struct hello *hello)
@@ -299,6 +311,8 @@ const struct config_route *route_find(const struct route_table *table, const str
 	case PEEK_PROTOCOL_HTTP2:
 		route = name_find(table, KIND_HTTP, hello);
 		break;
+	case PEEK_PROTOCOL_WORDS:
+		return &table->routes[hello->word];
 	case PEEK_PROTOCOL_NONE:
 		break;
 	}

@@ -11,6 +11,8 @@
  * by prior knowledge tells no host in its first bytes: it matches the host "*"
  * without a path, and the default.
  *
+ * A rule for first words matches what the peekers found to be the words of it: words.h.
+ *
  * Who names a target, by SOCKS or CONNECT, gets a rule for targets or nothing: the default
  * is for clients that do not know where they are going.
  */
@@ -25,6 +27,9 @@ struct route_table;
 /** route_table_new() - index a listener's rules; they must outlive the table. NULL: no memory */
 struct route_table *route_table_new(const struct config_listener *listener);
 void route_table_free(struct route_table *table);
+
+/** route_table_words() - what the rules know of first words, for the peekers. NULL: nothing */
+const struct words *route_table_words(const struct route_table *table);
 
 /** route_find() - Return: the rule that matches best, or NULL */
 const struct config_route *route_find(const struct route_table *table, const struct hello *hello);

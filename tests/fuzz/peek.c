@@ -18,6 +18,7 @@
 
 #include "../../base/own.h"
 #include "../../gateway/peek.h"
+#include "../../gateway/words.h"
 
 #define RUBBISH	      0xa5
 #define RECORD_HEADER 5
@@ -26,6 +27,7 @@
 
 typedef enum peek_answer (*peeker_fn)(const uint8_t *, size_t, struct hello *);
 
+static struct words *built;
 static const struct peek_rules *rules; /* of the peeker that is being asked */
 static struct talk talk;
 
@@ -83,9 +85,10 @@ static bool hello_fits(const struct hello *hello, enum peek_answer answer)
 
 static bool hello_equal(const struct hello *a, const struct hello *b)
 {
-	return a->protocol == b->protocol && a->reason == b->reason && a->alert == b->alert &&
-	       a->has_ech == b->has_ech && !strcmp(a->name, b->name) && !strcmp(a->path, b->path) &&
-	       a->alpn_len == b->alpn_len && !memcmp(a->alpn, b->alpn, a->alpn_len);
+	return a->protocol == b->protocol && a->word == b->word && a->reason == b->reason &&
+	       a->alert == b->alert && a->has_ech == b->has_ech && !strcmp(a->name, b->name) &&
+	       !strcmp(a->path, b->path) && a->alpn_len == b->alpn_len &&
+	       !memcmp(a->alpn, b->alpn, a->alpn_len);
 }
 
 static bool is_written(enum peek_answer answer)
@@ -205,6 +208,28 @@ static void check_talks(const uint8_t *bytes, size_t len)
 	rules = NULL;
 }
 
+/* Regexes that look behind, ahead, to the end and for too long: cuts must not matter to them either. */
+static void check_words(const uint8_t *bytes, size_t len)
+{
+	static struct config_route routes[] = {
+		{ .starts = "SSH-" },		{ .starts = "SSH-1.99" },
+		{ .starts = "\\x00\\x01" },	{ .regex = "(a+)+\\n" },
+		{ .regex = "BIN[0-9]+$" },	{ .regex = "(?s).{4}\\xffSMB" },
+		{ .regex = "x(?!y)|z++(?=y)" }, { .regex = "\\bw.*\\Bw\\z" },
+	};
+	static const struct config_listener listener = {
+		.routes = routes, .routes_len = sizeof(routes) / sizeof(routes[0])
+	};
+	static struct peek_rules own = { .targets = true };
+
+	if (!own.words)
+		must(words_new(&listener, &built) == 0);
+	own.words = built;
+	rules = &own;
+	check_prefixes(first, bytes, len);
+	rules = NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	static const peeker_fn peekers[] = { peek_tls, peek_http1, peek_http2, first };
@@ -213,5 +238,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		check_prefixes(peekers[i], bytes, len);
 	check_records(bytes, len);
 	check_talks(bytes, len);
+	check_words(bytes, len);
 	return 0;
 }

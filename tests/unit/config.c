@@ -177,6 +177,17 @@ static const struct mistake route_mistakes[] = {
 	{ "slip of a letter in a key", ROUTE("{ tsl: a, pool: web }"), "f:5: listeners[0].routes[0].tsl: there is no such key; did you mean \"tls\"?" },
 	{ "TLS and HTTP", ROUTE("{ tls: a, http: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
 	{ "ALPN and path", ROUTE("{ alpn: h2, path: /, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for HTTP, and no connection is both; make it two rules" },
+	{ "no such escape", ROUTE("{ starts: '\\d', pool: web }"), "f:5: listeners[0].routes[0].starts: \"\\d\" will not do; it takes up to 255 characters, \\xHH, \\r, \\n, \\t, \\0 and \\\\" },
+	{ "an escape that YAML undoes", ROUTE("{ starts: \"\\x00\", pool: web }"), "f:5: listeners[0].routes[0].starts: has a byte in it that is not printable ASCII; write it as \\xHH, and all within single quotes" },
+	{ "a regex that is none", ROUTE("{ regex: 'a(b', pool: web }"), "f:5: listeners[0].routes[0].regex: \"a(b\" will not do; missing closing parenthesis (at character 4); see pcre2pattern(3)" },
+	{ "a regex of nothing", ROUTE("{ regex: 'x*', pool: web }"), "f:5: listeners[0].routes[0].regex: \"x*\" will not do; it matches nothing at all, and so anything; leave it out, or let it ask for a byte" },
+	{ "the same bytes, written otherwise", ROUTE("{ starts: 'A', pool: web }\n  - { starts: '\\x41', pool: web }"), "f:6: listeners[0].routes[1]: matches the same as the rule of line 5 and would never be used; remove one of them" },
+	{ "TLS is known", ROUTE("{ starts: ['SSH-', '\\x16\\x03'], pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\x16\\x03\" may mean TLS; let it be longer, or ask for that" },
+	{ "HTTP is known", ROUTE("{ starts: 'GET /x', pool: web }"), "f:5: listeners[0].routes: a client that starts with \"GET /x\" may mean HTTP; let it be longer, or ask for that" },
+	{ "too short for HTTP", ROUTE("{ starts: P, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"P\" may mean HTTP; let it be longer, or ask for that" },
+	{ "SOCKS is looked for", ROUTE("{ starts: '\\x05', pool: web }\n  - { target: a, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\x05\" may mean SOCKS; let it be longer, or ask for that" },
+	{ "a PROXY header is looked for", POOLS "listeners:\n- listen: 0.0.0.0:443\n  proxy-from: 10.0.0.1\n  routes: { starts: PROX, pool: web }\n", "f:5: listeners[0].routes: a client that starts with \"PROX\" may mean a PROXY header; let it be longer, or ask for that" },
+	{ "TLS and first bytes", ROUTE("{ tls: a, starts: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for certain first bytes, and no connection is both; make it two rules" },
 	{ "TLS and a target", ROUTE("{ tls: a, target: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for a target, and no connection is both; make it two rules" },
 	{ "the same target twice", ROUTE("{ target: [a, A], pool: web }"), "f:5: listeners[0].routes[0]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "requested by nobody", "pools:\n- name: exit\n  backends: requested\nlisteners:\n- listen: 0.0.0.0:1\n  pool: exit\n", "f:6: listeners[0].pool: is for clients that name a target; give the rule the condition 'target', as in {target: \"*\", pool: exit}" },
@@ -481,6 +492,22 @@ static void proxy_headers_are_expected_and_sent(void **state)
 	config_free(config);
 }
 
+static void first_words_are_kept_as_text(void **state)
+{
+	struct config *config = parse(ROUTE(
+		"{ starts: [SSH-, '\\x05\\0\\n'], pool: web }\n  - { regex: '\\x05\\0', pool: web }"));
+	const struct config_listener *l = config->listeners;
+
+	(void)state;
+	assert_true(l->peek);
+	assert_int_equal(l->routes_len, 3);
+	assert_string_equal(l->routes[0].starts, "SSH-");
+	assert_string_equal(l->routes[1].starts, "\\x05\\x00\\x0a");
+	assert_null(l->routes[1].regex);
+	assert_string_equal(l->routes[2].regex, "\\x05\\0");
+	config_free(config);
+}
+
 static void lists_become_rules_and_listeners(void **state)
 {
 	struct config *config =
@@ -763,6 +790,7 @@ int main(void)
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),
 		cmocka_unit_test(proxy_headers_are_expected_and_sent),
+		cmocka_unit_test(first_words_are_kept_as_text),
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),

@@ -49,6 +49,8 @@ enum {
 	WILD_HOST_API,
 	ANY_HOST,
 	ANY_HOST_DOT,
+	WORDS,
+	REGEX,
 	TARGET,
 	WILD_TARGET,
 	DEFAULT,
@@ -57,6 +59,8 @@ enum {
 
 static struct config_route rules[] = {
 	[DEFAULT] = { 0 },
+	[WORDS] = { .starts = "SSH-" },
+	[REGEX] = { .regex = "x+y" },
 	[EXACT] = { .tls = "example.org" },
 	[EXACT_H2] = { .tls = "example.org", .alpn = "h2" },
 	[WILD] = { .tls = "*.example.org" },
@@ -123,6 +127,35 @@ static void the_most_specific_rule_wins(void **state)
 
 		if (got != (rows[i].want == NONE ? NULL : &rules[rows[i].want]))
 			fail_msg("%s: rule %td", rows[i].name, got ? got - rules : NONE);
+	}
+	route_table_free(table);
+}
+
+static void first_words_find_their_rule(void **state)
+{
+	static const struct {
+		const char *bytes;
+		int want;
+	} words[] = {
+		{ "SSH-2.0-x", WORDS },
+		{ "xxxy\n", REGEX },
+		{ "xxxz\n", DEFAULT },
+		{ "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", ANY_HOST },
+	};
+	const struct config_listener listener = { .routes = rules, .routes_len = ROWS(rules) };
+	struct route_table *table = route_table_new(&listener);
+	const struct peek_rules known = { .words = route_table_words(table) };
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(words); i++) {
+		struct hello hello;
+		struct talk talk = { 0 };
+		size_t len = strlen(words[i].bytes);
+
+		assert_int_equal(
+			peek_first(&known, &talk, (const uint8_t *)words[i].bytes, len, &hello),
+			PEEK_FOUND);
+		assert_ptr_equal(route_find(table, &hello), &rules[words[i].want]);
 	}
 	route_table_free(table);
 }
@@ -353,6 +386,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_most_specific_rule_wins),
+		cmocka_unit_test(first_words_find_their_rule),
 		cmocka_unit_test(without_a_default_the_rest_has_no_route),
 		cmocka_unit_test(random_tables_agree_with_a_walk_over_all_rules),
 		cmocka_unit_test(ten_thousand_names_are_found_in_no_time),
