@@ -293,6 +293,11 @@ static int rule_kind(const struct node *rule, const struct node *at, const struc
 	return 0;
 }
 
+static bool route_is_conditional(const struct config_route *route)
+{
+	return route->tls || route->http_host || route->target || route->starts || route->regex;
+}
+
 static char **route_condition(struct config_route *route, enum route_key key)
 {
 	char **const conditions[] = {
@@ -483,13 +488,14 @@ static int timeouts_read(const struct node *node, struct config_listener *listen
 {
 	enum {
 		FIRST_BYTES,
+		SILENCE,
 		CONNECT,
 		IDLE,
 		HALF_CLOSED,
 		KEEPALIVE,
 		KEYS
 	};
-	static const char *const keys[KEYS] = { "first-bytes", "connect", "idle", "half-closed",
+	static const char *const keys[KEYS] = { "first-bytes", "silence", "connect", "idle", "half-closed",
 						"keepalive" };
 	struct node at[KEYS];
 	int rc;
@@ -499,6 +505,8 @@ static int timeouts_read(const struct node *node, struct config_listener *listen
 	rc = node_map(node, keys, KEYS, at);
 	if (rc == 0)
 		rc = node_ms(&at[FIRST_BYTES], &listener->first_bytes_ms);
+	if (rc == 0)
+		rc = node_ms(&at[SILENCE], &listener->silence_ms);
 	if (rc == 0)
 		rc = node_ms(&at[CONNECT], &listener->connect_ms);
 	if (rc == 0)
@@ -577,11 +585,27 @@ static int listener_routes_read(const struct reading *r, const struct node *at,
 	return rc < 0 ? rc : rule_check_pool(r, pool, route);
 }
 
+/* Who says nothing goes where nothing is asked for. */
+static int silence_check(const struct node *at, const struct config_listener *listener)
+{
+	if (!listener->silence_ms)
+		return 0;
+	if (listener->silence_ms >= listener->first_bytes_ms)
+		return node_fail(&at[LISTENER_TIMEOUTS],
+				 "'silence' would never be reached; it must be shorter than "
+				 "'first-bytes'");
+	for (unsigned int i = 0; i < listener->routes_len; i++)
+		if (!route_is_conditional(&listener->routes[i]))
+			return 0;
+	return node_fail(&at[LISTENER_ROUTES],
+			 "after the time 'silence' a client that has said nothing has nowhere to go; "
+			 "add a route without conditions");
+}
+
 /* Everything but the address */
 static int listener_fill(const struct reading *r, const struct node *at,
 			 struct config_listener *listener)
 {
-	const struct config_route *only;
 	uint32_t mss = 0;
 	int rc = node_bool(&at[LISTENER_HANDOFF], &listener->handoff);
 
@@ -606,12 +630,12 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = listener_routes_read(r, at, listener);
 	if (rc == 0)
 		rc = config_words_check(&at[LISTENER_ROUTES], listener);
+	if (rc == 0)
+		rc = silence_check(at, listener);
 	if (rc < 0)
 		return rc;
 	listener->mss = (uint16_t)mss;
-	only = &listener->routes[0];
-	listener->peek = listener->routes_len > 1 || only->tls || only->http_host || only->target ||
-			 only->starts || only->regex;
+	listener->peek = listener->routes_len > 1 || route_is_conditional(&listener->routes[0]);
 	return 0;
 }
 

@@ -130,6 +130,7 @@ struct config_listener {
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
 	unsigned int line; /* of the file, for messages */
 	uint32_t first_bytes_ms;
+	uint32_t silence_ms; /* after which a client gets the default route; 0: it is awaited */
 	uint32_t connect_ms;
 	uint32_t idle_ms;
 	uint32_t half_closed_ms;

@@ -65,6 +65,12 @@ void conn_wake(struct conn *c, uint64_t ms)
 	conn_arm(c);
 }
 
+void conn_sleep(struct conn *c)
+{
+	c->wake_ms = 0;
+	c->woken = false;
+}
+
 /* Only here a connection becomes late, never while events of the round are
  * still to come: connect.c replaces the back socket of one that is.
  */

@@ -144,6 +144,9 @@ void conn_limit(struct conn *c, uint64_t ms);
 /** conn_wake() - in @ms its step is called with @woken, if the limit does not come first */
 void conn_wake(struct conn *c, uint64_t ms);
 
+/** conn_sleep() - ... not any more */
+void conn_sleep(struct conn *c);
+
 /** conn_end() - end the connection without a word. Return: -ECANCELED, for the step to return */
 int conn_end(struct conn *c, enum ladon_reason why);
 

@@ -27,34 +27,11 @@ static int first_read(struct conn *c)
 		return -EAGAIN;
 	if (n <= 0)
 		return conn_end(c, LADON_REASON_CLIENT_GONE);
+	if (!c->first.len)
+		conn_sleep(c); /* it is not silent */
 	if (kept_append(&c->first, scratch, (uint32_t)n) < 0)
 		return conn_lack(c, "memory for first bytes", -ENOMEM);
 	return 0;
-}
-
-/* What the client wants may come in many pieces. It must not wait for an
- * acknowledgement meanwhile: Nagle's algorithm keeps its second piece back until
- * the first is acknowledged, and a large hello may exceed its initial window.
- */
-static int first_wait(struct conn *c)
-{
-	int rc;
-
-	if (c->late)
-		return conn_turn_away(c, LADON_REASON_FIRST_BYTES);
-	rc = admit_wait(c);
-	if (rc < 0)
-		return rc;
-	if (!c->limit_ms)
-		conn_limit(c, c->listener->config->first_bytes_ms);
-	if (c->guarded && c->first.len > first_own(c) && !c->wake_ms)
-		conn_wake(c, CONN_PATIENCE_MS);
-	if (c->guarded && c->woken)
-		conn_acknowledge(c, LADON_REASON_ACKED);
-	if (c->front.events)
-		return -EAGAIN;
-	rc = loop_watch(&c->worker->loop, &c->front, CONN_READING);
-	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
 /* Ladon's half of a dialogue, as far as it goes by now */
@@ -121,6 +98,52 @@ static int first_none(struct hello *hello)
 {
 	*hello = (struct hello){ .protocol = PEEK_PROTOCOL_NONE };
 	return 0;
+}
+
+/*
+ * Has it been waited for long enough? Then the client waits for its server, too. Whatever
+ * it says from now on stays in the socket until the handoff or the relay reads it.
+ */
+static bool first_is_silent(struct conn *c)
+{
+	uint32_t silence_ms = c->listener->config->silence_ms;
+	bool silent;
+
+	if (!silence_ms || c->first.len || c->header_due)
+		return false;
+	if (!c->wake_ms)
+		conn_wake(c, silence_ms);
+	silent = c->woken;
+	if (silent)
+		conn_sleep(c);
+	return silent;
+}
+
+/* What the client wants may come in many pieces. It must not wait for an
+ * acknowledgement meanwhile: Nagle's algorithm keeps its second piece back until
+ * the first is acknowledged, and a large hello may exceed its initial window.
+ */
+static int first_wait(struct conn *c)
+{
+	int rc;
+
+	if (c->late)
+		return conn_turn_away(c, LADON_REASON_FIRST_BYTES);
+	rc = admit_wait(c);
+	if (rc < 0)
+		return rc;
+	if (!c->limit_ms)
+		conn_limit(c, c->listener->config->first_bytes_ms);
+	if (first_is_silent(c))
+		return first_none(&c->worker->hello);
+	if (c->guarded && c->first.len > first_own(c) && !c->wake_ms)
+		conn_wake(c, CONN_PATIENCE_MS);
+	if (c->guarded && c->woken)
+		conn_acknowledge(c, LADON_REASON_ACKED);
+	if (c->front.events)
+		return -EAGAIN;
+	rc = loop_watch(&c->worker->loop, &c->front, CONN_READING);
+	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
 static int first_look(struct conn *c, struct hello *hello)

@@ -30,10 +30,12 @@ static int set(int fd, int level, int option, int value)
 /*
  * What may be different after a reload. Where nothing can be done before the client
  * has spoken, there is nothing to accept before: one wake-up, and what it said is there.
+ * Silence is measured from the accept on.
  */
 static int listener_configure(const struct config_listener *config, int fd)
 {
-	int rc = set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, config->peek ? DEFER_S : 0);
+	bool defer = config->peek && !config->silence_ms;
+	int rc = set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? DEFER_S : 0);
 
 	return rc < 0 ? rc : set(fd, IPPROTO_TCP, TCP_MAXSEG, config->mss);
 }

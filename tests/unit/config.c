@@ -82,7 +82,7 @@ static const struct mistake setting_mistakes[] = {
 	{ "no mapping for the access log", LISTENERS POOLS "access-log: stderr\n", "f:3: access-log: must be a mapping; its keys are: to, format" },
 	{ "unknown timeout", LISTENERS POOLS "timeouts: { conect: 1 }\n", "f:3: timeouts.conect: there is no such key; did you mean \"connect\"?" },
 	{ "no mode", LISTENERS POOLS "mode: fast\n", "f:3: mode: \"fast\" will not do; it takes direct or stack" },
-	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, connect, idle, half-closed, keepalive" },
+	{ "a number for the timeouts", LISTENERS POOLS "timeouts: 10s\n", "f:3: timeouts: must be a mapping; its keys are: first-bytes, silence, connect, idle, half-closed, keepalive" },
 	{ "keepalive, yes", LISTENERS POOLS "timeouts: { keepalive: yes }\n", "f:3: timeouts.keepalive: will not do; it takes no, or 'after' and the rest, as in {after: 10m}" },
 	{ "keepalive, but when", LISTENERS POOLS "timeouts: { keepalive: { probes: 3 } }\n", "f:3: timeouts.keepalive.after: is missing; it takes a time, as in 10m" },
 	{ "keepalive more often than anybody looks", LISTENERS POOLS "timeouts: { keepalive: { after: 1s, interval: 999ms } }\n", "f:3: timeouts.keepalive.interval: will not do; it takes a second or more" },
@@ -167,6 +167,8 @@ static const struct mistake listener_mistakes[] = {
 	{ "no such pool", POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: wbe\n", "f:4: listeners[0].pool: no pool is named \"wbe\"; did you mean \"web\"?" },
 	{ "mss too small", POOLS "listeners:\n- listen: 0.0.0.0:1\n  mss: 87\n  pool: web\n", "f:4: listeners[0].mss: \"87\" will not do; it takes a number from 88 to 32767" },
 	{ "a name that is to say who its clients are", POOLS "listeners:\n- listen: 0.0.0.0:1\n  proxy-from: [10.0.0.1, lb]\n  pool: web\n", "f:4: listeners[0].proxy-from[1]: \"lb\" will not do; it takes an address or a prefix, such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32" },
+	{ "nowhere to go in silence", POOLS "timeouts: { silence: 1s }\nlisteners:\n- listen: 0.0.0.0:1\n  routes: { tls: a, pool: web }\n", "f:5: listeners[0].routes: after the time 'silence' a client that has said nothing has nowhere to go; add a route without conditions" },
+	{ "a silence that is too long", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts: { silence: 10s }\n  routes: [{ tls: a, pool: web }, { pool: web }]\n", "f:4: listeners[0].timeouts: 'silence' would never be reached; it must be shorter than 'first-bytes'" },
 	{ "a bad time", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts:\n    idle: x\n  pool: web\n", "f:5: listeners[0].timeouts.idle: \"x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 };
 
@@ -360,7 +362,7 @@ static void every_setting_arrives(void **state)
 {
 	struct config *config =
 		parse("workers: 3\nhandoff: off\nmode: stack\nflows: 77\nsource-ports: 1024-2047\n"
-		      "timeouts: { first-bytes: 1500ms, connect: 2, idle: 1d, half-closed: 5m,\n"
+		      "timeouts: { first-bytes: 1500ms, silence: 300ms, connect: 2, idle: 1d, half-closed: 5m,\n"
 		      "  keepalive: { after: 10m, probes: 4 } }\n"
 		      "sources: [192.0.2.1, 2001:db8::1]\ninterfaces: [a0, b0]\n"
 		      "control: /c\ncontrol-group: operators\nuser: ladon\npin: /p\n"
@@ -398,6 +400,7 @@ static void every_setting_arrives(void **state)
 	assert_false(l[1].stack);
 	assert_false(config->stack); /* the one that is of this mode relays */
 	assert_int_equal(l[0].first_bytes_ms, 1500);
+	assert_int_equal(l[0].silence_ms, 300);
 	assert_int_equal(l[0].connect_ms, 2000);
 	assert_true(l[1].handoff);
 	assert_int_equal(l[1].mss, 1200);
