@@ -5,6 +5,7 @@
 """
 import glob
 import os
+import re
 import textwrap
 
 import pytest
@@ -39,8 +40,8 @@ def ladond(net, *args):
     return net.gateway.run(os.path.join(BUILD, "ladond"), *args, timeout=20)
 
 
-def write(net, text):
-    path = os.path.join(net.dir, "own.yaml")
+def write(net, text, name="own.yaml"):
+    path = os.path.join(net.dir, name)
     with open(path, "w") as file:
         file.write(text)
     return path
@@ -48,9 +49,21 @@ def write(net, text):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=os.path.basename)
 def test_every_shipped_configuration_is_right(net, path):
-    done = ladond(net, "--check", path)
+    users = write(net, "me:$6$rounds=1000$salt$" + "x" * 86 + "\n", "users")
+    with open(path) as file:
+        own = write(net, file.read().replace("/etc/ladon/users", users))
+    done = ladond(net, "--check", own)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_migration_notes_say_is_right(net):
+    with open(os.path.join(ROOT, "MIGRATION.md")) as file:
+        examples = re.findall(r"```yaml\n(.*?)```", file.read(), re.S)
+    assert len(examples) >= 4
+    for example in examples:
+        done = ladond(net, "--check", write(net, example))
+        assert done.returncode == 0, done.stderr
 
 
 def test_there_are_shipped_configurations():
