@@ -351,3 +351,23 @@ def test_words_are_completed(net):
     assert words("set", "only") == [FIRST, SECOND]
     assert words("set", "only", FIRST) == ["auto", "up", "down", "drain"]
     assert words("set", "only", FIRST, "up") == []
+
+
+def test_a_pool_of_requested_targets_is_taken_out(net):
+    """It has no address of its own, and is up or not all the same."""
+    serve(net, BACKENDS[0])
+    ladon = net.ladond("listeners: [{listen: '0.0.0.0:8080', routes: [{target: '*', pool: exit}]}]\n"
+                       "pools: [{name: exit, backends: requested}]\n")
+
+    def answer():
+        with ends.connect(net.client) as sock:
+            sock.sendall(f"CONNECT {FIRST} HTTP/1.1\r\nHost: {FIRST}\r\n\r\n".encode())
+            return ends.receive_exactly(sock, 12)
+
+    assert backends(ladon)["requested"]["state"] == "up"
+    assert answer() == b"HTTP/1.1 200"
+    assert set_state(ladon, "requested", "drain", pool="exit")["state"] == "drain"
+    assert answer() == b"HTTP/1.1 502"
+    ladon.wait_reason("backends_down")
+    set_state(ladon, "requested", "auto", pool="exit")
+    assert answer() == b"HTTP/1.1 200"

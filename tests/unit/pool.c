@@ -471,6 +471,25 @@ static void without_flows_turns_go_by_weight(void **state)
 	pool_free(pool);
 }
 
+/* ... and does not make up for it later with a long row of turns. */
+static void who_was_taken_out_of_turn_is_not_left_out(void **state)
+{
+	struct pool *pool;
+
+	(void)state;
+	many_fill(&many, POOL_LEAST_FLOWS, 2);
+	pool = many_open(&many);
+	assert_int_equal(pick_one(pool), 0); /* it lives on: the other has fewer */
+	for (int i = 0; i < 50; i++)
+		backend_release(pick_at(pool, NOW));
+	assert_int_equal(chosen(pool, 1), 50);
+	backend_release(pool_backend(pool, 0));
+	for (int i = 0; i < 6; i++)
+		backend_release(pick_at(pool, NOW));
+	assert_in_range(chosen(pool, 1), 51, 53);
+	pool_free(pool);
+}
+
 /* The very least is not looked for among many, but nobody has many more than another. */
 static void among_many_flows_are_level(void **state)
 {
@@ -833,7 +852,7 @@ static void pauses_grow_until_one_answers(void **state)
 	struct pool *pool;
 
 	(void)state;
-	many_fill(&many, POOL_ROUND_ROBIN, 2);
+	many_fill(&many, POOL_ROUND_ROBIN, 4);
 	pool = many_open(&many);
 	failures(pool, 0, now_ms, 2);
 	for (int i = 0; i < 8; i++) {
@@ -1042,6 +1061,7 @@ int main(void)
 		cmocka_unit_test(a_reload_changes_weights_and_keeps_the_turns),
 		cmocka_unit_test(the_fewest_flows_for_the_weight_win),
 		cmocka_unit_test(without_flows_turns_go_by_weight),
+		cmocka_unit_test(who_was_taken_out_of_turn_is_not_left_out),
 		cmocka_unit_test(among_many_flows_are_level),
 		cmocka_unit_test(the_first_is_the_first_that_is_left),
 		cmocka_unit_test(keys_are_shared_out_by_weight),
