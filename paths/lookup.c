@@ -159,7 +159,10 @@ static void known_tell(struct known *known, const struct answer *answer, uint64_
 	}
 }
 
-/* Each address once. @least_ttl_s: written if there is one */
+/*
+ * Each address once. @least_ttl_s: lowered to the least of the records. Aliases count, too: c-ares
+ * tells their times apart from those of the addresses that they lead to.
+ */
 static void answer_fill(const struct ares_addrinfo *info, struct answer *out, int *least_ttl_s)
 {
 	for (const struct ares_addrinfo_node *node = info->nodes;
@@ -175,6 +178,9 @@ static void answer_fill(const struct ares_addrinfo *info, struct answer *out, in
 		if (node->ai_ttl < *least_ttl_s)
 			*least_ttl_s = node->ai_ttl;
 	}
+	for (const struct ares_addrinfo_cname *alias = info->cnames; alias; alias = alias->next)
+		if (alias->ttl < *least_ttl_s)
+			*least_ttl_s = alias->ttl;
 }
 
 static uint64_t keep_ms(int ttl_s)

@@ -3,7 +3,7 @@
  * lookup.c - names are looked up by a thread, and answers come to who has asked
  *
  * A name server of the test's own, on loopback, answers A questions by the name's first letter,
- * and counts them; AAAA has none.
+ * and counts them; AAAA has none. With a "c" the name is an alias, for a shorter time.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,12 +44,13 @@ static struct {
 static size_t answer(uint8_t *packet, size_t len)
 {
 	static const uint8_t record[] = { 0xc0, HEADER, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2 };
+	static const uint8_t alias[] = { 0xc0, HEADER, 0, 5, 0, 1, 0, 0, 0, 5, 0, 3, 1, 'x', 0 };
 	char letter = (char)packet[HEADER + 1];
 	bool is_a = packet[len - 3] == QTYPE_A && packet[len - 4] == 0;
 
 	packet[2] = 0x81;
 	packet[3] = letter == 'n' ? 0x83 : letter == 's' ? 0x82 : 0x80;
-	packet[7] = is_a && letter == 'a';
+	packet[7] = !is_a ? 0 : letter == 'c' ? 2 : letter == 'a';
 	packet[11] = 0; /* EDNS is not copied */
 	if (letter == 'g') { /* garbage */
 		memset(packet + HEADER, 0xff, len - HEADER);
@@ -57,7 +58,13 @@ static size_t answer(uint8_t *packet, size_t len)
 	}
 	if (!packet[7])
 		return len;
+	if (letter == 'c') {
+		memcpy(packet + len, alias, sizeof(alias));
+		len += sizeof(alias);
+	}
 	memcpy(packet + len, record, sizeof(record));
+	if (letter == 'c')
+		packet[len + 1] = (uint8_t)(len - 3); /* whom the alias names */
 	packet[len + sizeof(record)] = 7;
 	return len + sizeof(record) + 1;
 }
@@ -212,6 +219,21 @@ static void test_found_and_known(void **state)
 	assert_int_equal(server.asked, 2);
 }
 
+/* An alias of 5 seconds to an address of 60 */
+static void test_an_alias_is_known_for_its_own_time(void **state)
+{
+	struct asking *a = *state;
+	struct asker asker = { 0 };
+
+	assert_int_equal(ask(&asker, a->lookups, &a->notes, "c.test", now()), -EINPROGRESS);
+	while (!asker.told)
+		wait_note(&a->notes);
+	assert_int_equal(asker.answer.status, LOOKUP_FOUND);
+	assert_int_equal(asker.answer.len, 1);
+	assert_int_equal(ask(&asker, a->lookups, &a->notes, "c.test", now() + 6000), -EINPROGRESS);
+	lookup_forget(&asker.lookup);
+}
+
 static void test_there_is_none(void **state)
 {
 	static const struct {
@@ -341,6 +363,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_found_and_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_alias_is_known_for_its_own_time, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_there_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_name_is_asked_for_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
