@@ -65,7 +65,7 @@ struct lookups {
 	/* the thread's */
 	ares_channel channel;
 	bool is_open;
-	unsigned int under_way;
+	bool is_ending; /* who is under way is told so, and not asked again */
 	struct timespec conf; /* when resolv.conf was written that the channel has read */
 };
 
@@ -190,6 +190,14 @@ static uint64_t keep_ms(int ttl_s)
 	return ttl_s < LOOKUP_MOST_MS / 1000 ? (uint64_t)ttl_s * 1000 : LOOKUP_MOST_MS;
 }
 
+/* The servers have changed before one of them has answered. */
+static void known_again(struct known *known)
+{
+	pthread_mutex_lock(&known->lookups->lock);
+	STAILQ_INSERT_TAIL(&known->lookups->todo, known, next);
+	pthread_mutex_unlock(&known->lookups->lock);
+}
+
 static void known_answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct answer answer = { .status = LOOKUP_FAILED };
@@ -197,7 +205,10 @@ static void known_answered(void *arg, int status, int timeouts, struct ares_addr
 	int ttl_s = LOOKUP_MOST_MS / 1000;
 
 	(void)timeouts;
-	known->lookups->under_way--;
+	if (status == ARES_EDESTRUCTION && !known->lookups->is_ending) {
+		known_again(known);
+		return;
+	}
 	if (status == ARES_SUCCESS)
 		answer_fill(info, &answer, &ttl_s);
 	if (info)
@@ -239,13 +250,14 @@ static void channel_close(struct lookups *lookups)
 static void channel_open(struct lookups *lookups)
 {
 	struct ares_options options = {
+		.flags = ARES_FLAG_NOSEARCH, /* strangers' names: db is not db.our.domain */
 		.timeout = TIMEOUT_MS,
 		.tries = TRIES,
 		.lookups = (char[]){ 'f', 'b', '\0' },
 		.sock_state_cb = channel_watch,
 		.sock_state_cb_data = lookups,
 	};
-	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
 		   ARES_OPT_SOCK_STATE_CB;
 
 	lookups->is_open = ares_init_options(&lookups->channel, &options, mask) == ARES_SUCCESS;
@@ -253,13 +265,11 @@ static void channel_open(struct lookups *lookups)
 		ares_set_servers_ports_csv(lookups->channel, lookups->servers);
 }
 
-/* With the servers that resolv.conf has now. Who is being asked already goes on. */
+/* With the servers that resolv.conf has now. Whom others were being asked about is asked for again. */
 static void channel_renew(struct lookups *lookups)
 {
 	struct stat conf = { 0 };
 
-	if (lookups->under_way)
-		return;
 	stat(RESOLV_CONF, &conf);
 	if (lookups->is_open && conf.st_mtim.tv_sec == lookups->conf.tv_sec &&
 	    conf.st_mtim.tv_nsec == lookups->conf.tv_nsec)
@@ -275,7 +285,6 @@ static void name_ask(struct lookups *lookups, struct known *known)
 						   .ai_socktype = SOCK_STREAM };
 
 	channel_renew(lookups);
-	lookups->under_way++;
 	if (lookups->is_open)
 		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered, known);
 	else
@@ -338,6 +347,7 @@ static void *lookups_run(void *arg)
 		if (!stopping)
 			round_run(lookups);
 	} while (!stopping);
+	lookups->is_ending = true;
 	channel_close(lookups);
 	return NULL;
 }
