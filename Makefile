@@ -23,10 +23,11 @@ endif
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
 lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
-config  := gateway/config.c gateway/config_pool.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
+config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
+health  := paths/health.c paths/plan.c paths/exam.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/words.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -36,7 +37,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
-	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c
+	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c $(health)
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c
 bpf     := tc handoff
 
@@ -62,6 +63,7 @@ unit_pool      := $(pool)
 unit_ring      := paths/ring.c paths/turn.c
 unit_backend   := paths/backend.c paths/ring.c paths/turn.c base/addr.c
 unit_resolve   := paths/resolve.c $(pool) base/log.c
+unit_health    := $(health) gateway/loop.c gateway/timer.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
@@ -72,7 +74,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_proxy_header := gateway/proxy_header.c base/addr.c

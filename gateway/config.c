@@ -3,7 +3,7 @@
  * config.c - what ladon.yaml says, checked
  *
  * Top to bottom: what was seen before, pools, routes, listeners, the file as a
- * whole. What a pool says of its backends is read by config_pool.c, single values
+ * whole. What a pool says of its backends is read by config_pool.c and config_health.c, single values
  * by config_value.c and config_node.c.
  *
  * Pools are read before listeners, wherever they stand in the file, so that a
@@ -28,6 +28,7 @@
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
+#include "config_health.h"
 #include "config_pool.h"
 #include "config_proxy.h"
 #include "config_targets.h"
@@ -143,13 +144,14 @@ static int pool_read(struct reading *r, const struct node *node)
 		SLOW_START,
 		EJECT,
 		WHEN_DOWN,
+		HEALTH,
 		BACKENDS,
 		SEND_PROXY,
 		PROXY_TLVS,
 		KEYS
 	};
 	static const char *const keys[KEYS] = { "name",	 "policy",    "hash",	  "slow-start", "eject",
-						"when-down", "backends", "send-proxy", "proxy-tlvs" };
+						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs" };
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -171,6 +173,8 @@ static int pool_read(struct reading *r, const struct node *node)
 		rc = config_when_down(&at[WHEN_DOWN], &pool->reset);
 	if (rc == 0)
 		rc = config_backends(&at[BACKENDS], pool);
+	if (rc == 0)
+		rc = config_health(&at[HEALTH], pool);
 	if (rc == 0)
 		rc = config_send_proxy_read(&at[SEND_PROXY], &at[PROXY_TLVS], pool);
 	return rc;

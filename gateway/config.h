@@ -65,6 +65,21 @@ struct config_eject {
 	uint32_t share;	   /* of a pool's backends, percent, that may be at a time */
 };
 
+enum health_check {
+	HEALTH_NONE,
+	HEALTH_TCP,
+	HEALTH_CHECKS,
+};
+
+/* How a pool's backends are checked. */
+struct config_health {
+	enum health_check check; /* HEALTH_NONE: not at all, and nothing else is set */
+	uint32_t interval_ms;
+	uint32_t timeout_ms; /* of one address */
+	uint32_t rise, fall; /* checks in a row that make it well, or sick */
+	uint16_t port;	     /* 0: that of the connections */
+};
+
 /* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */
 struct config_send_proxy {
 	uint8_t version; /* enum proxy_version; 0: none */
@@ -80,6 +95,7 @@ struct config_pool {
 	uint32_t slow_ms;    /* in which a backend that comes back gets its whole share; 0: at once */
 	bool reset;	     /* live flows of a backend that went down are reset; else kept */
 	struct config_eject eject;
+	struct config_health health;
 	struct config_backend *backends;
 	unsigned int backends_len; /* 1 to CONFIG_BACKENDS_MAX; 1 if it is a requested one */
 	struct config_send_proxy send_proxy;

@@ -22,6 +22,7 @@
 
 struct ends;
 struct flows;
+struct health;
 struct removed;
 struct lookups;
 struct resolver;
@@ -51,6 +52,7 @@ struct gateway {
 	struct flows *flows;
 	struct removed *removed;
 	struct resolver *resolver;
+	struct health *health;
 	struct tallies tallies;
 	struct shortages shortages;
 	uint64_t started_ms;		 /* CLOCK_MONOTONIC */

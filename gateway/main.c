@@ -6,7 +6,7 @@
  * the same configuration fails there, and changes nothing for the first.
  *
  * The main thread serves libladon (ends of flows, interfaces) and signals;
- * workers, the resolver and the control socket have threads of their own.
+ * workers, the resolver, the health checks and the control socket have threads of their own.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../base/own.h"
+#include "../paths/health.h"
 #include "../paths/lookup.h"
 #include "../paths/resolve.h"
 #include "callers.h"
@@ -395,6 +397,24 @@ static int rights_drop(struct daemon *d, const struct config *config)
 	return rc;
 }
 
+static int checks_open(struct daemon *d, const struct setup *setup)
+{
+	struct checks *checks = NULL;
+	_free_ char *error = NULL;
+	int rc = checks_new(setup->pools, setup->config->pools, setup->config->pools_len, &checks,
+			    &error);
+
+	if (rc == 0)
+		rc = health_start(&d->gateway.health);
+	if (rc < 0) {
+		checks_free(checks);
+		log_err("health: %s", error ? error : strerror(-rc));
+		return rc;
+	}
+	health_use(d->gateway.health, checks);
+	return 0;
+}
+
 /* Names are looked up from now on, and flows of a former daemon find their backends. */
 static int paths_open(struct daemon *d, const struct setup *setup)
 {
@@ -409,6 +429,9 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 		return rc;
 	}
 	resolver_use(d->gateway.resolver, names);
+	rc = checks_open(d, setup);
+	if (rc < 0)
+		return rc;
 	if (d->gateway.ladon) {
 		flows_adopt(d->gateway.flows);
 		ends_adopt(&d->gateway);
@@ -608,6 +631,7 @@ static void daemon_stop(struct daemon *d)
 	}
 	if (g->setup)
 		setup_drop(g->setup);
+	health_stop(g->health);
 	resolver_stop(g->resolver);
 	if (g->ladon)
 		ladon_close(g->ladon);

@@ -9,6 +9,8 @@
 #include <time.h>
 
 #include "../base/log.h"
+#include "../base/own.h"
+#include "../paths/health.h"
 #include "../paths/resolve.h"
 #include "flows.h"
 #include "removed.h"
@@ -182,6 +184,17 @@ static int setup_make(struct gateway *gateway, struct config *config, struct set
 	return 0;
 }
 
+static int checks_make(const struct setup *setup, struct checks **out, char **error)
+{
+	_free_ char *why = NULL;
+	int rc = checks_new(setup->pools, setup->config->pools, setup->config->pools_len, out,
+			    &why);
+
+	if (rc < 0)
+		return refuse(error, rc, "health", why ? why : strerror(-rc));
+	return 0;
+}
+
 static void count(const struct setup *former, const struct setup *next, struct reloaded *out)
 {
 	const struct share *share = &next->shares[0];
@@ -196,6 +209,7 @@ static void count(const struct setup *former, const struct setup *next, struct r
 static int reload_try(struct gateway *gateway, struct reloaded *out, char **error)
 {
 	struct names *names;
+	struct checks *checks;
 	struct config *config = NULL;
 	struct setup *setup = NULL;
 	int rc;
@@ -207,9 +221,15 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 		rc = setup_make(gateway, config, &setup, error);
 	if (rc < 0)
 		return rc;
+	rc = checks_make(setup, &checks, error);
+	if (rc < 0) {
+		setup_drop(setup);
+		return rc;
+	}
 	names = names_new(setup->pools, setup->config->pools_len);
 	if (!names || flows_follow(gateway->flows, setup) < 0) {
 		names_free(names);
+		checks_free(checks);
 		setup_drop(setup);
 		return refuse(error, -ENOMEM, "reload", strerror(ENOMEM));
 	}
@@ -217,6 +237,7 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 	count(gateway->setup, setup, out);
 	resolver_use(gateway->resolver, names);
 	setup_use(setup);
+	health_use(gateway->health, checks); /* who is not checked any more is well: not before */
 	removed_follow(gateway->removed);
 	return 0;
 }

@@ -338,6 +338,21 @@ static json_t *backend_extras(json_t *document, const struct config_backend *con
 	return document;
 }
 
+/* What its checks say; nothing as long as there is no result */
+static void check_add(struct backend *backend, json_t *document)
+{
+	struct backend_check last;
+
+	backend_last_check(backend, &last);
+	if (!last.at_ms)
+		return;
+	json_object_set_new(document, "health",
+			    json_string(atomic_load(&backend->sick) ? "sick" : "well"));
+	json_object_set_new(document, "check", json_string(last.well ? "passed" : last.why));
+	json_object_set_new(document, "check_age_ms", json_integer(COUNT(now_ms() - last.at_ms)));
+	json_object_set_new(document, "check_took_ms", json_integer(COUNT(last.took_ms)));
+}
+
 static json_t *backend_json(const struct config_pool *config, struct pool *pool, unsigned int index)
 {
 	struct backend *backend = pool_backend(pool, index);
@@ -350,6 +365,7 @@ static json_t *backend_json(const struct config_pool *config, struct pool *pool,
 		COUNT(backend->failed), "handed_off", COUNT(backend->handed_off), "relayed",
 		COUNT(backend->relayed));
 
+	check_add(backend, document);
 	return backend_extras(document, &config->backends[index], backend, state);
 }
 

@@ -150,6 +150,20 @@ bool backend_set_sick(struct backend *backend, bool sick)
 	return true;
 }
 
+void backend_checked(struct backend *backend, const struct backend_check *result)
+{
+	pthread_mutex_lock(&backend->lock);
+	backend->checked = *result;
+	pthread_mutex_unlock(&backend->lock);
+}
+
+void backend_last_check(struct backend *backend, struct backend_check *out)
+{
+	pthread_mutex_lock(&backend->lock);
+	*out = backend->checked;
+	pthread_mutex_unlock(&backend->lock);
+}
+
 bool backend_is_doubted(const struct backend *backend, bool sick_is_down)
 {
 	enum backend_admin admin = atomic_load(&backend->admin);

@@ -42,6 +42,17 @@ enum backend_admin {
 
 /** backend_admin_word() - as the operator says it */
 const char *backend_admin_word(enum backend_admin admin);
+#define BACKEND_WHY_MAX 160
+
+/* What the last check of a backend has found out */
+struct backend_check {
+	uint64_t at_ms; /* when it ended, CLOCK_MONOTONIC; 0: there was none */
+	uint32_t took_ms;
+	bool well;
+	char why[BACKEND_WHY_MAX]; /* it is not, in words; else "" */
+};
+
+struct check;
 
 struct backend {
 	const struct config_backend *config; /* a copy of its own */
@@ -67,9 +78,11 @@ struct backend {
 	atomic_uint_fast64_t relayed;
 
 	bool indexed;	      /* gateway/flows.c, under its lock */
+	struct check *check;  /* paths/health.c's, in its thread */
 	pthread_mutex_t lock; /* over what follows */
 	struct addr addrs[POOL_ADDRS_MAX];
 	unsigned int next_addr;
+	struct backend_check checked;
 };
 
 /**
@@ -107,6 +120,12 @@ bool backend_set_admin(struct backend *backend, enum backend_admin admin);
 
 /** backend_set_sick() - what a check has found out. Return: whether that is a change */
 bool backend_set_sick(struct backend *backend, bool sick);
+
+/** backend_checked() - a check has ended; whether that makes it sick is another question */
+void backend_checked(struct backend *backend, const struct backend_check *result);
+
+/** backend_last_check() - copy what backend_checked() was told last */
+void backend_last_check(struct backend *backend, struct backend_check *out);
 
 /** backend_eject() - too many connects have failed: nobody gets it until @until_ms */
 void backend_eject(struct backend *backend, uint64_t until_ms);

@@ -54,6 +54,9 @@ static void check_pool(const struct config_pool *pool)
 		assert(backend->text && backend->port != 0);
 		assert(backend->host || addr_port(&backend->addr) == backend->port);
 	}
+	if (pool->health.check != HEALTH_NONE)
+		assert(pool->health.interval_ms >= 100 && pool->health.timeout_ms &&
+		       pool->health.rise && pool->health.fall);
 }
 
 static void check_config(const struct config *config)

@@ -100,6 +100,8 @@ static const struct mistake setting_mistakes[] = {
 	{ "a zero byte", LISTENERS POOLS "pin: \"/a\\0b\"\n", "f:3: pin: has a control character in it; remove it" },
 };
 
+#define HEALTH(health) LISTENERS "pools:\n- { name: web, backends: 'a:1',\n    health: " health " }\n"
+
 static const struct mistake pool_mistakes[] = {
 	{ "unnamed", LISTENERS "pools:\n- backends: 10.0.0.1:1\n", "f:3: pools[0].name: is missing; routes find the pool by its name" },
 	{ "odd name", LISTENERS "pools:\n- name: a b\n", "f:3: pools[0].name: \"a b\" will not do; it takes up to 63 letters, digits, '-' and '_'" },
@@ -115,6 +117,15 @@ static const struct mistake pool_mistakes[] = {
 	{ "all and more", LISTENERS "pools:\n- name: web\n  eject:\n    share: 101%\n", "f:5: pools[0].eject.share: \"101%\" will not do; it takes a share from 1% to 100%, such as 50%" },
 	{ "ejected without a failure", LISTENERS "pools:\n- name: web\n  eject: { failures: 0 }\n", "f:4: pools[0].eject.failures: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "another word for reset", LISTENERS "pools:\n- name: web\n  when-down: cut\n", "f:4: pools[0].when-down: \"cut\" will not do; it takes keep or reset" },
+	{ "health by a word", HEALTH("tcp"), "f:4: pools[0].health: must be a mapping; its keys are: check, interval, timeout, rise, fall, port" },
+	{ "health without a check", HEALTH("{ rise: 2 }"), "f:4: pools[0].health.check: is missing; it takes the kind of check, such as tcp" },
+	{ "checks of whatever is asked for", LISTENERS "pools:\n- name: web\n  backends: requested\n  health: { check: tcp }\n", "f:5: pools[0].health: goes not with requested backends, of which none is known before a client asks for it" },
+	{ "an unknown check", HEALTH("{ check: ping }"), "f:4: pools[0].health.check: \"ping\" will not do; it takes tcp" },
+	{ "checks without a pause", HEALTH("{ check: tcp, interval: 99ms }"), "f:4: pools[0].health.interval: is too short; it takes 100 ms at least" },
+	{ "checks with a bad limit", HEALTH("{ check: tcp, timeout: 0 }"), "f:4: pools[0].health.timeout: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
+	{ "never sick", HEALTH("{ check: tcp, fall: 0 }"), "f:4: pools[0].health.fall: \"0\" will not do; it takes a number from 1 to 1000" },
+	{ "never well", HEALTH("{ check: tcp, rise: 1001 }"), "f:4: pools[0].health.rise: \"1001\" will not do; it takes a number from 1 to 1000" },
+	{ "a check of port 0", HEALTH("{ check: tcp, port: 0 }"), "f:4: pools[0].health.port: \"0\" will not do; it takes a number from 1 to 65535" },
 	{ "a mapping without an address", BACKEND("{ weight: 2 }"), "f:5: pools[0].backends[0].address: is missing; it takes an address or a name, and a port, as in \"10.0.2.2:443\"" },
 	{ "a mapping with half an address", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0].address: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
 	{ "a slip in a backend's key", BACKEND("{ address: 'a:1', wieght: 2 }"), "f:5: pools[0].backends[0].wieght: there is no such key; did you mean \"weight\"?" },
@@ -321,6 +332,45 @@ static void every_setting_of_a_pool_arrives(void **state)
 	assert_int_equal(b->policy, POOL_FIRST);
 	assert_int_equal(b->eject.failures, 0);
 	assert_int_equal(b->backends_len, 1);
+	config_free(config);
+}
+
+static struct config *parse_health(const char *health)
+{
+	char text[500];
+
+	snprintf(text, sizeof(text), LISTENERS "pools:\n- name: web\n  backends: 'a:1'\n  %s\n",
+		 health);
+	return parse(text);
+}
+
+static void checks_arrive(void **state)
+{
+	struct config *config = parse_health("");
+	const struct config_health *health = &config->pools[0].health;
+
+	(void)state;
+	assert_int_equal(health->check, HEALTH_NONE);
+	config_free(config);
+
+	config = parse_health("health: { check: tcp }");
+	health = &config->pools[0].health;
+	assert_int_equal(health->check, HEALTH_TCP);
+	assert_int_equal(health->interval_ms, 5000);
+	assert_int_equal(health->timeout_ms, 2000);
+	assert_int_equal(health->rise, 2);
+	assert_int_equal(health->fall, 3);
+	assert_int_equal(health->port, 0);
+	config_free(config);
+
+	config = parse_health("health: { check: tcp, interval: 1m, timeout: 100ms, rise: 4, "
+			      "fall: 5, port: 81 }");
+	health = &config->pools[0].health;
+	assert_int_equal(health->interval_ms, 60000);
+	assert_int_equal(health->timeout_ms, 100);
+	assert_int_equal(health->rise, 4);
+	assert_int_equal(health->fall, 5);
+	assert_int_equal(health->port, 81);
 	config_free(config);
 }
 
@@ -760,6 +810,7 @@ static void the_examples_load(void **state)
 	static const char *const examples[] = {
 		"ladon",       "tls-router", "http-router", "mixed",
 		"tcp-forward", "ipv6",	     "least-flows", "unprivileged-relay",
+		"health",
 	};
 
 	(void)state;
@@ -789,6 +840,7 @@ int main(void)
 		cmocka_unit_test(segments_that_fit_both_families),
 		cmocka_unit_test(every_setting_arrives),
 		cmocka_unit_test(every_setting_of_a_pool_arrives),
+		cmocka_unit_test(checks_arrive),
 		cmocka_unit_test(removed_backends_are_kept_or_cut),
 		cmocka_unit_test(what_was_said_is_kept_for_messages),
 		cmocka_unit_test(without_a_listener_that_hands_off_nothing_does),

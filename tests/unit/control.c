@@ -178,6 +178,11 @@ unsigned int backend_addrs(struct backend *backend, struct addr *out)
 	return 1;
 }
 
+void backend_last_check(struct backend *backend, struct backend_check *out)
+{
+	*out = backend->checked;
+}
+
 struct backend *pool_find(struct pool *pool, const struct addr *addr)
 {
 	return addr_equal(&pool->backend.config->addr, addr) ? &pool->backend : NULL;
@@ -241,6 +246,10 @@ static void fixture_fill(struct fixture *f)
 				     .listeners_len = 2 };
 	f->config.path = (char *)"ladon.yaml";
 	f->pool.backend.config = &f->backend;
+	f->pool.backend.sick = true;
+	f->pool.backend.checked = (struct backend_check){ .at_ms = 1,
+							  .took_ms = 7,
+							  .why = "connect: Connection refused" };
 	f->pools[0] = &f->pool;
 	tallies_init(&f->gateway.tallies);
 	for (int l = 0; l < 2; l++)
@@ -434,11 +443,17 @@ static void pools_and_listeners_are_listed(void **state)
 {
 	json_t *pools = ask(*state, "{\"command\": \"pool show\"}\n");
 	json_t *listeners = ask(*state, "{\"command\": \"listener show\"}\n");
-	json_t *pool = json_array_get(json_object_get(pools, "pools"), 0);
+	json_t *pool = json_array_get(json_object_get(pools, "pools"), 0), *backend;
 
 	assert_string_equal(json_string_value(json_object_get(pool, "policy")), "round_robin");
 	assert_int_equal(json_array_size(json_object_get(pool, "backends")), 1);
 	assert_int_equal(json_integer_value(json_object_get(pool, "panicked")), 7);
+	backend = json_array_get(json_object_get(pool, "backends"), 0);
+	assert_string_equal(json_string_value(json_object_get(backend, "health")), "sick");
+	assert_string_equal(json_string_value(json_object_get(backend, "check")),
+			    "connect: Connection refused");
+	assert_int_equal(json_integer_value(json_object_get(backend, "check_took_ms")), 7);
+	assert_true(json_integer_value(json_object_get(backend, "check_age_ms")) >= 1000);
 	assert_int_equal(json_array_size(json_object_get(listeners, "listeners")), 2);
 	json_decref(pools);
 	json_decref(listeners);

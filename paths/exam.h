@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * exam.h - one check of one backend: is there an address of it that answers?
+ *
+ * Its addresses are tried one after the other, each with a time limit of its
+ * own, until one has passed all steps of the kind of check: a connect, or a
+ * connect and then what a server of that kind must know to answer. One that
+ * passes is enough, and usually the first.
+ *
+ * What ladon itself lacked, a descriptor or memory, says nothing about the
+ * backend: such an exam is void.
+ *
+ * The connections are ordinary ones: not guarded, from the kernel's ports, and
+ * ended by a RST after the answer, so that no TIME_WAIT stays behind.
+ */
+#ifndef LADON_EXAM_H
+#define LADON_EXAM_H
+
+#include "../gateway/loop.h"
+#include "backend.h"
+#include "plan.h"
+
+enum exam_result {
+	EXAM_WELL,
+	EXAM_SICK,
+	EXAM_VOID,
+};
+
+struct exam {
+	/* by its owner, before exam_begin() */
+	struct loop *loop;
+	struct plan *plan;	 /* held */
+	struct backend *backend; /* held */
+	struct addr addrs[POOL_ADDRS_MAX]; /* with the ports to be checked */
+	unsigned int len;		   /* at least 1 */
+	unsigned int at;		   /* the one to begin with */
+	struct task ended;		   /* run in the loop, once, when it has ended */
+
+	/* by exam.c */
+	uint64_t begun_ms;
+	uint64_t took_ms;
+	enum exam_result result; /* when it has ended, as what follows */
+	char why[BACKEND_WHY_MAX]; /* not well; else "" */
+	unsigned int tried;
+
+	/* of the address that is tried */
+	struct watch watch;
+	struct timer limit;
+	unsigned int step;
+};
+
+/** exam_begin() - ends, whatever happens, by running @exam->ended; from then on it may be freed */
+void exam_begin(struct exam *exam);
+
+/** exam_stop() - nobody wants to know any more: it ends as void, unless it has ended already */
+void exam_stop(struct exam *exam);
+
+/**
+ * exam_say() - why a step fails; else it is the errno's text
+ */
+__attribute__((format(printf, 2, 3))) void exam_say(struct exam *exam, const char *fmt, ...);
+
+#endif

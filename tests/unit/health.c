@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * health.c - what checks find out about servers of every kind, on loopback
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../gateway/loop.h"
+#include "../../paths/health.h"
+
+#define INTERVAL_MS 20
+#define PATIENCE_MS 20000 /* for what must happen; never waited out */
+#define FOR_EVER_MS 3600000
+
+/* ---- servers ---- */
+
+struct server {
+	int fd;
+	struct addr addr;
+	void (*talk)(int fd); /* with whoever connects, and closes it; NULL: nobody is accepted */
+	const char *says;
+	pthread_t thread;
+	atomic_uint served;
+	atomic_uint reset; /* connections that ended by a RST */
+	int queued[2];	   /* sockets that fill the queue */
+};
+
+static __thread struct server *me;
+
+static void server_bind(struct server *server, const char *address)
+{
+	socklen_t len = sizeof(server->addr);
+
+	assert_int_equal(addr_parse(address, &server->addr), 0);
+	server->fd = socket(server->addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(server->fd, &server->addr.sa, addr_len(&server->addr)), 0);
+	assert_int_equal(getsockname(server->fd, &server->addr.sa, &len), 0);
+}
+
+static void *server_run(void *arg)
+{
+	struct server *server = arg;
+	int fd;
+
+	me = server;
+	while ((fd = accept(server->fd, NULL, NULL)) >= 0) {
+		server->talk(fd);
+		server->served++;
+	}
+	return NULL;
+}
+
+static struct server *server_start(const char *address, void (*talk)(int fd), const char *says)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	server_bind(server, address);
+	server->talk = talk;
+	server->says = says;
+	assert_int_equal(listen(server->fd, 64), 0);
+	assert_int_equal(pthread_create(&server->thread, NULL, server_run, server), 0);
+	return server;
+}
+
+/* A port that refuses: bound, and nobody listens */
+static struct server *server_refuses(void)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	server_bind(server, "127.0.0.1:0");
+	return server;
+}
+
+/* Its queue is full, and further SYNs are dropped */
+static struct server *server_is_silent(void)
+{
+	struct server *server = server_refuses();
+
+	assert_int_equal(listen(server->fd, 0), 0);
+	for (int i = 0; i < 2; i++) {
+		server->queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		connect(server->queued[i], &server->addr.sa, addr_len(&server->addr));
+	}
+	return server;
+}
+
+static void server_stop(struct server *server)
+{
+	shutdown(server->fd, SHUT_RDWR);
+	if (server->talk)
+		pthread_join(server->thread, NULL);
+	for (int i = 0; i < 2; i++)
+		if (server->queued[i])
+			close(server->queued[i]);
+	close(server->fd);
+	free(server);
+}
+
+/* ---- talks ---- */
+
+static void close_at_once(int fd)
+{
+	close(fd);
+}
+
+/* Until the other end has gone */
+static void listen_only(int fd)
+{
+	char bytes[4096];
+	ssize_t len;
+
+	while ((len = read(fd, bytes, sizeof(bytes))) > 0)
+		;
+	me->reset += len < 0 && errno == ECONNRESET;
+	close(fd);
+}
+
+/* ---- pools ---- */
+
+struct fixture {
+	struct config_backend backend;
+	struct config_pool config;
+	struct pool *pool;
+	struct health *health;
+};
+
+static struct config_health health_config(enum health_check check)
+{
+	return (struct config_health){ .check = check,
+				       .interval_ms = INTERVAL_MS,
+				       .timeout_ms = FOR_EVER_MS,
+				       .rise = 2,
+				       .fall = 3 };
+}
+
+static void pool_fill(struct fixture *f, const struct server *server, struct config_health health)
+{
+	static char text[ADDR_TEXT_MAX];
+
+	addr_format(&server->addr, text);
+	f->backend = (struct config_backend){ .text = text,
+					      .port = addr_port(&server->addr),
+					      .addr = server->addr,
+					      .weight = 1 };
+	f->config = (struct config_pool){ .name = (char *)"p",
+					  .health = health,
+					  .backends = &f->backend,
+					  .backends_len = 1 };
+}
+
+static void checks_use(struct fixture *f)
+{
+	struct checks *checks = NULL;
+	char *error;
+
+	assert_int_equal(checks_new(&f->pool, &f->config, 1, &checks, &error), 0);
+	assert_null(error);
+	health_use(f->health, checks);
+}
+
+static void fixture_start(struct fixture *f, const struct server *server,
+			  struct config_health health)
+{
+	pool_fill(f, server, health);
+	f->pool = pool_new(&f->config, NULL);
+	assert_non_null(f->pool);
+	assert_int_equal(health_start(&f->health), 0);
+	checks_use(f);
+}
+
+static void fixture_stop(struct fixture *f)
+{
+	health_stop(f->health);
+	pool_free(f->pool);
+}
+
+static struct backend *only(const struct fixture *f)
+{
+	return pool_backend(f->pool, 0);
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+static void wait_until_sick(const struct backend *backend, bool sick)
+{
+	uint64_t until_ms = clock_ms() + PATIENCE_MS;
+
+	while (atomic_load(&backend->sick) != sick) {
+		assert_true(clock_ms() < until_ms);
+		nap();
+	}
+}
+
+/* Another result than those of before */
+static struct backend_check wait_for_result(struct backend *backend)
+{
+	uint64_t begun_ms = clock_ms(), until_ms = begun_ms + PATIENCE_MS;
+	struct backend_check last;
+
+	do {
+		nap();
+		assert_true(clock_ms() < until_ms);
+		backend_last_check(backend, &last);
+	} while (last.at_ms <= begun_ms);
+	return last;
+}
+
+/* ---- what is found out ---- */
+
+struct row {
+	const char *what;
+	const char *address; /* NULL: refuses; "": is silent */
+	void (*talk)(int fd);
+	const char *says;
+	enum health_check check;
+	uint32_t timeout_ms;
+	const char *why; /* NULL: well */
+};
+
+static void row_check(const struct row *row)
+{
+	struct config_health config = health_config(row->check);
+	struct server *server;
+	struct fixture f;
+	struct backend_check last;
+
+	if (!row->address)
+		server = server_refuses();
+	else if (!*row->address)
+		server = server_is_silent();
+	else
+		server = server_start(row->address, row->talk, row->says);
+	if (row->timeout_ms)
+		config.timeout_ms = row->timeout_ms;
+	fixture_start(&f, server, config);
+	last = wait_for_result(only(&f));
+	if (!row->why && (!last.well || *last.why))
+		fail_msg("%s: %s", row->what, last.why);
+	if (row->why && (last.well || strcmp(last.why, row->why) != 0))
+		fail_msg("%s: \"%s\" instead of \"%s\"", row->what, last.why, row->why);
+	if (row->why)
+		wait_until_sick(only(&f), true);
+	else
+		assert_false(only(&f)->sick);
+	fixture_stop(&f);
+	server_stop(server);
+}
+
+static void servers_are_told_apart(void **state)
+{
+	/* clang-format off */
+	static const struct row rows[] = {
+		{ "accepts",           "127.0.0.1:0", listen_only,   NULL, HEALTH_TCP, 0,  NULL },
+		{ "accepts, IPv6",     "[::1]:0",     listen_only,   NULL, HEALTH_TCP, 0,  NULL },
+		{ "closes at once",    "127.0.0.1:0", close_at_once, NULL, HEALTH_TCP, 0,  NULL },
+		{ "refuses",           NULL,          NULL,          NULL, HEALTH_TCP, 0,  "connect: Connection refused" },
+		{ "drops SYNs",        "",            NULL,          NULL, HEALTH_TCP, 50, "connect: no answer in 50 ms" },
+	};
+	/* clang-format on */
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		row_check(&rows[i]);
+}
+
+static void connections_end_by_a_reset(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", listen_only, NULL);
+	uint64_t until_ms = clock_ms() + PATIENCE_MS;
+	unsigned int served;
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f, server, health_config(HEALTH_TCP));
+	while (server->served < 5 && clock_ms() < until_ms)
+		nap();
+	fixture_stop(&f);
+	served = server->served; /* counted after .reset */
+	assert_true(served >= 5);
+	assert_true(server->reset >= served);
+	server_stop(server);
+}
+
+/* ---- when it counts ---- */
+
+static void a_state_takes_so_many_in_a_row(void **state)
+{
+	struct server *server = server_refuses();
+	struct config_health config = health_config(HEALTH_TCP);
+	struct fixture f;
+
+	(void)state;
+	config.interval_ms = 5;
+	config.fall = 200;
+	fixture_start(&f, server, config);
+	for (int i = 0; i < 3; i++) {
+		assert_false(wait_for_result(only(&f)).well);
+		assert_int_equal(backend_changes(), 0);
+	}
+	wait_until_sick(only(&f), true);
+	assert_int_equal(listen(server->fd, 64), 0);
+	wait_until_sick(only(&f), false);
+	assert_int_equal(backend_changes(), 2);
+	fixture_stop(&f);
+	server_stop(server);
+}
+
+static void pauses_are_no_longer_than_the_interval(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", listen_only, NULL);
+	struct config_health config = health_config(HEALTH_TCP);
+	struct backend_check first, second;
+	struct fixture f;
+
+	(void)state;
+	config.interval_ms = 400;
+	fixture_start(&f, server, config);
+	first = wait_for_result(only(&f));
+	second = wait_for_result(only(&f));
+	assert_true(second.at_ms >= first.at_ms + 250);
+	fixture_stop(&f);
+	server_stop(server);
+}
+
+/* ---- several addresses ---- */
+
+static void one_address_that_answers_is_enough(void **state)
+{
+	struct server *refuses = server_refuses(), *accepts;
+	struct addr addrs[2];
+	struct fixture f;
+
+	(void)state;
+	accepts = server_start("127.0.0.1:0", listen_only, NULL);
+	pool_fill(&f, refuses, health_config(HEALTH_TCP));
+	f.backend.host = (char *)"name";
+	f.pool = pool_new(&f.config, NULL);
+	assert_int_equal(health_start(&f.health), 0);
+	checks_use(&f); /* there is no address yet */
+	addrs[0] = refuses->addr;
+	addrs[1] = accepts->addr;
+	backend_set_addrs(only(&f), addrs, 2);
+	assert_true(wait_for_result(only(&f)).well);
+	backend_set_addrs(only(&f), addrs, 1);
+	wait_until_sick(only(&f), true);
+	backend_set_addrs(only(&f), addrs, 2);
+	wait_until_sick(only(&f), false);
+	fixture_stop(&f);
+	server_stop(refuses);
+	server_stop(accepts);
+}
+
+static void another_port_can_be_checked(void **state)
+{
+	struct server *refuses = server_refuses(), *accepts;
+	struct config_health config = health_config(HEALTH_TCP);
+	struct fixture f;
+
+	(void)state;
+	accepts = server_start("127.0.0.1:0", listen_only, NULL);
+	config.port = addr_port(&accepts->addr);
+	fixture_start(&f, refuses, config);
+	assert_true(wait_for_result(only(&f)).well);
+	fixture_stop(&f);
+	server_stop(refuses);
+	server_stop(accepts);
+}
+
+/* ---- reloads ---- */
+
+/* The next configuration has the same backend. */
+static void reload(struct fixture *f, struct fixture *next, struct config_health health)
+{
+	*next = *f;
+	next->config.health = health;
+	next->pool = pool_new(&next->config, f->pool);
+	assert_non_null(next->pool);
+	pool_free(f->pool);
+}
+
+static void a_reload_keeps_what_is_known(void **state)
+{
+	struct server *server = server_refuses();
+	struct fixture f, next;
+
+	(void)state;
+	fixture_start(&f, server, health_config(HEALTH_TCP));
+	wait_until_sick(only(&f), true);
+	reload(&f, &next, health_config(HEALTH_TCP));
+	checks_use(&next);
+	assert_false(wait_for_result(only(&next)).well);
+	assert_true(only(&next)->sick);
+	assert_int_equal(listen(server->fd, 64), 0);
+	wait_until_sick(only(&next), false);
+	fixture_stop(&next);
+	server_stop(server);
+}
+
+static void who_is_not_checked_any_more_is_well(void **state)
+{
+	struct server *server = server_refuses();
+	struct backend_check last;
+	struct fixture f, next;
+
+	(void)state;
+	fixture_start(&f, server, health_config(HEALTH_TCP));
+	wait_until_sick(only(&f), true);
+	reload(&f, &next, health_config(HEALTH_NONE));
+	checks_use(&next);
+	wait_until_sick(only(&next), false);
+	backend_last_check(only(&next), &last);
+	assert_int_equal(last.at_ms, 0);
+	fixture_stop(&next);
+	server_stop(server);
+}
+
+static void nobody_waits_for_a_slow_check(void **state)
+{
+	struct server *server = server_is_silent();
+	struct config_health quick = health_config(HEALTH_TCP);
+	struct fixture f, next;
+
+	(void)state;
+	quick.timeout_ms = 50;
+	fixture_start(&f, server, health_config(HEALTH_TCP));
+	for (int i = 0; i < 10; i++)
+		checks_use(&f); /* the same: it goes on */
+	reload(&f, &next, quick); /* another one: it begins anew */
+	checks_use(&next);
+	wait_until_sick(only(&next), true);
+	fixture_stop(&next);
+	server_stop(server);
+}
+
+/* ---- many ---- */
+
+#define MANY (2 * HEALTH_EXAMS_MAX + 10)
+
+/* More than may be under way; the last ones have their turn all the same. */
+static void all_get_their_turn(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", close_at_once, NULL);
+	struct config_backend *backends = calloc(MANY, sizeof(*backends));
+	struct fixture f;
+
+	(void)state;
+	pool_fill(&f, server, health_config(HEALTH_TCP));
+	f.config.health.interval_ms = FOR_EVER_MS;
+	for (int i = 0; i < MANY; i++)
+		backends[i] = f.backend;
+	f.config.backends = backends;
+	f.config.backends_len = MANY;
+	f.pool = pool_new(&f.config, NULL);
+	assert_int_equal(health_start(&f.health), 0);
+	checks_use(&f);
+	for (int i = 0; i < MANY; i++) {
+		uint64_t until_ms = clock_ms() + PATIENCE_MS;
+		struct backend_check last;
+
+		do {
+			assert_true(clock_ms() < until_ms);
+			nap();
+			backend_last_check(pool_backend(f.pool, (unsigned int)i), &last);
+		} while (!last.at_ms);
+		assert_true(last.well);
+	}
+	fixture_stop(&f);
+	free(backends);
+	server_stop(server);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_state_takes_so_many_in_a_row),
+		cmocka_unit_test(servers_are_told_apart),
+		cmocka_unit_test(connections_end_by_a_reset),
+		cmocka_unit_test(pauses_are_no_longer_than_the_interval),
+		cmocka_unit_test(one_address_that_answers_is_enough),
+		cmocka_unit_test(another_port_can_be_checked),
+		cmocka_unit_test(a_reload_keeps_what_is_known),
+		cmocka_unit_test(who_is_not_checked_any_more_is_well),
+		cmocka_unit_test(nobody_waits_for_a_slow_check),
+		cmocka_unit_test(all_get_their_turn),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
