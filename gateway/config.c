@@ -1050,6 +1050,8 @@ static void pool_fini(struct config_pool *pool)
 		free(pool->backends[i].text);
 		free(pool->backends[i].host);
 	}
+	for (unsigned int i = 0; i < HEALTH_TEXTS; i++)
+		free(pool->health.texts[i]);
 	free(pool->backends);
 	free(pool->name);
 }

@@ -68,7 +68,14 @@ struct config_eject {
 enum health_check {
 	HEALTH_NONE,
 	HEALTH_TCP,
+	HEALTH_HTTP,
 	HEALTH_CHECKS,
+};
+
+enum health_text {
+	HEALTH_PATH, /* HTTP only; begins with '/' */
+	HEALTH_HOST, /* HTTP only */
+	HEALTH_TEXTS,
 };
 
 /* How a pool's backends are checked. */
@@ -78,6 +85,8 @@ struct config_health {
 	uint32_t timeout_ms; /* of one address */
 	uint32_t rise, fall; /* checks in a row that make it well, or sick */
 	uint16_t port;	     /* 0: that of the connections */
+	uint16_t status_min, status_max; /* HTTP only: what counts as well */
+	char *texts[HEALTH_TEXTS];	 /* NULL: not given */
 };
 
 /* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "config_health.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_value.h"
 
 #define INTERVAL_MS	5000
 #define INTERVAL_MIN_MS 100 /* more often is a load of its own */
@@ -9,6 +14,8 @@
 #define RISE		2
 #define FALL		3
 #define IN_A_ROW_MAX	1000
+#define STATUS_MIN	200
+#define STATUS_MAX	399
 
 enum key {
 	CHECK,
@@ -17,12 +24,28 @@ enum key {
 	RISE_KEY,
 	FALL_KEY,
 	PORT,
+	PATH,
+	HOST,
+	STATUS,
 	KEYS
 };
-static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise", "fall", "port" };
+static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise",	 "fall",
+					"port",	 "path",     "host",	"status" };
 
 static const char *const checks[HEALTH_CHECKS] = {
 	[HEALTH_TCP] = "tcp",
+	[HEALTH_HTTP] = "http",
+};
+
+/* Keys that not every check has: a bit for each that does, and their names */
+static const struct only {
+	enum key key;
+	unsigned int checks;
+	const char *names;
+} onlys[] = {
+	{ PATH, 1 << HEALTH_HTTP, "http" },
+	{ HOST, 1 << HEALTH_HTTP, "http" },
+	{ STATUS, 1 << HEALTH_HTTP, "http" },
 };
 
 static int check_read(const struct node *node, enum health_check *out)
@@ -54,6 +77,82 @@ static int times_read(const struct node *at, struct config_health *health)
 	return rc;
 }
 
+static int keys_check(const struct node *at, enum health_check check)
+{
+	for (size_t i = 0; i < sizeof(onlys) / sizeof(onlys[0]); i++)
+		if (at[onlys[i].key].yaml && !(onlys[i].checks & 1U << check))
+			return node_fail(&at[onlys[i].key], "goes only with 'check: %s'",
+					 onlys[i].names);
+	return 0;
+}
+
+/* ---- HTTP ---- */
+
+#define TEXT_MAX   255
+#define TARGET_MAX 1023
+
+/* A word of visible characters that goes into a request as it stands; a missing one stays NULL */
+static int word_read(const struct node *node, size_t max, const char *what, char **out)
+{
+	const char *text;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_text(node, &text);
+	if (rc < 0)
+		return rc;
+	for (const char *c = text; *c; c++)
+		if (!isascii(*c) || !isgraph((unsigned char)*c))
+			rc = -EINVAL;
+	if (rc < 0 || strlen(text) > max || (*what == '/' && *text != '/'))
+		return node_fail(node,
+				 "\"%.80s\" will not do; it takes up to %zu visible ASCII "
+				 "characters, such as %s",
+				 text, max, what);
+	return value_copy(text, out);
+}
+
+/* A status, or two with a hyphen */
+static bool status_parse(const char *text, struct config_health *health)
+{
+	unsigned long from, to;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	from = to = strtoul(text, &end, 10);
+	if (*end == '-' && isdigit((unsigned char)end[1]))
+		to = strtoul(end + 1, &end, 10);
+	if (*end || from < 100 || to > 999 || from > to)
+		return false;
+	health->status_min = (uint16_t)from;
+	health->status_max = (uint16_t)to;
+	return true;
+}
+
+static int http_read(const struct node *at, struct config_health *health)
+{
+	const char *status;
+	int rc;
+
+	health->status_min = STATUS_MIN;
+	health->status_max = STATUS_MAX;
+	rc = word_read(&at[PATH], TARGET_MAX, "/alive", &health->texts[HEALTH_PATH]);
+	if (rc == 0)
+		rc = word_read(&at[HOST], TEXT_MAX, "www.example.org",
+			       &health->texts[HEALTH_HOST]);
+	if (rc < 0 || !at[STATUS].yaml)
+		return rc;
+	rc = node_text(&at[STATUS], &status);
+	if (rc == 0 && !status_parse(status, health))
+		return node_fail(&at[STATUS],
+				 "\"%.40s\" will not do; it takes a status or a range of them, "
+				 "such as 200 or 200-399",
+				 status);
+	return rc;
+}
+
 int config_health(const struct node *node, struct config_pool *pool)
 {
 	struct config_health *health = &pool->health;
@@ -69,6 +168,8 @@ int config_health(const struct node *node, struct config_pool *pool)
 	rc = node_map(node, keys, KEYS, at);
 	if (rc == 0)
 		rc = check_read(&at[CHECK], &health->check);
+	if (rc == 0)
+		rc = keys_check(at, health->check);
 	if (rc < 0)
 		return rc;
 	health->interval_ms = INTERVAL_MS;
@@ -79,5 +180,7 @@ int config_health(const struct node *node, struct config_pool *pool)
 	if (rc == 0)
 		rc = node_number(&at[PORT], 1, UINT16_MAX, &port);
 	health->port = (uint16_t)port;
+	if (rc == 0)
+		rc = http_read(at, health);
 	return rc;
 }

@@ -2,15 +2,15 @@
 /*
  * exam.c - one check of one backend: is there an address of it that answers?
  *
- * A step returns 0 when it is passed, -EAGAIN to be called again when the
- * descriptor is ready, or another negative errno. Edges are enough (EPOLLET),
- * because a step goes on until it gets EAGAIN, and the next one begins at once.
+ * Edges of the descriptor are enough (EPOLLET), because a step goes on until it gets
+ * EAGAIN, and the next one begins at once.
  */
 #include "exam.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -56,17 +56,33 @@ static int exam_connect(struct exam *exam)
 	return rc;
 }
 
+ssize_t exam_send(struct exam *exam, const void *bytes, size_t len)
+{
+	ssize_t sent = send(exam->watch.fd, bytes, len, MSG_NOSIGNAL);
+
+	return sent < 0 ? -errno : sent;
+}
+
+ssize_t exam_receive(struct exam *exam, void *bytes, size_t len)
+{
+	ssize_t received = recv(exam->watch.fd, bytes, len, 0);
+
+	return received < 0 ? -errno : received;
+}
+
 struct exam_step {
 	const char *name;
 	int (*run)(struct exam *exam);
 };
 
 static const struct exam_step connecting = { "connect", exam_connect };
+static const struct exam_step asking = { "HTTP", exam_http };
 
 #define STEPS_MAX 4
 
 static const struct exam_step *const steps[HEALTH_CHECKS][STEPS_MAX] = {
 	[HEALTH_TCP] = { &connecting },
+	[HEALTH_HTTP] = { &connecting, &asking },
 };
 
 static const struct exam_step *exam_step(const struct exam *exam)
@@ -92,6 +108,8 @@ static void try_close(struct exam *exam)
 		close(exam->watch.fd);
 	exam->watch.fd = -1;
 	exam->watch.events = 0;
+	free(exam->request);
+	exam->request = NULL;
 }
 
 static void exam_end(struct exam *exam, enum exam_result result)

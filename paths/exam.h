@@ -16,9 +16,12 @@
 #ifndef LADON_EXAM_H
 #define LADON_EXAM_H
 
+#include <sys/types.h>
+
 #include "../gateway/loop.h"
 #include "backend.h"
 #include "plan.h"
+#include "status.h"
 
 enum exam_result {
 	EXAM_WELL,
@@ -47,6 +50,10 @@ struct exam {
 	struct watch watch;
 	struct timer limit;
 	unsigned int step;
+	char *request; /* exam_http.c's; NULL: not made yet */
+	size_t request_len, sent;
+	uint8_t answer[STATUS_BYTES];
+	size_t answer_len;
 };
 
 /** exam_begin() - ends, whatever happens, by running @exam->ended; from then on it may be freed */
@@ -55,9 +62,25 @@ void exam_begin(struct exam *exam);
 /** exam_stop() - nobody wants to know any more: it ends as void, unless it has ended already */
 void exam_stop(struct exam *exam);
 
+/* ---- for the steps ---- */
+
 /**
  * exam_say() - why a step fails; else it is the errno's text
  */
 __attribute__((format(printf, 2, 3))) void exam_say(struct exam *exam, const char *fmt, ...);
+
+/** exam_send() - Return: how many bytes, -EAGAIN or another negative errno */
+ssize_t exam_send(struct exam *exam, const void *bytes, size_t len);
+
+/** exam_receive() - Return: how many bytes, 0 at the end, -EAGAIN or another negative errno */
+ssize_t exam_receive(struct exam *exam, void *bytes, size_t len);
+
+/*
+ * A step is 0 when it is passed, -EAGAIN to be called again when the descriptor
+ * is ready, or another negative errno.
+ */
+
+/** exam_http() - ask, and read the status */
+int exam_http(struct exam *exam);
 
 #endif

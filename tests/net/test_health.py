@@ -101,6 +101,29 @@ def test_checks_leave_nothing_behind(net):
     assert backend(ladon, FIRST)["chosen"] == 0
 
 
+def test_a_status_decides(net):
+    """A backend that takes connections, and says of itself that it is not well."""
+    status = "200 OK"
+
+    def web(sock):
+        try:
+            sock.recv(4096)
+            sock.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\n1".encode())
+            sock.recv(1)
+        except ConnectionResetError:
+            pass
+
+    ends.Server(net.backend, web, address=BACKENDS[0])
+    health = TCP.replace("tcp", "http, path: /alive")
+    ladon = net.ladond(checked(FIRST, health=health))
+    wait_for(ladon, FIRST, "well")
+
+    status = "503 Service Unavailable"
+    assert wait_for(ladon, FIRST, "sick")["check"] == "HTTP: status 503"
+    status = "204 No Content"
+    wait_for(ladon, FIRST, "well")
+
+
 def test_a_reload_takes_checks_away_and_brings_others(net):
     ends.Server(net.backend, named(b"2"), address=BACKENDS[1])
     ladon = net.ladond(checked(FIRST, SECOND))

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -128,6 +129,56 @@ static void listen_only(int fd)
 	close(fd);
 }
 
+/* The whole request, then an answer, then nothing: whoever waits for more waits for ever */
+static char asked[4096];
+
+static void ask_read(int fd)
+{
+	size_t at = 0;
+	ssize_t len;
+
+	memset(asked, 0, sizeof(asked));
+	while (!strstr(asked, "\r\n\r\n") &&
+	       (len = read(fd, asked + at, sizeof(asked) - 1 - at)) > 0)
+		at += (size_t)len;
+}
+
+static void answer(int fd)
+{
+	ask_read(fd);
+	(void)!write(fd, me->says, strlen(me->says));
+	listen_only(fd);
+}
+
+static void answer_and_close(int fd)
+{
+	ask_read(fd);
+	(void)!write(fd, me->says, strlen(me->says));
+	close(fd);
+}
+
+static void answer_byte_by_byte(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	ask_read(fd);
+	for (const char *c = me->says; *c; c++)
+		if (write(fd, c, 1) < 0)
+			break;
+	listen_only(fd);
+}
+
+/* A head without end: the status is enough */
+static void answer_without_end(int fd)
+{
+	ask_read(fd);
+	(void)!write(fd, me->says, strlen(me->says));
+	while (send(fd, "X-Filler: filler\r\n", 18, MSG_NOSIGNAL) > 0)
+		;
+	close(fd);
+}
+
 /* ---- pools ---- */
 
 struct fixture {
@@ -143,7 +194,9 @@ static struct config_health health_config(enum health_check check)
 				       .interval_ms = INTERVAL_MS,
 				       .timeout_ms = FOR_EVER_MS,
 				       .rise = 2,
-				       .fall = 3 };
+				       .fall = 3,
+				       .status_min = 200,
+				       .status_max = 399 };
 }
 
 static void pool_fill(struct fixture *f, const struct server *server, struct config_health health)
@@ -271,12 +324,60 @@ static void servers_are_told_apart(void **state)
 		{ "closes at once",    "127.0.0.1:0", close_at_once, NULL, HEALTH_TCP, 0,  NULL },
 		{ "refuses",           NULL,          NULL,          NULL, HEALTH_TCP, 0,  "connect: Connection refused" },
 		{ "drops SYNs",        "",            NULL,          NULL, HEALTH_TCP, 50, "connect: no answer in 50 ms" },
+
+		{ "answers",           "127.0.0.1:0", answer,        "HTTP/1.1 200 OK\r\n", HEALTH_HTTP, 0,  NULL },
+		{ "... over IPv6",     "[::1]:0",     answer,        "HTTP/1.0 399\r\n",    HEALTH_HTTP, 0,  NULL },
+		{ "slow by a byte",    "127.0.0.1:0", answer_byte_by_byte, "HTTP/1.1 204 No Content", HEALTH_HTTP, 0, NULL },
+		{ "a huge head",       "127.0.0.1:0", answer_without_end, "HTTP/1.1 302 Found\r\n", HEALTH_HTTP, 0, NULL },
+		{ "answers and goes",  "127.0.0.1:0", answer_and_close, "HTTP/1.1 200 OK\r\n", HEALTH_HTTP, 0, NULL },
+		{ "wrong status",      "127.0.0.1:0", answer,        "HTTP/1.1 503 Service Unavailable\r\n", HEALTH_HTTP, 0, "HTTP: status 503" },
+		{ "an interim status", "127.0.0.1:0", answer,        "HTTP/1.1 100 Continue\r\n", HEALTH_HTTP, 0, "HTTP: status 100" },
+		{ "another protocol",  "127.0.0.1:0", answer,        "SSH-2.0-OpenSSH\r\n",  HEALTH_HTTP, 0,  "HTTP: the answer is not HTTP/1" },
+		{ "half a status",     "127.0.0.1:0", answer_and_close, "HTTP/1.1 20",        HEALTH_HTTP, 0,  "HTTP: closed before the answer" },
+		{ "says nothing",      "127.0.0.1:0", listen_only,   NULL,                    HEALTH_HTTP, 50, "HTTP: no answer in 50 ms" },
+		{ "half, then nothing", "127.0.0.1:0", answer,       "HTTP/1.1 2",            HEALTH_HTTP, 50, "HTTP: no answer in 50 ms" },
+		{ "refuses HTTP",      NULL,          NULL,          NULL,                    HEALTH_HTTP, 0,  "connect: Connection refused" },
 	};
 	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		row_check(&rows[i]);
+}
+
+static void http_is_asked_as_configured(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", answer, "HTTP/1.1 418 T\r\n");
+	struct config_health config = health_config(HEALTH_HTTP);
+	struct backend_check last;
+	char want[200], text[ADDR_TEXT_MAX];
+	struct fixture f;
+
+	(void)state;
+	config.interval_ms = FOR_EVER_MS;
+	fixture_start(&f, server, config);
+	do
+		backend_last_check(only(&f), &last);
+	while (!last.at_ms);
+	fixture_stop(&f);
+	snprintf(want, sizeof(want),
+		 "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: ladon\r\nConnection: close\r\n\r\n",
+		 addr_format(&server->addr, text));
+	assert_string_equal(asked, want);
+	assert_false(last.well);
+
+	config.texts[HEALTH_PATH] = (char *)"/a?b";
+	config.texts[HEALTH_HOST] = (char *)"www.example.org";
+	config.status_min = config.status_max = 418;
+	fixture_start(&f, server, config);
+	do
+		backend_last_check(only(&f), &last);
+	while (!last.at_ms);
+	fixture_stop(&f);
+	assert_string_equal(asked, "GET /a?b HTTP/1.1\r\nHost: www.example.org\r\n"
+				   "User-Agent: ladon\r\nConnection: close\r\n\r\n");
+	assert_true(last.well);
+	server_stop(server);
 }
 
 static void connections_end_by_a_reset(void **state)
@@ -490,6 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_state_takes_so_many_in_a_row),
 		cmocka_unit_test(servers_are_told_apart),
+		cmocka_unit_test(http_is_asked_as_configured),
 		cmocka_unit_test(connections_end_by_a_reset),
 		cmocka_unit_test(pauses_are_no_longer_than_the_interval),
 		cmocka_unit_test(one_address_that_answers_is_enough),
