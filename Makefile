@@ -27,7 +27,7 @@ config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gatewa
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
-health  := paths/health.c paths/plan.c paths/exam.c paths/exam_http.c paths/status.c
+health  := paths/health.c paths/plan.c paths/exam.c paths/exam_tls.c paths/exam_http.c paths/status.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/words.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
@@ -98,7 +98,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap -lcrypto -lcrypt -lpcre2-8 -lcares
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares
 cli_libs     := -ljansson
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -144,7 +144,7 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)

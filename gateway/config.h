@@ -69,12 +69,16 @@ enum health_check {
 	HEALTH_NONE,
 	HEALTH_TCP,
 	HEALTH_HTTP,
+	HEALTH_TLS,
+	HEALTH_HTTPS,
 	HEALTH_CHECKS,
 };
 
 enum health_text {
 	HEALTH_PATH, /* HTTP only; begins with '/' */
 	HEALTH_HOST, /* HTTP only */
+	HEALTH_SNI,  /* TLS only */
+	HEALTH_CA,   /* TLS only, and if .verify: a file; NULL: the system's */
 	HEALTH_TEXTS,
 };
 
@@ -86,6 +90,7 @@ struct config_health {
 	uint32_t rise, fall; /* checks in a row that make it well, or sick */
 	uint16_t port;	     /* 0: that of the connections */
 	uint16_t status_min, status_max; /* HTTP only: what counts as well */
+	bool verify;			 /* TLS only: the certificate is judged */
 	char *texts[HEALTH_TEXTS];	 /* NULL: not given */
 };
 

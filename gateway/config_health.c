@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,15 +28,23 @@ enum key {
 	PATH,
 	HOST,
 	STATUS,
+	SNI,
+	VERIFY,
+	CA,
 	KEYS
 };
-static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise",	 "fall",
-					"port",	 "path",     "host",	"status" };
+static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise", "fall",	"port",
+					"path",	 "host",     "status",	"sni",	"verify", "ca" };
 
 static const char *const checks[HEALTH_CHECKS] = {
 	[HEALTH_TCP] = "tcp",
 	[HEALTH_HTTP] = "http",
+	[HEALTH_TLS] = "tls",
+	[HEALTH_HTTPS] = "https",
 };
+
+#define HTTP_CHECKS (1U << HEALTH_HTTP | 1U << HEALTH_HTTPS)
+#define TLS_CHECKS  (1U << HEALTH_TLS | 1U << HEALTH_HTTPS)
 
 /* Keys that not every check has: a bit for each that does, and their names */
 static const struct only {
@@ -43,9 +52,9 @@ static const struct only {
 	unsigned int checks;
 	const char *names;
 } onlys[] = {
-	{ PATH, 1 << HEALTH_HTTP, "http" },
-	{ HOST, 1 << HEALTH_HTTP, "http" },
-	{ STATUS, 1 << HEALTH_HTTP, "http" },
+	{ PATH, HTTP_CHECKS, "http' or 'https" },  { HOST, HTTP_CHECKS, "http' or 'https" },
+	{ STATUS, HTTP_CHECKS, "http' or 'https" }, { SNI, TLS_CHECKS, "tls' or 'https" },
+	{ VERIFY, TLS_CHECKS, "tls' or 'https" },   { CA, TLS_CHECKS, "tls' or 'https" },
 };
 
 static int check_read(const struct node *node, enum health_check *out)
@@ -86,7 +95,7 @@ static int keys_check(const struct node *at, enum health_check check)
 	return 0;
 }
 
-/* ---- HTTP ---- */
+/* ---- HTTP, TLS ---- */
 
 #define TEXT_MAX   255
 #define TARGET_MAX 1023
@@ -153,6 +162,19 @@ static int http_read(const struct node *at, struct config_health *health)
 	return rc;
 }
 
+static int tls_read(const struct node *at, struct config_health *health)
+{
+	int rc = word_read(&at[SNI], TEXT_MAX, "www.example.org", &health->texts[HEALTH_SNI]);
+
+	if (rc == 0)
+		rc = node_bool(&at[VERIFY], &health->verify);
+	if (rc < 0 || !at[CA].yaml)
+		return rc;
+	if (!health->verify)
+		return node_fail(&at[CA], "goes only with 'verify: yes'");
+	return value_file(&at[CA], PATH_MAX - 1, &health->texts[HEALTH_CA]);
+}
+
 int config_health(const struct node *node, struct config_pool *pool)
 {
 	struct config_health *health = &pool->health;
@@ -182,5 +204,7 @@ int config_health(const struct node *node, struct config_pool *pool)
 	health->port = (uint16_t)port;
 	if (rc == 0)
 		rc = http_read(at, health);
+	if (rc == 0)
+		rc = tls_read(at, health);
 	return rc;
 }

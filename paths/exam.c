@@ -58,15 +58,21 @@ static int exam_connect(struct exam *exam)
 
 ssize_t exam_send(struct exam *exam, const void *bytes, size_t len)
 {
-	ssize_t sent = send(exam->watch.fd, bytes, len, MSG_NOSIGNAL);
+	ssize_t sent;
 
+	if (exam->tls)
+		return exam_tls_send(exam, bytes, len);
+	sent = send(exam->watch.fd, bytes, len, MSG_NOSIGNAL);
 	return sent < 0 ? -errno : sent;
 }
 
 ssize_t exam_receive(struct exam *exam, void *bytes, size_t len)
 {
-	ssize_t received = recv(exam->watch.fd, bytes, len, 0);
+	ssize_t received;
 
+	if (exam->tls)
+		return exam_tls_receive(exam, bytes, len);
+	received = recv(exam->watch.fd, bytes, len, 0);
 	return received < 0 ? -errno : received;
 }
 
@@ -76,6 +82,7 @@ struct exam_step {
 };
 
 static const struct exam_step connecting = { "connect", exam_connect };
+static const struct exam_step shaking = { "TLS", exam_tls };
 static const struct exam_step asking = { "HTTP", exam_http };
 
 #define STEPS_MAX 4
@@ -83,6 +90,8 @@ static const struct exam_step asking = { "HTTP", exam_http };
 static const struct exam_step *const steps[HEALTH_CHECKS][STEPS_MAX] = {
 	[HEALTH_TCP] = { &connecting },
 	[HEALTH_HTTP] = { &connecting, &asking },
+	[HEALTH_TLS] = { &connecting, &shaking },
+	[HEALTH_HTTPS] = { &connecting, &shaking, &asking },
 };
 
 static const struct exam_step *exam_step(const struct exam *exam)
@@ -104,6 +113,7 @@ void exam_say(struct exam *exam, const char *fmt, ...)
 static void try_close(struct exam *exam)
 {
 	timer_stop(&exam->loop->timers, &exam->limit);
+	exam_tls_close(exam);
 	if (exam->watch.fd >= 0)
 		close(exam->watch.fd);
 	exam->watch.fd = -1;

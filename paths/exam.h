@@ -50,6 +50,7 @@ struct exam {
 	struct watch watch;
 	struct timer limit;
 	unsigned int step;
+	struct ssl_st *tls; /* exam_tls.c's; NULL: there is none */
 	char *request; /* exam_http.c's; NULL: not made yet */
 	size_t request_len, sent;
 	uint8_t answer[STATUS_BYTES];
@@ -79,6 +80,12 @@ ssize_t exam_receive(struct exam *exam, void *bytes, size_t len);
  * A step is 0 when it is passed, -EAGAIN to be called again when the descriptor
  * is ready, or another negative errno.
  */
+
+/** exam_tls() - a handshake; what is sent and received afterwards goes through it */
+int exam_tls(struct exam *exam);
+ssize_t exam_tls_send(struct exam *exam, const void *bytes, size_t len);
+ssize_t exam_tls_receive(struct exam *exam, void *bytes, size_t len);
+void exam_tls_close(struct exam *exam);
 
 /** exam_http() - ask, and read the status */
 int exam_http(struct exam *exam);

@@ -10,6 +10,7 @@
 #include "health.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -95,8 +96,11 @@ static int checks_add_pool(struct checks *checks, struct pool *pool,
 			   const struct config_health *config, char **error)
 {
 	struct plan *plan;
-	int rc = plan_new(config, &plan, error);
+	_free_ char *why = NULL;
+	int rc = plan_new(config, &plan, &why);
 
+	if (why && asprintf(error, "pool %s: %s", pool_name(pool), why) < 0)
+		*error = NULL;
 	if (rc < 0)
 		return rc;
 	for (unsigned int i = 0; rc == 0 && i < pool_backends(pool); i++)

@@ -2,6 +2,9 @@
 #include "plan.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +21,44 @@ static int texts_copy(const struct config_health *config, struct config_health *
 	return rc;
 }
 
+/* Who is to be trusted. Return: 1, or 0 */
+static int trust_load(SSL_CTX *tls, const char *file)
+{
+	return file ? SSL_CTX_load_verify_locations(tls, file, NULL)
+		    : SSL_CTX_set_default_verify_paths(tls);
+}
+
+/*
+ * If the certificate is not judged, neither is how strong the keys are: whether that
+ * is good enough is between clients and backends.
+ */
+static int tls_new(const struct config_health *config, SSL_CTX **out, char **error)
+{
+	const char *file = config->texts[HEALTH_CA];
+	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+
+	if (!tls)
+		return -ENOMEM;
+	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+	if (!config->verify) {
+		SSL_CTX_set_security_level(tls, 0);
+		SSL_CTX_set_min_proto_version(tls, TLS1_VERSION);
+	} else if (!trust_load(tls, file)) {
+		unsigned long code = ERR_peek_error();
+		const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+							 : ERR_reason_error_string(code);
+
+		if (asprintf(error, "ca %s: %s", file ? file : "of the system",
+			     why ? why : "cannot be used") < 0)
+			*error = NULL;
+		ERR_clear_error();
+		SSL_CTX_free(tls);
+		return -EINVAL;
+	}
+	*out = tls;
+	return 0;
+}
+
 int plan_new(const struct config_health *config, struct plan **out, char **error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
@@ -29,6 +70,8 @@ int plan_new(const struct config_health *config, struct plan **out, char **error
 	plan->config = *config;
 	plan->holders = 1;
 	rc = texts_copy(config, &plan->config);
+	if (rc == 0 && (config->check == HEALTH_TLS || config->check == HEALTH_HTTPS))
+		rc = tls_new(config, &plan->tls, error);
 	if (rc < 0) {
 		plan_drop(plan);
 		return rc;
@@ -49,6 +92,7 @@ void plan_drop(struct plan *plan)
 		return;
 	for (int i = 0; i < HEALTH_TEXTS; i++)
 		free(plan->config.texts[i]);
+	SSL_CTX_free(plan->tls);
 	free(plan);
 }
 
@@ -67,5 +111,5 @@ bool plan_is_same(const struct plan *plan, const struct plan *other)
 	return a->check == b->check && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall &&
 	       a->port == b->port && a->status_min == b->status_min &&
-	       a->status_max == b->status_max;
+	       a->status_max == b->status_max && a->verify == b->verify;
 }

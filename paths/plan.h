@@ -14,6 +14,7 @@
 
 struct plan {
 	struct config_health config;
+	struct ssl_ctx_st *tls; /* NULL: not needed */
 	unsigned int holders;
 };
 

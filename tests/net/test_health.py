@@ -124,6 +124,22 @@ def test_a_status_decides(net):
     wait_for(ladon, FIRST, "well")
 
 
+def test_a_certificate_is_judged_if_asked_to(net, certs):
+    ends.Server(net.backend, ends.http("secure"), address=BACKENDS[0], tls=certs.server())
+    https = TCP.replace("tcp", "https, sni: example.org")
+    ladon = net.ladond(checked(FIRST, health=https))
+    wait_for(ladon, FIRST, "well")
+
+    strict = https.replace("https", "https, verify: yes")
+    assert ladon.reload(checked(FIRST, health=strict)).returncode == 0
+    assert wait_for(ladon, FIRST, "sick")["check"] == "TLS: self-signed certificate"
+    assert ladon.reload(checked(FIRST, health=strict.replace("yes", f"yes, ca: {certs.ca}"))).returncode == 0
+    wait_for(ladon, FIRST, "well")
+    refused = ladon.reload(checked(FIRST, health=strict.replace("yes", "yes, ca: /none")))
+    assert refused.returncode == 1
+    assert "health: pool only: ca /none: No such file or directory" in refused.stderr
+
+
 def test_a_reload_takes_checks_away_and_brings_others(net):
     ends.Server(net.backend, named(b"2"), address=BACKENDS[1])
     ladon = net.ladond(checked(FIRST, SECOND))

@@ -117,16 +117,16 @@ static const struct mistake pool_mistakes[] = {
 	{ "all and more", LISTENERS "pools:\n- name: web\n  eject:\n    share: 101%\n", "f:5: pools[0].eject.share: \"101%\" will not do; it takes a share from 1% to 100%, such as 50%" },
 	{ "ejected without a failure", LISTENERS "pools:\n- name: web\n  eject: { failures: 0 }\n", "f:4: pools[0].eject.failures: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "another word for reset", LISTENERS "pools:\n- name: web\n  when-down: cut\n", "f:4: pools[0].when-down: \"cut\" will not do; it takes keep or reset" },
-	{ "health by a word", HEALTH("tcp"), "f:4: pools[0].health: must be a mapping; its keys are: check, interval, timeout, rise, fall, port, path, host, status" },
+	{ "health by a word", HEALTH("tcp"), "f:4: pools[0].health: must be a mapping; its keys are: check, interval, timeout, rise, fall, port, path, host, status, sni, verify, ca" },
 	{ "health without a check", HEALTH("{ rise: 2 }"), "f:4: pools[0].health.check: is missing; it takes the kind of check, such as tcp" },
 	{ "checks of whatever is asked for", LISTENERS "pools:\n- name: web\n  backends: requested\n  health: { check: tcp }\n", "f:5: pools[0].health: goes not with requested backends, of which none is known before a client asks for it" },
-	{ "an unknown check", HEALTH("{ check: ping }"), "f:4: pools[0].health.check: \"ping\" will not do; it takes tcp or http" },
+	{ "an unknown check", HEALTH("{ check: ping }"), "f:4: pools[0].health.check: \"ping\" will not do; it takes tcp, http, tls or https" },
 	{ "checks without a pause", HEALTH("{ check: tcp, interval: 99ms }"), "f:4: pools[0].health.interval: is too short; it takes 100 ms at least" },
 	{ "checks with a bad limit", HEALTH("{ check: tcp, timeout: 0 }"), "f:4: pools[0].health.timeout: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "never sick", HEALTH("{ check: tcp, fall: 0 }"), "f:4: pools[0].health.fall: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "never well", HEALTH("{ check: tcp, rise: 1001 }"), "f:4: pools[0].health.rise: \"1001\" will not do; it takes a number from 1 to 1000" },
-	{ "a path for TCP", HEALTH("{ check: tcp, path: / }"), "f:4: pools[0].health.path: goes only with 'check: http'" },
-	{ "a status for TCP", HEALTH("{ check: tcp, status: 200 }"), "f:4: pools[0].health.status: goes only with 'check: http'" },
+	{ "a path for TCP", HEALTH("{ check: tcp, path: / }"), "f:4: pools[0].health.path: goes only with 'check: http' or 'https'" },
+	{ "a status for TCP", HEALTH("{ check: tcp, status: 200 }"), "f:4: pools[0].health.status: goes only with 'check: http' or 'https'" },
 	{ "half a path", HEALTH("{ check: http, path: alive }"), "f:4: pools[0].health.path: \"alive\" will not do; it takes up to 1023 visible ASCII characters, such as /alive" },
 	{ "a request in a path", HEALTH("{ check: http, path: '/ HTTP/1.0' }"), "f:4: pools[0].health.path: \"/ HTTP/1.0\" will not do; it takes up to 1023 visible ASCII characters, such as /alive" },
 	{ "a host of two words", HEALTH("{ check: http, host: 'a b' }"), "f:4: pools[0].health.host: \"a b\" will not do; it takes up to 255 visible ASCII characters, such as www.example.org" },
@@ -134,6 +134,10 @@ static const struct mistake pool_mistakes[] = {
 	{ "a status too low", HEALTH("{ check: http, status: 99-200 }"), "f:4: pools[0].health.status: \"99-200\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
 	{ "a range backward", HEALTH("{ check: http, status: 300-200 }"), "f:4: pools[0].health.status: \"300-200\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
 	{ "half a range", HEALTH("{ check: http, status: 200- }"), "f:4: pools[0].health.status: \"200-\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
+	{ "a name for HTTP", HEALTH("{ check: http, sni: a }"), "f:4: pools[0].health.sni: goes only with 'check: tls' or 'https'" },
+	{ "a status for TLS", HEALTH("{ check: tls, status: 200 }"), "f:4: pools[0].health.status: goes only with 'check: http' or 'https'" },
+	{ "a CA for nothing", HEALTH("{ check: tls, ca: /a }"), "f:4: pools[0].health.ca: goes only with 'verify: yes'" },
+	{ "a CA nowhere", HEALTH("{ check: https, verify: yes, ca: a }"), "f:4: pools[0].health.ca: \"a\" will not do; it takes a path that begins with '/' and has at most 4095 characters" },
 	{ "a check of port 0", HEALTH("{ check: tcp, port: 0 }"), "f:4: pools[0].health.port: \"0\" will not do; it takes a number from 1 to 65535" },
 	{ "a mapping without an address", BACKEND("{ weight: 2 }"), "f:5: pools[0].backends[0].address: is missing; it takes an address or a name, and a port, as in \"10.0.2.2:443\"" },
 	{ "a mapping with half an address", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0].address: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
@@ -396,6 +400,16 @@ static void checks_arrive(void **state)
 	assert_string_equal(health->texts[HEALTH_HOST], "c");
 	assert_int_equal(health->status_min, 204);
 	assert_int_equal(health->status_max, 204);
+	assert_false(health->verify);
+	config_free(config);
+
+	config = parse_health("health: { check: https, sni: a, verify: yes, ca: /b }");
+	health = &config->pools[0].health;
+	assert_int_equal(health->check, HEALTH_HTTPS);
+	assert_string_equal(health->texts[HEALTH_SNI], "a");
+	assert_string_equal(health->texts[HEALTH_CA], "/b");
+	assert_true(health->verify);
+	assert_int_equal(health->status_min, 200);
 	config_free(config);
 }
 

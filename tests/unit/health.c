@@ -10,6 +10,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -128,6 +131,78 @@ static void listen_only(int fd)
 	me->reset += len < 0 && errno == ECONNRESET;
 	close(fd);
 }
+
+/* ---- TLS: a certificate that nobody has signed, for a.example and 127.0.0.1 ---- */
+
+static SSL_CTX *tls_server;
+static char ca_path[] = "/tmp/ladon-health-XXXXXX";
+
+static X509 *certificate_make(EVP_PKEY *key)
+{
+	X509 *certificate = X509_new();
+	X509_NAME *name = X509_get_subject_name(certificate);
+	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
+						    "DNS:a.example,IP:127.0.0.1");
+
+	X509_set_version(certificate, 2);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"a.example",
+				   -1, -1, 0);
+	X509_set_issuer_name(certificate, name);
+	X509_set_pubkey(certificate, key);
+	X509_add_ext(certificate, names, -1);
+	X509_EXTENSION_free(names);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	return certificate;
+}
+
+static int tls_set_up(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = certificate_make(key);
+	FILE *file = fdopen(mkstemp(ca_path), "w");
+
+	(void)state;
+	PEM_write_X509(file, certificate);
+	fclose(file);
+	tls_server = SSL_CTX_new(TLS_server_method());
+	SSL_CTX_use_certificate(tls_server, certificate);
+	SSL_CTX_use_PrivateKey(tls_server, key);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return 0;
+}
+
+static int tls_tear_down(void **state)
+{
+	(void)state;
+	SSL_CTX_free(tls_server);
+	unlink(ca_path);
+	return 0;
+}
+
+static char sni[64]; /* what the last client asked for */
+
+/* Handshake; then, if there is something to say, a request is read and answered */
+static void tls_answer(int fd)
+{
+	SSL *tls = SSL_new(tls_server);
+	char bytes[1024];
+
+	SSL_set_fd(tls, fd);
+	if (SSL_accept(tls) == 1) {
+		const char *name = SSL_get_servername(tls, TLSEXT_NAMETYPE_host_name);
+
+		snprintf(sni, sizeof(sni), "%s", name ? name : "none");
+		if (me->says && SSL_read(tls, bytes, sizeof(bytes)) > 0)
+			SSL_write(tls, me->says, (int)strlen(me->says));
+	}
+	SSL_free(tls);
+	listen_only(fd);
+}
+
+/* ---- HTTP ---- */
 
 /* The whole request, then an answer, then nothing: whoever waits for more waits for ever */
 static char asked[4096];
@@ -336,6 +411,12 @@ static void servers_are_told_apart(void **state)
 		{ "half a status",     "127.0.0.1:0", answer_and_close, "HTTP/1.1 20",        HEALTH_HTTP, 0,  "HTTP: closed before the answer" },
 		{ "says nothing",      "127.0.0.1:0", listen_only,   NULL,                    HEALTH_HTTP, 50, "HTTP: no answer in 50 ms" },
 		{ "half, then nothing", "127.0.0.1:0", answer,       "HTTP/1.1 2",            HEALTH_HTTP, 50, "HTTP: no answer in 50 ms" },
+		{ "TLS",               "127.0.0.1:0", tls_answer,    NULL,                    HEALTH_TLS, 0,  NULL },
+		{ "no TLS",            "127.0.0.1:0", answer,        "HTTP/1.1 400 Bad Request\r\n\r\n", HEALTH_TLS, 50, "TLS: no answer in 50 ms" },
+		{ "TLS, silent",       "127.0.0.1:0", listen_only,   NULL,                    HEALTH_TLS, 50, "TLS: no answer in 50 ms" },
+		{ "HTTPS",             "127.0.0.1:0", tls_answer,    "HTTP/1.1 200 OK\r\n",  HEALTH_HTTPS, 0,  NULL },
+		{ "HTTPS, wrong status", "127.0.0.1:0", tls_answer,  "HTTP/1.1 500\r\n",     HEALTH_HTTPS, 0,  "HTTP: status 500" },
+		{ "TLS without HTTP",  "127.0.0.1:0", tls_answer,    "HTTP",                  HEALTH_HTTPS, 50, "HTTP: no answer in 50 ms" },
 		{ "refuses HTTP",      NULL,          NULL,          NULL,                    HEALTH_HTTP, 0,  "connect: Connection refused" },
 	};
 	/* clang-format on */
@@ -377,6 +458,83 @@ static void http_is_asked_as_configured(void **state)
 	assert_string_equal(asked, "GET /a?b HTTP/1.1\r\nHost: www.example.org\r\n"
 				   "User-Agent: ladon\r\nConnection: close\r\n\r\n");
 	assert_true(last.well);
+	server_stop(server);
+}
+
+static void greet(int fd)
+{
+	(void)!write(fd, "220 mail.example ESMTP\r\n", 24);
+	listen_only(fd);
+}
+
+/* Certificates are judged if asked to, by the name, or by the address if there is none. */
+static void certificates_are_judged_if_asked_to(void **state)
+{
+	static const struct {
+		const char *sni;
+		bool verify, ours;
+		const char *saw, *why;
+	} rows[] = {
+		{ NULL, false, false, "none", NULL },
+		{ "b.example", false, false, "b.example", NULL },
+		{ NULL, true, true, "none", NULL },
+		{ "a.example", true, true, "a.example", NULL },
+		{ "b.example", true, true, "b.example", "TLS: hostname mismatch" },
+		{ "a.example", true, false, "a.example", "TLS: self-signed certificate" },
+	};
+	struct server *server = server_start("127.0.0.1:0", tls_answer, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config_health config = health_config(HEALTH_TLS);
+		struct backend_check last;
+		struct fixture f;
+
+		config.texts[HEALTH_SNI] = (char *)rows[i].sni;
+		config.texts[HEALTH_CA] = rows[i].ours ? ca_path : NULL;
+		config.verify = rows[i].verify;
+		fixture_start(&f, server, config);
+		last = wait_for_result(only(&f));
+		fixture_stop(&f);
+		assert_string_equal(last.why, rows[i].why ? rows[i].why : "");
+		assert_int_equal(last.well, !rows[i].why);
+		if (last.well)
+			assert_string_equal(sni, rows[i].saw);
+	}
+	server_stop(server);
+}
+
+static void another_protocol_is_no_tls(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", greet, NULL);
+	struct backend_check last;
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f, server, health_config(HEALTH_TLS));
+	last = wait_for_result(only(&f));
+	fixture_stop(&f);
+	assert_string_equal(last.why, "TLS: wrong version number");
+	server_stop(server);
+}
+
+static void a_missing_ca_is_named(void **state)
+{
+	struct config_health health = health_config(HEALTH_TLS);
+	struct server *server = server_refuses();
+	struct checks *checks;
+	struct fixture f;
+	char *error;
+
+	(void)state;
+	health.verify = true;
+	health.texts[HEALTH_CA] = (char *)"/nonexistent";
+	pool_fill(&f, server, health);
+	f.pool = pool_new(&f.config, NULL);
+	assert_int_equal(checks_new(&f.pool, &f.config, 1, &checks, &error), -EINVAL);
+	assert_string_equal(error, "pool p: ca /nonexistent: No such file or directory");
+	free(error);
+	pool_free(f.pool);
 	server_stop(server);
 }
 
@@ -592,6 +750,9 @@ int main(void)
 		cmocka_unit_test(a_state_takes_so_many_in_a_row),
 		cmocka_unit_test(servers_are_told_apart),
 		cmocka_unit_test(http_is_asked_as_configured),
+		cmocka_unit_test(certificates_are_judged_if_asked_to),
+		cmocka_unit_test(another_protocol_is_no_tls),
+		cmocka_unit_test(a_missing_ca_is_named),
 		cmocka_unit_test(connections_end_by_a_reset),
 		cmocka_unit_test(pauses_are_no_longer_than_the_interval),
 		cmocka_unit_test(one_address_that_answers_is_enough),
@@ -603,5 +764,5 @@ int main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, tls_set_up, tls_tear_down);
 }
