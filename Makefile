@@ -27,7 +27,7 @@ config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gatewa
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
 pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
-health  := paths/health.c paths/plan.c paths/exam.c paths/exam_tls.c paths/exam_http.c paths/status.c
+health  := paths/health.c paths/plan.c paths/exam.c paths/exam_tls.c paths/exam_http.c paths/exam_script.c paths/status.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/words.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \

@@ -1052,6 +1052,9 @@ static void pool_fini(struct config_pool *pool)
 	}
 	for (unsigned int i = 0; i < HEALTH_TEXTS; i++)
 		free(pool->health.texts[i]);
+	for (char **word = pool->health.command; word && *word; word++)
+		free(*word);
+	free(pool->health.command);
 	free(pool->backends);
 	free(pool->name);
 }

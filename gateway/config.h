@@ -71,6 +71,7 @@ enum health_check {
 	HEALTH_HTTP,
 	HEALTH_TLS,
 	HEALTH_HTTPS,
+	HEALTH_SCRIPT,
 	HEALTH_CHECKS,
 };
 
@@ -92,6 +93,7 @@ struct config_health {
 	uint16_t status_min, status_max; /* HTTP only: what counts as well */
 	bool verify;			 /* TLS only: the certificate is judged */
 	char *texts[HEALTH_TEXTS];	 /* NULL: not given */
+	char **command;			 /* script only: a path and arguments, ended by NULL */
 };
 
 /* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */

@@ -17,6 +17,7 @@
 #define IN_A_ROW_MAX	1000
 #define STATUS_MIN	200
 #define STATUS_MAX	399
+#define COMMAND_MAX	64
 
 enum key {
 	CHECK,
@@ -31,16 +32,18 @@ enum key {
 	SNI,
 	VERIFY,
 	CA,
+	COMMAND,
 	KEYS
 };
 static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise", "fall",	"port",
-					"path",	 "host",     "status",	"sni",	"verify", "ca" };
+					"path",	 "host",     "status",	"sni",	"verify", "ca",	  "command" };
 
 static const char *const checks[HEALTH_CHECKS] = {
 	[HEALTH_TCP] = "tcp",
 	[HEALTH_HTTP] = "http",
 	[HEALTH_TLS] = "tls",
 	[HEALTH_HTTPS] = "https",
+	[HEALTH_SCRIPT] = "script",
 };
 
 #define HTTP_CHECKS (1U << HEALTH_HTTP | 1U << HEALTH_HTTPS)
@@ -55,6 +58,7 @@ static const struct only {
 	{ PATH, HTTP_CHECKS, "http' or 'https" },  { HOST, HTTP_CHECKS, "http' or 'https" },
 	{ STATUS, HTTP_CHECKS, "http' or 'https" }, { SNI, TLS_CHECKS, "tls' or 'https" },
 	{ VERIFY, TLS_CHECKS, "tls' or 'https" },   { CA, TLS_CHECKS, "tls' or 'https" },
+	{ COMMAND, 1U << HEALTH_SCRIPT, "script" },
 };
 
 static int check_read(const struct node *node, enum health_check *out)
@@ -175,6 +179,42 @@ static int tls_read(const struct node *at, struct config_health *health)
 	return value_file(&at[CA], PATH_MAX - 1, &health->texts[HEALTH_CA]);
 }
 
+/* ---- script ---- */
+
+static int command_read(const struct node *node, struct config_health *health)
+{
+	unsigned int len;
+	int rc;
+
+	if (health->check != HEALTH_SCRIPT)
+		return 0;
+	if (!node->yaml)
+		return node_fail(node, "is missing; it takes a path, and arguments, as in "
+				       "[/usr/local/bin/check, --quick]");
+	rc = node_list(node, &len);
+	if (rc < 0)
+		return rc;
+	if (len > COMMAND_MAX)
+		return node_fail(node, "has %u items; it takes up to %u", len, COMMAND_MAX);
+	health->command = calloc(len + 1, sizeof(*health->command));
+	if (!health->command)
+		return -ENOMEM;
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		const char *text;
+		struct node item;
+
+		node_item(node, i, &item);
+		if (i == 0) {
+			rc = value_file(&item, PATH_MAX - 1, &health->command[i]);
+			continue;
+		}
+		rc = node_text(&item, &text);
+		if (rc == 0)
+			rc = value_copy(text, &health->command[i]);
+	}
+	return rc;
+}
+
 int config_health(const struct node *node, struct config_pool *pool)
 {
 	struct config_health *health = &pool->health;
@@ -206,5 +246,7 @@ int config_health(const struct node *node, struct config_pool *pool)
 		rc = http_read(at, health);
 	if (rc == 0)
 		rc = tls_read(at, health);
+	if (rc == 0)
+		rc = command_read(&at[COMMAND], health);
 	return rc;
 }

@@ -83,6 +83,7 @@ struct exam_step {
 
 static const struct exam_step connecting = { "connect", exam_connect };
 static const struct exam_step shaking = { "TLS", exam_tls };
+static const struct exam_step running = { "script", exam_script };
 static const struct exam_step asking = { "HTTP", exam_http };
 
 #define STEPS_MAX 4
@@ -92,6 +93,7 @@ static const struct exam_step *const steps[HEALTH_CHECKS][STEPS_MAX] = {
 	[HEALTH_HTTP] = { &connecting, &asking },
 	[HEALTH_TLS] = { &connecting, &shaking },
 	[HEALTH_HTTPS] = { &connecting, &shaking, &asking },
+	[HEALTH_SCRIPT] = { &running },
 };
 
 static const struct exam_step *exam_step(const struct exam *exam)
@@ -113,6 +115,7 @@ void exam_say(struct exam *exam, const char *fmt, ...)
 static void try_close(struct exam *exam)
 {
 	timer_stop(&exam->loop->timers, &exam->limit);
+	exam_script_close(exam);
 	exam_tls_close(exam);
 	if (exam->watch.fd >= 0)
 		close(exam->watch.fd);
@@ -143,12 +146,11 @@ static void why_complete(struct exam *exam, int rc)
 		 *said ? said : strerror(-rc));
 }
 
-static bool is_shortage(int rc)
+/* Does it say nothing about the backend? */
+static bool is_void(int rc)
 {
-	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
+	return rc == EXAM_NO_VERDICT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
 }
-
-static void exam_go_on(struct exam *exam);
 
 static void try_begin(struct exam *exam)
 {
@@ -162,7 +164,7 @@ static void try_begin(struct exam *exam)
 static void try_fail(struct exam *exam, int rc)
 {
 	why_complete(exam, rc);
-	if (is_shortage(rc)) {
+	if (is_void(rc)) {
 		exam_end(exam, EXAM_VOID);
 	} else if (++exam->tried == exam->len) {
 		exam_end(exam, EXAM_SICK);
@@ -173,7 +175,7 @@ static void try_fail(struct exam *exam, int rc)
 	}
 }
 
-static void exam_go_on(struct exam *exam)
+void exam_go_on(struct exam *exam)
 {
 	const struct exam_step *step;
 

@@ -16,6 +16,7 @@
 #ifndef LADON_EXAM_H
 #define LADON_EXAM_H
 
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "../gateway/loop.h"
@@ -29,9 +30,20 @@ enum exam_result {
 	EXAM_VOID,
 };
 
+struct child;
+
+#define CHILDREN_MAX 64
+
+/* Scripts that run, and those that were killed and have not ended; zeroed, there are none */
+struct children {
+	LIST_HEAD(, child) list;
+	unsigned int len; /* at most CHILDREN_MAX */
+};
+
 struct exam {
 	/* by its owner, before exam_begin() */
 	struct loop *loop;
+	struct children *children;
 	struct plan *plan;	 /* held */
 	struct backend *backend; /* held */
 	struct addr addrs[POOL_ADDRS_MAX]; /* with the ports to be checked */
@@ -50,6 +62,7 @@ struct exam {
 	struct watch watch;
 	struct timer limit;
 	unsigned int step;
+	struct child *child; /* exam_script.c's; NULL: there is none */
 	struct ssl_st *tls; /* exam_tls.c's; NULL: there is none */
 	char *request; /* exam_http.c's; NULL: not made yet */
 	size_t request_len, sent;
@@ -63,7 +76,13 @@ void exam_begin(struct exam *exam);
 /** exam_stop() - nobody wants to know any more: it ends as void, unless it has ended already */
 void exam_stop(struct exam *exam);
 
+/** children_forget() - when the loop has ended: nobody waits for those that were killed */
+void children_forget(struct children *children);
+
 /* ---- for the steps ---- */
+
+/** exam_go_on() - what a step has waited for may be there */
+void exam_go_on(struct exam *exam);
 
 /**
  * exam_say() - why a step fails; else it is the errno's text
@@ -81,6 +100,8 @@ ssize_t exam_receive(struct exam *exam, void *bytes, size_t len);
  * is ready, or another negative errno.
  */
 
+#define EXAM_NO_VERDICT (-ECANCELED) /* what failed is not the backend, and has been said */
+
 /** exam_tls() - a handshake; what is sent and received afterwards goes through it */
 int exam_tls(struct exam *exam);
 ssize_t exam_tls_send(struct exam *exam, const void *bytes, size_t len);
@@ -89,5 +110,11 @@ void exam_tls_close(struct exam *exam);
 
 /** exam_http() - ask, and read the status */
 int exam_http(struct exam *exam);
+
+/** exam_script() - run a program, and wait for its end */
+int exam_script(struct exam *exam);
+
+/** exam_script_close() - kill it, if it runs */
+void exam_script_close(struct exam *exam);
 
 #endif

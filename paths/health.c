@@ -33,8 +33,15 @@ struct check {
 	uint64_t begun_ms;    /* the last exam */
 	struct addr answered; /* this address did last; family 0: none yet */
 	unsigned int in_a_row; /* exams that say otherwise than its state */
-	bool stays, waiting;
-	TAILQ_ENTRY(check) queue;
+	bool stays;
+	struct queue *waiting; /* there; NULL: it is not */
+	TAILQ_ENTRY(check) next;
+};
+
+/* Exams of a kind, of which so many may be under way */
+struct queue {
+	unsigned int busy, max;
+	TAILQ_HEAD(, check) waiting;
 };
 
 struct checks {
@@ -45,7 +52,7 @@ struct checks {
 /* An exam outlives the check that it was for, until the loop lets go of it. */
 struct exam_of {
 	struct exam exam;
-	struct health *health;
+	struct queue *queue;
 	struct check *check; /* NULL: nobody wants to know */
 };
 
@@ -55,8 +62,8 @@ struct health {
 	struct watch wake; /* an eventfd */
 	struct task follow;
 	struct checks *checks; /* in force; NULL: none */
-	unsigned int exams;    /* under way */
-	TAILQ_HEAD(, check) waiting;
+	struct queue sockets, scripts;
+	struct children children;
 
 	pthread_mutex_t lock; /* over what follows */
 	struct checks *next;  /* to be followed; NULL: none */
@@ -183,7 +190,7 @@ static void check_learn(struct check *check, const struct exam *exam)
 
 /* ---- one exam after the other ---- */
 
-static void health_go_on(struct health *health);
+static void queue_go_on(struct queue *queue);
 
 /* Three quarters of the interval and a random part of the last: those that began together drift. */
 static void check_set_due(struct check *check)
@@ -204,17 +211,17 @@ static void exam_free(struct exam_of *of)
 static void exam_ended(struct task *task)
 {
 	struct exam_of *of = container_of(task, struct exam_of, exam.ended);
-	struct health *health = of->health;
+	struct queue *queue = of->queue;
 	struct check *check = of->check;
 
-	health->exams--;
+	queue->busy--;
 	if (check) {
 		check->exam = NULL;
 		check_learn(check, &of->exam);
 		check_set_due(check);
 	}
 	exam_free(of);
-	health_go_on(health);
+	queue_go_on(queue);
 }
 
 /* With the ports that are to be checked, and first the one that answered last */
@@ -242,16 +249,16 @@ static struct exam_of *exam_new(struct check *check)
 	if (of->exam.len == 0)
 		return NULL;
 	backend_hold(check->backend);
-	of->health = check->health;
 	of->check = check;
 	of->exam.loop = &check->health->loop;
+	of->exam.children = &check->health->children;
 	of->exam.backend = check->backend;
 	of->exam.plan = plan_hold(check->plan);
 	of->exam.ended.run = exam_ended;
 	return TAKE_PTR(of);
 }
 
-static void check_begin(struct check *check)
+static void check_begin(struct check *check, struct queue *queue)
 {
 	struct health *health = check->health;
 
@@ -261,28 +268,31 @@ static void check_begin(struct check *check)
 		timer_set(&health->loop.timers, &check->due, health->loop.now_ms + NO_ADDRESS_MS);
 		return;
 	}
-	health->exams++;
+	check->exam->queue = queue;
+	queue->busy++;
 	exam_begin(&check->exam->exam);
 }
 
-static void health_go_on(struct health *health)
+static void queue_go_on(struct queue *queue)
 {
 	struct check *check;
 
-	while (health->exams < HEALTH_EXAMS_MAX && (check = TAILQ_FIRST(&health->waiting))) {
-		TAILQ_REMOVE(&health->waiting, check, queue);
-		check->waiting = false;
-		check_begin(check);
+	while (queue->busy < queue->max && (check = TAILQ_FIRST(&queue->waiting))) {
+		TAILQ_REMOVE(&queue->waiting, check, next);
+		check->waiting = NULL;
+		check_begin(check, queue);
 	}
 }
 
 static void check_is_due(struct timer *timer)
 {
 	struct check *check = container_of(timer, struct check, due);
+	struct health *health = check->health;
 
-	TAILQ_INSERT_TAIL(&check->health->waiting, check, queue);
-	check->waiting = true;
-	health_go_on(check->health);
+	check->waiting = check->plan->config.check == HEALTH_SCRIPT ? &health->scripts
+								    : &health->sockets;
+	TAILQ_INSERT_TAIL(&check->waiting->waiting, check, next);
+	queue_go_on(check->waiting);
 }
 
 /* ---- other checks ---- */
@@ -291,8 +301,8 @@ static void check_stop(struct check *check)
 {
 	timer_stop(&check->health->loop.timers, &check->due);
 	if (check->waiting)
-		TAILQ_REMOVE(&check->health->waiting, check, queue);
-	check->waiting = false;
+		TAILQ_REMOVE(&check->waiting->waiting, check, next);
+	check->waiting = NULL;
 	if (!check->exam)
 		return;
 	check->exam->check = NULL;
@@ -408,11 +418,18 @@ static void *health_run(void *arg)
 static void health_free(struct health *health)
 {
 	checks_free(health->next);
+	children_forget(&health->children);
 	loop_close(&health->loop);
 	if (health->wake.fd >= 0)
 		close(health->wake.fd);
 	pthread_mutex_destroy(&health->lock);
 	free(health);
+}
+
+static void queue_init(struct queue *queue, unsigned int max)
+{
+	queue->max = max;
+	TAILQ_INIT(&queue->waiting);
 }
 
 static int health_open(struct health *health)
@@ -439,7 +456,8 @@ int health_start(struct health **out)
 		return -ENOMEM;
 	health->wake = (struct watch){ .run = health_wake, .fd = -1 };
 	health->follow.run = health_follow;
-	TAILQ_INIT(&health->waiting);
+	queue_init(&health->sockets, HEALTH_EXAMS_MAX);
+	queue_init(&health->scripts, HEALTH_SCRIPTS_MAX);
 	pthread_mutex_init(&health->lock, NULL);
 	rc = health_open(health);
 	if (rc < 0) {

@@ -9,14 +9,15 @@
  *
  * The first exam is made at once. The pauses that follow are the interval less a random
  * part of up to a quarter, so that those that began together drift apart. At most
- * HEALTH_EXAMS_MAX are under way; others wait for their turn, which counts for nothing.
+ * HEALTH_EXAMS_MAX are under way, and HEALTH_SCRIPTS_MAX scripts; others wait for their turn, which counts for nothing.
  */
 #ifndef LADON_HEALTH_H
 #define LADON_HEALTH_H
 
 #include "pool.h"
 
-#define HEALTH_EXAMS_MAX 256 /* under way */
+#define HEALTH_EXAMS_MAX   256 /* under way */
+#define HEALTH_SCRIPTS_MAX 16  /* ... beside those, of scripts */
 
 struct checks;
 struct health;

@@ -21,6 +21,27 @@ static int texts_copy(const struct config_health *config, struct config_health *
 	return rc;
 }
 
+/* As texts_copy() */
+static int command_copy(char *const *command, char ***out)
+{
+	size_t len = 0;
+	char **copy;
+
+	*out = NULL;
+	if (!command)
+		return 0;
+	while (command[len])
+		len++;
+	copy = calloc(len + 1, sizeof(*copy));
+	*out = copy;
+	for (size_t i = 0; copy && i < len; i++) {
+		copy[i] = strdup(command[i]);
+		if (!copy[i])
+			return -ENOMEM;
+	}
+	return copy ? 0 : -ENOMEM;
+}
+
 /* Who is to be trusted. Return: 1, or 0 */
 static int trust_load(SSL_CTX *tls, const char *file)
 {
@@ -70,6 +91,8 @@ int plan_new(const struct config_health *config, struct plan **out, char **error
 	plan->config = *config;
 	plan->holders = 1;
 	rc = texts_copy(config, &plan->config);
+	if (command_copy(config->command, &plan->config.command) < 0)
+		rc = -ENOMEM;
 	if (rc == 0 && (config->check == HEALTH_TLS || config->check == HEALTH_HTTPS))
 		rc = tls_new(config, &plan->tls, error);
 	if (rc < 0) {
@@ -92,6 +115,9 @@ void plan_drop(struct plan *plan)
 		return;
 	for (int i = 0; i < HEALTH_TEXTS; i++)
 		free(plan->config.texts[i]);
+	for (char **word = plan->config.command; word && *word; word++)
+		free(*word);
+	free(plan->config.command);
 	SSL_CTX_free(plan->tls);
 	free(plan);
 }
@@ -99,6 +125,16 @@ void plan_drop(struct plan *plan)
 static bool text_is_same(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool command_is_same(char *const *a, char *const *b)
+{
+	if (!a || !b)
+		return a == b;
+	for (; *a && *b; a++, b++)
+		if (strcmp(*a, *b) != 0)
+			return false;
+	return !*a && !*b;
 }
 
 bool plan_is_same(const struct plan *plan, const struct plan *other)
@@ -111,5 +147,6 @@ bool plan_is_same(const struct plan *plan, const struct plan *other)
 	return a->check == b->check && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall &&
 	       a->port == b->port && a->status_min == b->status_min &&
-	       a->status_max == b->status_max && a->verify == b->verify;
+	       a->status_max == b->status_max && a->verify == b->verify &&
+	       command_is_same(a->command, b->command);
 }

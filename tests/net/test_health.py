@@ -140,6 +140,31 @@ def test_a_certificate_is_judged_if_asked_to(net, certs):
     assert "health: pool only: ca /none: No such file or directory" in refused.stderr
 
 
+def test_a_script_decides(net, tmp_path):
+    """It is told which backend is meant."""
+    ends.Server(net.backend, named(b"1"), address=BACKENDS[0])
+    ends.Server(net.backend, named(b"2"), address=BACKENDS[1])
+    tmp_path.chmod(0o755)
+    ill = tmp_path / "ill"
+    script = tmp_path / "check"
+    script.write_text(f"""#!/bin/sh
+        [ "$LADON_POOL $LADON_PORT" = "only 8080" ] || exit 3
+        ! grep -q "^$LADON_ADDRESS$" {ill}
+    """)
+    script.chmod(0o755)
+    ill.write_text("none\n")
+    ladon = net.ladond(checked(FIRST, SECOND, health=TCP.replace("tcp", f"script, command: {script}")))
+    wait_for(ladon, FIRST, "well")
+    assert who_answers(net) == b"1"
+
+    ill.write_text(f"{BACKENDS[0]}\n")
+    assert wait_for(ladon, FIRST, "sick")["check"] == "script: exit status 1"
+    assert who_answers(net) == b"2"
+    assert backend(ladon, SECOND)["health"] == "well"
+    ill.write_text("none\n")
+    wait_for(ladon, FIRST, "well")
+
+
 def test_a_reload_takes_checks_away_and_brings_others(net):
     ends.Server(net.backend, named(b"2"), address=BACKENDS[1])
     ladon = net.ladond(checked(FIRST, SECOND))

@@ -117,10 +117,10 @@ static const struct mistake pool_mistakes[] = {
 	{ "all and more", LISTENERS "pools:\n- name: web\n  eject:\n    share: 101%\n", "f:5: pools[0].eject.share: \"101%\" will not do; it takes a share from 1% to 100%, such as 50%" },
 	{ "ejected without a failure", LISTENERS "pools:\n- name: web\n  eject: { failures: 0 }\n", "f:4: pools[0].eject.failures: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "another word for reset", LISTENERS "pools:\n- name: web\n  when-down: cut\n", "f:4: pools[0].when-down: \"cut\" will not do; it takes keep or reset" },
-	{ "health by a word", HEALTH("tcp"), "f:4: pools[0].health: must be a mapping; its keys are: check, interval, timeout, rise, fall, port, path, host, status, sni, verify, ca" },
+	{ "health by a word", HEALTH("tcp"), "f:4: pools[0].health: must be a mapping; its keys are: check, interval, timeout, rise, fall, port, path, host, status, sni, verify, ca, command" },
 	{ "health without a check", HEALTH("{ rise: 2 }"), "f:4: pools[0].health.check: is missing; it takes the kind of check, such as tcp" },
 	{ "checks of whatever is asked for", LISTENERS "pools:\n- name: web\n  backends: requested\n  health: { check: tcp }\n", "f:5: pools[0].health: goes not with requested backends, of which none is known before a client asks for it" },
-	{ "an unknown check", HEALTH("{ check: ping }"), "f:4: pools[0].health.check: \"ping\" will not do; it takes tcp, http, tls or https" },
+	{ "an unknown check", HEALTH("{ check: ping }"), "f:4: pools[0].health.check: \"ping\" will not do; it takes tcp, http, tls, https or script" },
 	{ "checks without a pause", HEALTH("{ check: tcp, interval: 99ms }"), "f:4: pools[0].health.interval: is too short; it takes 100 ms at least" },
 	{ "checks with a bad limit", HEALTH("{ check: tcp, timeout: 0 }"), "f:4: pools[0].health.timeout: \"0\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 	{ "never sick", HEALTH("{ check: tcp, fall: 0 }"), "f:4: pools[0].health.fall: \"0\" will not do; it takes a number from 1 to 1000" },
@@ -138,6 +138,11 @@ static const struct mistake pool_mistakes[] = {
 	{ "a status for TLS", HEALTH("{ check: tls, status: 200 }"), "f:4: pools[0].health.status: goes only with 'check: http' or 'https'" },
 	{ "a CA for nothing", HEALTH("{ check: tls, ca: /a }"), "f:4: pools[0].health.ca: goes only with 'verify: yes'" },
 	{ "a CA nowhere", HEALTH("{ check: https, verify: yes, ca: a }"), "f:4: pools[0].health.ca: \"a\" will not do; it takes a path that begins with '/' and has at most 4095 characters" },
+	{ "a command for TCP", HEALTH("{ check: tcp, command: /a }"), "f:4: pools[0].health.command: goes only with 'check: script'" },
+	{ "a script without a command", HEALTH("{ check: script }"), "f:4: pools[0].health.command: is missing; it takes a path, and arguments, as in [/usr/local/bin/check, --quick]" },
+	{ "a command to be searched for", HEALTH("{ check: script, command: [true, /a] }"), "f:4: pools[0].health.command[0]: \"true\" will not do; it takes a path that begins with '/' and has at most 4095 characters" },
+	{ "an argument that is a list", HEALTH("{ check: script, command: [/a, [b]] }"), "f:4: pools[0].health.command[1]: must be a single value, not a list" },
+	{ "a path for a script", HEALTH("{ check: script, command: /a, path: / }"), "f:4: pools[0].health.path: goes only with 'check: http' or 'https'" },
 	{ "a check of port 0", HEALTH("{ check: tcp, port: 0 }"), "f:4: pools[0].health.port: \"0\" will not do; it takes a number from 1 to 65535" },
 	{ "a mapping without an address", BACKEND("{ weight: 2 }"), "f:5: pools[0].backends[0].address: is missing; it takes an address or a name, and a port, as in \"10.0.2.2:443\"" },
 	{ "a mapping with half an address", BACKEND("{ address: 10.0.0.1 }"), "f:5: pools[0].backends[0].address: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
@@ -410,6 +415,15 @@ static void checks_arrive(void **state)
 	assert_string_equal(health->texts[HEALTH_CA], "/b");
 	assert_true(health->verify);
 	assert_int_equal(health->status_min, 200);
+	config_free(config);
+
+	config = parse_health("health: { check: script, command: [/a, -b, c d] }");
+	health = &config->pools[0].health;
+	assert_int_equal(health->check, HEALTH_SCRIPT);
+	assert_string_equal(health->command[0], "/a");
+	assert_string_equal(health->command[1], "-b");
+	assert_string_equal(health->command[2], "c d");
+	assert_null(health->command[3]);
 	config_free(config);
 }
 

@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -556,6 +558,127 @@ static void connections_end_by_a_reset(void **state)
 	server_stop(server);
 }
 
+/* ---- scripts ---- */
+
+static struct config_health script_config(char *const command[])
+{
+	struct config_health config = health_config(HEALTH_SCRIPT);
+
+	config.command = (char **)command;
+	return config;
+}
+
+#define SHELL(text) ((char *const[]){ (char *)"/bin/sh", (char *)"-c", (char *)(text), NULL })
+
+static void a_script_decides(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{ "exit 0", "" },
+		{ "exit 3", "script: exit status 3" },
+		{ "kill -9 $$", "script: ended by signal 9" },
+		{ "kill -PIPE $$", "script: ended by signal 13" },
+		{ "test $LADON_POOL = p -a $LADON_BACKEND = $LADON_ADDRESS:$LADON_PORT", "" },
+		{ "test $LADON_ADDRESS = 127.0.0.1 -a $(pwd) = / -a -n \"$PATH\"", "" },
+		{ "test $(env | grep -c ^LADON_) = 4 -a -z \"$HOME\"", "" },
+		{ "ls -l /proc/$$/fd | grep -v /dev/null | grep -q socket; test $? = 1", "" },
+		{ "echo out; echo err >&2; read line; test -z \"$line\"", "" },
+	};
+	struct server *server = server_refuses();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct backend_check last;
+		struct fixture f;
+
+		fixture_start(&f, server, script_config(SHELL(rows[i].text)));
+		last = wait_for_result(only(&f));
+		if (strcmp(last.why, rows[i].why) != 0)
+			fail_msg("%s: \"%s\"", rows[i].text, last.why);
+		assert_int_equal(last.well, !*rows[i].why);
+		fixture_stop(&f);
+	}
+	server_stop(server);
+}
+
+static void a_script_that_cannot_run_is_no_verdict(void **state)
+{
+	char *const command[] = { (char *)"/nonexistent", NULL };
+	struct server *server = server_refuses();
+	struct backend_check last;
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f, server, script_config(command));
+	for (int i = 0; i < 5; i++)
+		last = wait_for_result(only(&f));
+	assert_string_equal(last.why, "script: /nonexistent: No such file or directory");
+	assert_false(only(&f)->sick);
+	fixture_stop(&f);
+	server_stop(server);
+}
+
+static void a_script_that_is_late_fails(void **state)
+{
+	struct config_health config = script_config(SHELL("sleep 1000"));
+	struct server *server = server_refuses();
+	struct fixture f;
+
+	(void)state;
+	config.timeout_ms = 20;
+	fixture_start(&f, server, config);
+	assert_string_equal(wait_for_result(only(&f)).why, "script: no answer in 20 ms");
+	wait_until_sick(only(&f), true);
+	fixture_stop(&f);
+	server_stop(server);
+}
+
+/* Whoever still has the lock is waited for. */
+static void wait_for_lock(int file)
+{
+	uint64_t until_ms = clock_ms() + PATIENCE_MS;
+
+	while (flock(file, LOCK_EX | LOCK_NB) < 0) {
+		assert_true(clock_ms() < until_ms);
+		nap();
+	}
+}
+
+/* What the script has left in the background has its lock, and ends with it, or with the checks. */
+static void nothing_of_a_script_stays(void **state)
+{
+	static const char *const ends[] = { "exit 0", "wait" };
+	struct server *server = server_refuses();
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char path[] = "/tmp/ladon-health-XXXXXX", text[200];
+		int file = mkstemp(path);
+		struct config_health config;
+		struct fixture f;
+		struct stat now;
+
+		snprintf(text, sizeof(text), "exec 9>%s; flock 9; sleep 1000 & echo >&9; %s", path,
+			 ends[i]);
+		config = script_config(SHELL(text));
+		config.interval_ms = FOR_EVER_MS;
+		fixture_start(&f, server, config);
+		do {
+			nap();
+			fstat(file, &now);
+		} while (!now.st_size);
+		if (i == 1)
+			fixture_stop(&f);
+		wait_for_lock(file);
+		if (i == 0)
+			fixture_stop(&f);
+		close(file);
+		unlink(path);
+	}
+	server_stop(server);
+}
+
 /* ---- when it counts ---- */
 
 static void a_state_takes_so_many_in_a_row(void **state)
@@ -709,39 +832,43 @@ static void nobody_waits_for_a_slow_check(void **state)
 
 /* ---- many ---- */
 
-#define MANY (2 * HEALTH_EXAMS_MAX + 10)
-
 /* More than may be under way; the last ones have their turn all the same. */
-static void all_get_their_turn(void **state)
+static void many_get_their_turn(struct config_health health, unsigned int len)
 {
 	struct server *server = server_start("127.0.0.1:0", close_at_once, NULL);
-	struct config_backend *backends = calloc(MANY, sizeof(*backends));
+	struct config_backend *backends = calloc(len, sizeof(*backends));
+	uint64_t until_ms = clock_ms() + PATIENCE_MS;
 	struct fixture f;
 
-	(void)state;
-	pool_fill(&f, server, health_config(HEALTH_TCP));
-	f.config.health.interval_ms = FOR_EVER_MS;
-	for (int i = 0; i < MANY; i++)
+	health.interval_ms = FOR_EVER_MS;
+	pool_fill(&f, server, health);
+	for (unsigned int i = 0; i < len; i++)
 		backends[i] = f.backend;
 	f.config.backends = backends;
-	f.config.backends_len = MANY;
+	f.config.backends_len = len;
 	f.pool = pool_new(&f.config, NULL);
 	assert_int_equal(health_start(&f.health), 0);
 	checks_use(&f);
-	for (int i = 0; i < MANY; i++) {
-		uint64_t until_ms = clock_ms() + PATIENCE_MS;
+	for (unsigned int i = 0; i < len; i++) {
 		struct backend_check last;
 
 		do {
 			assert_true(clock_ms() < until_ms);
 			nap();
-			backend_last_check(pool_backend(f.pool, (unsigned int)i), &last);
+			backend_last_check(pool_backend(f.pool, i), &last);
 		} while (!last.at_ms);
 		assert_true(last.well);
 	}
 	fixture_stop(&f);
 	free(backends);
 	server_stop(server);
+}
+
+static void all_get_their_turn(void **state)
+{
+	(void)state;
+	many_get_their_turn(health_config(HEALTH_TCP), 2 * HEALTH_EXAMS_MAX + 10);
+	many_get_their_turn(script_config(SHELL("exit 0")), 2 * HEALTH_SCRIPTS_MAX + 3);
 }
 
 int main(void)
@@ -753,6 +880,10 @@ int main(void)
 		cmocka_unit_test(certificates_are_judged_if_asked_to),
 		cmocka_unit_test(another_protocol_is_no_tls),
 		cmocka_unit_test(a_missing_ca_is_named),
+		cmocka_unit_test(a_script_decides),
+		cmocka_unit_test(a_script_that_cannot_run_is_no_verdict),
+		cmocka_unit_test(a_script_that_is_late_fails),
+		cmocka_unit_test(nothing_of_a_script_stays),
 		cmocka_unit_test(connections_end_by_a_reset),
 		cmocka_unit_test(pauses_are_no_longer_than_the_interval),
 		cmocka_unit_test(one_address_that_answers_is_enough),
