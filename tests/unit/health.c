@@ -159,6 +159,19 @@ static X509 *certificate_make(EVP_PKEY *key)
 	return certificate;
 }
 
+static char sni[64]; /* what the last client asked for */
+
+/* Before the server answers: the client may be through before the server is */
+static int name_note(SSL *tls, int *alert, void *arg)
+{
+	const char *name = SSL_get_servername(tls, TLSEXT_NAMETYPE_host_name);
+
+	(void)alert;
+	(void)arg;
+	snprintf(sni, sizeof(sni), "%s", name ? name : "none");
+	return SSL_TLSEXT_ERR_OK;
+}
+
 static int tls_set_up(void **state)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -169,6 +182,7 @@ static int tls_set_up(void **state)
 	PEM_write_X509(file, certificate);
 	fclose(file);
 	tls_server = SSL_CTX_new(TLS_server_method());
+	SSL_CTX_set_tlsext_servername_callback(tls_server, name_note);
 	SSL_CTX_use_certificate(tls_server, certificate);
 	SSL_CTX_use_PrivateKey(tls_server, key);
 	X509_free(certificate);
@@ -184,8 +198,6 @@ static int tls_tear_down(void **state)
 	return 0;
 }
 
-static char sni[64]; /* what the last client asked for */
-
 /* Handshake; then, if there is something to say, a request is read and answered */
 static void tls_answer(int fd)
 {
@@ -193,13 +205,8 @@ static void tls_answer(int fd)
 	char bytes[1024];
 
 	SSL_set_fd(tls, fd);
-	if (SSL_accept(tls) == 1) {
-		const char *name = SSL_get_servername(tls, TLSEXT_NAMETYPE_host_name);
-
-		snprintf(sni, sizeof(sni), "%s", name ? name : "none");
-		if (me->says && SSL_read(tls, bytes, sizeof(bytes)) > 0)
-			SSL_write(tls, me->says, (int)strlen(me->says));
-	}
+	if (SSL_accept(tls) == 1 && me->says && SSL_read(tls, bytes, sizeof(bytes)) > 0)
+		SSL_write(tls, me->says, (int)strlen(me->says));
 	SSL_free(tls);
 	listen_only(fd);
 }
