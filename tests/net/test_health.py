@@ -81,6 +81,21 @@ def test_a_backend_that_stops_is_avoided_until_it_is_back(net):
     assert "passed" in ladon.command("pool").stdout
 
 
+def test_flows_of_a_sick_backend_are_reset_if_the_pool_says_so(net):
+    server = ends.Server(net.backend, named(b"1"), address=BACKENDS[0])
+    ladon = net.ladond(checked(FIRST, SECOND).replace("eject: no", "eject: no\n    when-down: reset"))
+    wait_for(ladon, FIRST, "well")
+    with ends.connect(net.client) as flow:
+        assert flow.recv(1) == b"1"
+        ladon.wait_handed_off()
+
+        server.close()
+
+        with pytest.raises(ConnectionResetError):
+            flow.recv(1)
+    assert backend(ladon, FIRST)["state"] == "sick"
+
+
 def test_checks_leave_nothing_behind(net):
     """No TIME_WAIT, no flow, no connection of a client's that is counted; and they use the kernel's ports."""
     low, high = map(int, net.gateway.run("cat", "/proc/sys/net/ipv4/ip_local_port_range").stdout.split())
