@@ -35,15 +35,13 @@ enum key {
 	COMMAND,
 	KEYS
 };
-static const char *const keys[KEYS] = { "check", "interval", "timeout", "rise", "fall",	"port",
-					"path",	 "host",     "status",	"sni",	"verify", "ca",	  "command" };
+static const char *const keys[KEYS] = { "check",  "interval", "timeout", "rise",   "fall",
+					"port",	  "path",     "host",	 "status", "sni",
+					"verify", "ca",	      "command" };
 
 static const char *const checks[HEALTH_CHECKS] = {
-	[HEALTH_TCP] = "tcp",
-	[HEALTH_HTTP] = "http",
-	[HEALTH_TLS] = "tls",
-	[HEALTH_HTTPS] = "https",
-	[HEALTH_SCRIPT] = "script",
+	[HEALTH_TCP] = "tcp",	  [HEALTH_HTTP] = "http",     [HEALTH_TLS] = "tls",
+	[HEALTH_HTTPS] = "https", [HEALTH_SCRIPT] = "script",
 };
 
 #define HTTP_CHECKS (1U << HEALTH_HTTP | 1U << HEALTH_HTTPS)
@@ -55,7 +53,7 @@ static const struct only {
 	unsigned int checks;
 	const char *names;
 } onlys[] = {
-	{ PATH, HTTP_CHECKS, "http' or 'https" },  { HOST, HTTP_CHECKS, "http' or 'https" },
+	{ PATH, HTTP_CHECKS, "http' or 'https" },   { HOST, HTTP_CHECKS, "http' or 'https" },
 	{ STATUS, HTTP_CHECKS, "http' or 'https" }, { SNI, TLS_CHECKS, "tls' or 'https" },
 	{ VERIFY, TLS_CHECKS, "tls' or 'https" },   { CA, TLS_CHECKS, "tls' or 'https" },
 	{ COMMAND, 1U << HEALTH_SCRIPT, "script" },
@@ -153,8 +151,7 @@ static int http_read(const struct node *at, struct config_health *health)
 	health->status_max = STATUS_MAX;
 	rc = word_read(&at[PATH], TARGET_MAX, "/alive", &health->texts[HEALTH_PATH]);
 	if (rc == 0)
-		rc = word_read(&at[HOST], TEXT_MAX, "www.example.org",
-			       &health->texts[HEALTH_HOST]);
+		rc = word_read(&at[HOST], TEXT_MAX, "www.example.org", &health->texts[HEALTH_HOST]);
 	if (rc < 0 || !at[STATUS].yaml)
 		return rc;
 	rc = node_text(&at[STATUS], &status);

@@ -149,7 +149,8 @@ static void why_complete(struct exam *exam, int rc)
 /* Does it say nothing about the backend? */
 static bool is_void(int rc)
 {
-	return rc == EXAM_NO_VERDICT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
+	return rc == EXAM_NO_VERDICT || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ||
+	       rc == -ENOBUFS;
 }
 
 static void try_begin(struct exam *exam)

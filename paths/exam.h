@@ -44,8 +44,8 @@ struct exam {
 	/* by its owner, before exam_begin() */
 	struct loop *loop;
 	struct children *children;
-	struct plan *plan;	 /* held */
-	struct backend *backend; /* held */
+	struct plan *plan;		   /* held */
+	struct backend *backend;	   /* held */
 	struct addr addrs[POOL_ADDRS_MAX]; /* with the ports to be checked */
 	unsigned int len;		   /* at least 1 */
 	unsigned int at;		   /* the one to begin with */
@@ -54,7 +54,7 @@ struct exam {
 	/* by exam.c */
 	uint64_t begun_ms;
 	uint64_t took_ms;
-	enum exam_result result; /* when it has ended, as what follows */
+	enum exam_result result;   /* when it has ended, as what follows */
 	char why[BACKEND_WHY_MAX]; /* not well; else "" */
 	unsigned int tried;
 
@@ -63,8 +63,8 @@ struct exam {
 	struct timer limit;
 	unsigned int step;
 	struct child *child; /* exam_script.c's; NULL: there is none */
-	struct ssl_st *tls; /* exam_tls.c's; NULL: there is none */
-	char *request; /* exam_http.c's; NULL: not made yet */
+	struct ssl_st *tls;  /* exam_tls.c's; NULL: there is none */
+	char *request;	     /* exam_http.c's; NULL: not made yet */
 	size_t request_len, sent;
 	uint8_t answer[STATUS_BYTES];
 	size_t answer_len;

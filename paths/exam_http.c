@@ -48,8 +48,8 @@ static int request_make(struct exam *exam)
 static int request_send(struct exam *exam)
 {
 	while (exam->sent < exam->request_len) {
-		ssize_t len = exam_send(exam, exam->request + exam->sent,
-					exam->request_len - exam->sent);
+		ssize_t len =
+			exam_send(exam, exam->request + exam->sent, exam->request_len - exam->sent);
 
 		if (len < 0)
 			return (int)len;

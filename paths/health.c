@@ -29,9 +29,9 @@ struct check {
 	struct plan *plan;	 /* held */
 	struct health *health;	 /* NULL: not taken over yet */
 	struct timer due;
-	struct exam_of *exam; /* under way; NULL: none */
-	uint64_t begun_ms;    /* the last exam */
-	struct addr answered; /* this address did last; family 0: none yet */
+	struct exam_of *exam;  /* under way; NULL: none */
+	uint64_t begun_ms;     /* the last exam */
+	struct addr answered;  /* this address did last; family 0: none yet */
 	unsigned int in_a_row; /* exams that say otherwise than its state */
 	bool stays;
 	struct queue *waiting; /* there; NULL: it is not */
@@ -289,8 +289,8 @@ static void check_is_due(struct timer *timer)
 	struct check *check = container_of(timer, struct check, due);
 	struct health *health = check->health;
 
-	check->waiting = check->plan->config.check == HEALTH_SCRIPT ? &health->scripts
-								    : &health->sockets;
+	check->waiting =
+		check->plan->config.check == HEALTH_SCRIPT ? &health->scripts : &health->sockets;
 	TAILQ_INSERT_TAIL(&check->waiting->waiting, check, next);
 	queue_go_on(check->waiting);
 }

@@ -143,14 +143,14 @@ static X509 *certificate_make(EVP_PKEY *key)
 {
 	X509 *certificate = X509_new();
 	X509_NAME *name = X509_get_subject_name(certificate);
-	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-						    "DNS:a.example,IP:127.0.0.1");
+	X509_EXTENSION *names =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:a.example,IP:127.0.0.1");
 
 	X509_set_version(certificate, 2);
 	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
 	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"a.example",
-				   -1, -1, 0);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"a.example", -1,
+				   -1, 0);
 	X509_set_issuer_name(certificate, name);
 	X509_set_pubkey(certificate, key);
 	X509_add_ext(certificate, names, -1);
@@ -288,14 +288,12 @@ static void pool_fill(struct fixture *f, const struct server *server, struct con
 	static char text[ADDR_TEXT_MAX];
 
 	addr_format(&server->addr, text);
-	f->backend = (struct config_backend){ .text = text,
-					      .port = addr_port(&server->addr),
-					      .addr = server->addr,
-					      .weight = 1 };
-	f->config = (struct config_pool){ .name = (char *)"p",
-					  .health = health,
-					  .backends = &f->backend,
-					  .backends_len = 1 };
+	f->backend = (struct config_backend){
+		.text = text, .port = addr_port(&server->addr), .addr = server->addr, .weight = 1
+	};
+	f->config = (struct config_pool){
+		.name = (char *)"p", .health = health, .backends = &f->backend, .backends_len = 1
+	};
 }
 
 static void checks_use(struct fixture *f)
@@ -829,7 +827,7 @@ static void nobody_waits_for_a_slow_check(void **state)
 	quick.timeout_ms = 50;
 	fixture_start(&f, server, health_config(HEALTH_TCP));
 	for (int i = 0; i < 10; i++)
-		checks_use(&f); /* the same: it goes on */
+		checks_use(&f);	  /* the same: it goes on */
 	reload(&f, &next, quick); /* another one: it begins anew */
 	checks_use(&next);
 	wait_until_sick(only(&next), true);
