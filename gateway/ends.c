@@ -269,8 +269,8 @@ static void flow_line(struct gateway *gateway, const struct ladon_flow *flow, en
 	struct access_line line = { 0 };
 	struct setup *setup = NULL;
 
-	line.client = ticket ? addr_format(&ticket->who, client)
-			     : address_text(&flow->client, client);
+	line.client = ticket && addr_family(&ticket->who) ? addr_format(&ticket->who, client)
+							  : address_text(&flow->client, client);
 	line.backend = address_text(&flow->backend, backend);
 	flow_say(flow, why, &line);
 	if (ticket) {

@@ -22,7 +22,7 @@ struct caller;
 /**
  * struct ticket - texts are in .texts, one after the other, each with its NUL
  * @id: of the flow
- * @who: the client, which a PROXY header may have said
+ * @who: the client, which a PROXY header may have said; zeroed: as the flow says
  * @began_ms: when the connection was accepted, CLOCK_MONOTONIC
  * @bytes_in, @bytes_out: that ladond moved itself, before
  * @why: reason for which it was relayed before; 0: it was not

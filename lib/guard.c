@@ -144,8 +144,10 @@ static bool back_hears_at_once(struct ladon *ladon, int front_fd, const struct t
 {
 	struct ladon_guard guard;
 
-	return front->tcpi_bytes_received && guard_get(ladon, front_fd, &guard) &&
-	       front->tcpi_bytes_received > guard.base;
+	if (!front->tcpi_bytes_received)
+		return false;
+	return !atomic_load_explicit(&ladon->consumes, memory_order_relaxed) ||
+	       (guard_get(ladon, front_fd, &guard) && front->tcpi_bytes_received > guard.base);
 }
 
 static int back_prepare(struct ladon *ladon, int front_fd, int back_fd)
@@ -263,6 +265,7 @@ int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes)
 	uint64_t received = bytes;
 	int rc;
 
+	atomic_store_explicit(&ladon->consumes, true, memory_order_relaxed);
 	guard.base = bytes;
 	guard.mode = LADON_GUARD_QUIET;
 	rc = guard_set(ladon, fd, &guard);
