@@ -192,7 +192,8 @@ check-net: all
 # and what else stresses the daemon; what they say fails the test. Three minutes, half of it to build.
 # Address randomisation is off: gcc 12's thread sanitizer does not find its way in all of it.
 SANITIZE := thread address,undefined
-SANITIZE_NET ?= test_chaos.py test_ends.py test_relay.py test_peek.py test_stop.py test_cli.py
+SANITIZE_NET ?= test_chaos.py test_ends.py test_relay.py test_peek.py test_stop.py test_cli.py \
+		test_targets.py test_proxied.py
 
 check-sanitize:
 	@set -e; for s in $(SANITIZE); do \

@@ -212,7 +212,8 @@ def test_bad_requests(net):
                 while sock.recv(1000):
                     pass
         until(lambda: ladon.reasons("closed").get(reason, 0) == before + 1, f"{name}: {reason}")
-    assert net.client.trouble() == {}
+    # The gateway's ACK and its FIN may change places: test_exhaustion.py has it.
+    assert net.client.trouble().keys() <= {"TcpOutRsts"}
 
 
 def test_a_target_that_no_rule_has_is_refused(net):
