@@ -122,8 +122,11 @@ ssize_t exam_tls_receive(struct exam *exam, void *bytes, size_t len)
 	return rc == 1 ? (ssize_t)received : tls_failure(exam, rc);
 }
 
+/* A session that stands is told its end; nobody waits for the other one's. */
 void exam_tls_close(struct exam *exam)
 {
+	if (exam->tls && SSL_is_init_finished(exam->tls))
+		SSL_shutdown(exam->tls);
 	SSL_free(exam->tls);
 	exam->tls = NULL;
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -41,6 +42,7 @@ struct server {
 	pthread_t thread;
 	atomic_uint served;
 	atomic_uint reset; /* connections that ended by a RST */
+	atomic_uint ended; /* TLS sessions that ended by a close_notify */
 	int queued[2];	   /* sockets that fill the queue */
 };
 
@@ -198,15 +200,21 @@ static int tls_tear_down(void **state)
 	return 0;
 }
 
-/* Handshake; then, if there is something to say, a request is read and answered */
+/* Handshake; then, if there is something to say, a request is read and answered; then its end */
 static void tls_answer(int fd)
 {
 	SSL *tls = SSL_new(tls_server);
 	char bytes[1024];
+	int rc;
 
 	SSL_set_fd(tls, fd);
-	if (SSL_accept(tls) == 1 && me->says && SSL_read(tls, bytes, sizeof(bytes)) > 0)
-		SSL_write(tls, me->says, (int)strlen(me->says));
+	if (SSL_accept(tls) == 1) {
+		if (me->says && SSL_read(tls, bytes, sizeof(bytes)) > 0)
+			SSL_write(tls, me->says, (int)strlen(me->says));
+		rc = SSL_read(tls, bytes, sizeof(bytes));
+		me->ended += SSL_get_error(tls, rc) == SSL_ERROR_ZERO_RETURN;
+	}
+	ERR_clear_error();
 	SSL_free(tls);
 	listen_only(fd);
 }
@@ -509,6 +517,28 @@ static void certificates_are_judged_if_asked_to(void **state)
 			assert_string_equal(sni, rows[i].saw);
 	}
 	server_stop(server);
+}
+
+/* A server would else complain of a connection cut off, each time. */
+static void sessions_are_closed(void **state)
+{
+	static const enum health_check checks[] = { HEALTH_TLS, HEALTH_HTTPS };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		const char *says = checks[i] == HEALTH_HTTPS ? "HTTP/1.1 200 OK\r\n\r\n" : NULL;
+		struct server *server = server_start("127.0.0.1:0", tls_answer, says);
+		uint64_t until_ms = clock_ms() + PATIENCE_MS;
+		struct fixture f;
+
+		fixture_start(&f, server, health_config(checks[i]));
+		while (server->ended < 3 && clock_ms() < until_ms)
+			nap();
+		assert_false(only(&f)->sick);
+		fixture_stop(&f);
+		assert_true(server->ended >= 3);
+		server_stop(server);
+	}
 }
 
 static void another_protocol_is_no_tls(void **state)
@@ -883,6 +913,7 @@ int main(void)
 		cmocka_unit_test(servers_are_told_apart),
 		cmocka_unit_test(http_is_asked_as_configured),
 		cmocka_unit_test(certificates_are_judged_if_asked_to),
+		cmocka_unit_test(sessions_are_closed),
 		cmocka_unit_test(another_protocol_is_no_tls),
 		cmocka_unit_test(a_missing_ca_is_named),
 		cmocka_unit_test(a_script_decides),
