@@ -83,6 +83,12 @@ enum health_text {
 	HEALTH_TEXTS,
 };
 
+#define CONFIG_STATUSES_MAX 16
+
+struct config_statuses {
+	uint16_t from, to;
+};
+
 /* How a pool's backends are checked. */
 struct config_health {
 	enum health_check check; /* HEALTH_NONE: not at all, and nothing else is set */
@@ -90,10 +96,11 @@ struct config_health {
 	uint32_t timeout_ms; /* of one address */
 	uint32_t rise, fall; /* checks in a row that make it well, or sick */
 	uint16_t port;	     /* 0: that of the connections */
-	uint16_t status_min, status_max; /* HTTP only: what counts as well */
-	bool verify;			 /* TLS only: the certificate is judged */
-	char *texts[HEALTH_TEXTS];	 /* NULL: not given */
-	char **command;			 /* script only: a path and arguments, ended by NULL */
+	struct config_statuses statuses[CONFIG_STATUSES_MAX]; /* HTTP only: what counts as well */
+	unsigned int statuses_len;
+	bool verify;		   /* TLS only: the certificate is judged */
+	char *texts[HEALTH_TEXTS]; /* NULL: not given */
+	char **command;		   /* script only: a path and arguments, ended by NULL */
 };
 
 /* The PROXY header that a pool's backends get before the client's bytes: proxy_header.h */

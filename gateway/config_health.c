@@ -125,7 +125,7 @@ static int word_read(const struct node *node, size_t max, const char *what, char
 }
 
 /* A status, or two with a hyphen */
-static bool status_parse(const char *text, struct config_health *health)
+static bool statuses_parse(const char *text, struct config_statuses *out)
 {
 	unsigned long from, to;
 	char *end;
@@ -137,29 +137,50 @@ static bool status_parse(const char *text, struct config_health *health)
 		to = strtoul(end + 1, &end, 10);
 	if (*end || from < 100 || to > 999 || from > to)
 		return false;
-	health->status_min = (uint16_t)from;
-	health->status_max = (uint16_t)to;
+	*out = (struct config_statuses){ (uint16_t)from, (uint16_t)to };
 	return true;
+}
+
+/* One, or a list of them; none: as it is */
+static int statuses_read(const struct node *node, struct config_health *health)
+{
+	unsigned int len;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_list(node, &len);
+	if (rc < 0)
+		return rc;
+	if (len > CONFIG_STATUSES_MAX)
+		return node_fail(node, "has %u items; it takes up to %u", len, CONFIG_STATUSES_MAX);
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		const char *text;
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = node_text(&item, &text);
+		if (rc == 0 && !statuses_parse(text, &health->statuses[i]))
+			rc = node_fail(&item,
+				       "\"%.40s\" will not do; it takes a status or a range of them, "
+				       "such as 200 or 200-399",
+				       text);
+	}
+	health->statuses_len = len;
+	return rc;
 }
 
 static int http_read(const struct node *at, struct config_health *health)
 {
-	const char *status;
 	int rc;
 
-	health->status_min = STATUS_MIN;
-	health->status_max = STATUS_MAX;
+	health->statuses[0] = (struct config_statuses){ STATUS_MIN, STATUS_MAX };
+	health->statuses_len = 1;
 	rc = word_read(&at[PATH], TARGET_MAX, "/alive", &health->texts[HEALTH_PATH]);
 	if (rc == 0)
 		rc = word_read(&at[HOST], TEXT_MAX, "www.example.org", &health->texts[HEALTH_HOST]);
-	if (rc < 0 || !at[STATUS].yaml)
-		return rc;
-	rc = node_text(&at[STATUS], &status);
-	if (rc == 0 && !status_parse(status, health))
-		return node_fail(&at[STATUS],
-				 "\"%.40s\" will not do; it takes a status or a range of them, "
-				 "such as 200 or 200-399",
-				 status);
+	if (rc == 0)
+		rc = statuses_read(&at[STATUS], health);
 	return rc;
 }
 

@@ -80,9 +80,16 @@ static int answer_read(struct exam *exam, unsigned int *status)
 	return rc;
 }
 
+static bool status_is_well(const struct config_health *config, unsigned int status)
+{
+	for (unsigned int i = 0; i < config->statuses_len; i++)
+		if (status >= config->statuses[i].from && status <= config->statuses[i].to)
+			return true;
+	return false;
+}
+
 int exam_http(struct exam *exam)
 {
-	const struct config_health *config = &exam->plan->config;
 	unsigned int status;
 	int rc = exam->request ? 0 : request_make(exam);
 
@@ -92,7 +99,7 @@ int exam_http(struct exam *exam)
 		rc = answer_read(exam, &status);
 	if (rc < 0)
 		return rc;
-	if (status >= config->status_min && status <= config->status_max)
+	if (status_is_well(&exam->plan->config, status))
 		return 0;
 	exam_say(exam, "status %u", status);
 	return -EPROTO;

@@ -137,6 +137,12 @@ static bool command_is_same(char *const *a, char *const *b)
 	return !*a && !*b;
 }
 
+static bool statuses_are_same(const struct config_health *a, const struct config_health *b)
+{
+	return a->statuses_len == b->statuses_len &&
+	       memcmp(a->statuses, b->statuses, a->statuses_len * sizeof(*a->statuses)) == 0;
+}
+
 bool plan_is_same(const struct plan *plan, const struct plan *other)
 {
 	const struct config_health *a = &plan->config, *b = &other->config;
@@ -146,7 +152,6 @@ bool plan_is_same(const struct plan *plan, const struct plan *other)
 			return false;
 	return a->check == b->check && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall &&
-	       a->port == b->port && a->status_min == b->status_min &&
-	       a->status_max == b->status_max && a->verify == b->verify &&
+	       a->port == b->port && a->verify == b->verify && statuses_are_same(a, b) &&
 	       command_is_same(a->command, b->command);
 }

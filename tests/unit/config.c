@@ -134,6 +134,8 @@ static const struct mistake pool_mistakes[] = {
 	{ "a status too low", HEALTH("{ check: http, status: 99-200 }"), "f:4: pools[0].health.status: \"99-200\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
 	{ "a range backward", HEALTH("{ check: http, status: 300-200 }"), "f:4: pools[0].health.status: \"300-200\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
 	{ "half a range", HEALTH("{ check: http, status: 200- }"), "f:4: pools[0].health.status: \"200-\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
+	{ "one bad status of a list", HEALTH("{ check: http, status: [200, 3xx] }"), "f:4: pools[0].health.status[1]: \"3xx\" will not do; it takes a status or a range of them, such as 200 or 200-399" },
+	{ "too many statuses", HEALTH("{ check: http, status: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17] }"), "f:4: pools[0].health.status: has 17 items; it takes up to 16" },
 	{ "a name for HTTP", HEALTH("{ check: http, sni: a }"), "f:4: pools[0].health.sni: goes only with 'check: tls' or 'https'" },
 	{ "a status for TLS", HEALTH("{ check: tls, status: 200 }"), "f:4: pools[0].health.status: goes only with 'check: http' or 'https'" },
 	{ "a CA for nothing", HEALTH("{ check: tls, ca: /a }"), "f:4: pools[0].health.ca: goes only with 'verify: yes'" },
@@ -353,6 +355,13 @@ static void every_setting_of_a_pool_arrives(void **state)
 	config_free(config);
 }
 
+static void assert_statuses(const struct config_health *health, uint16_t from, uint16_t to)
+{
+	assert_int_equal(health->statuses_len, 1);
+	assert_int_equal(health->statuses[0].from, from);
+	assert_int_equal(health->statuses[0].to, to);
+}
+
 static struct config *parse_health(const char *health)
 {
 	char text[500];
@@ -395,17 +404,23 @@ static void checks_arrive(void **state)
 	health = &config->pools[0].health;
 	assert_null(health->texts[HEALTH_PATH]);
 	assert_null(health->texts[HEALTH_HOST]);
-	assert_int_equal(health->status_min, 200);
-	assert_int_equal(health->status_max, 399);
+	assert_statuses(health, 200, 399);
 	config_free(config);
 
 	config = parse_health("health: { check: http, path: '/a?b', host: c, status: 204 }");
 	health = &config->pools[0].health;
 	assert_string_equal(health->texts[HEALTH_PATH], "/a?b");
 	assert_string_equal(health->texts[HEALTH_HOST], "c");
-	assert_int_equal(health->status_min, 204);
-	assert_int_equal(health->status_max, 204);
+	assert_statuses(health, 204, 204);
 	assert_false(health->verify);
+	config_free(config);
+
+	config = parse_health("health: { check: http, status: [200, 300-399] }");
+	health = &config->pools[0].health;
+	assert_int_equal(health->statuses_len, 2);
+	assert_int_equal(health->statuses[0].to, 200);
+	assert_int_equal(health->statuses[1].from, 300);
+	assert_int_equal(health->statuses[1].to, 399);
 	config_free(config);
 
 	config = parse_health("health: { check: https, sni: a, verify: yes, ca: /b }");
@@ -414,7 +429,7 @@ static void checks_arrive(void **state)
 	assert_string_equal(health->texts[HEALTH_SNI], "a");
 	assert_string_equal(health->texts[HEALTH_CA], "/b");
 	assert_true(health->verify);
-	assert_int_equal(health->status_min, 200);
+	assert_statuses(health, 200, 399);
 	config_free(config);
 
 	config = parse_health("health: { check: script, command: [/a, -b, c d] }");

@@ -40,7 +40,7 @@ struct server {
 	void (*talk)(int fd); /* with whoever connects, and closes it; NULL: nobody is accepted */
 	const char *says;
 	pthread_t thread;
-	atomic_uint served;
+	atomic_uint accepted, served;
 	atomic_uint reset; /* connections that ended by a RST */
 	atomic_uint ended; /* TLS sessions that ended by a close_notify */
 	int queued[2];	   /* sockets that fill the queue */
@@ -65,6 +65,7 @@ static void *server_run(void *arg)
 
 	me = server;
 	while ((fd = accept(server->fd, NULL, NULL)) >= 0) {
+		server->accepted++;
 		server->talk(fd);
 		server->served++;
 	}
@@ -287,8 +288,8 @@ static struct config_health health_config(enum health_check check)
 				       .timeout_ms = FOR_EVER_MS,
 				       .rise = 2,
 				       .fall = 3,
-				       .status_min = 200,
-				       .status_max = 399 };
+				       .statuses = { { 200, 399 } },
+				       .statuses_len = 1 };
 }
 
 static void pool_fill(struct fixture *f, const struct server *server, struct config_health health)
@@ -464,7 +465,8 @@ static void http_is_asked_as_configured(void **state)
 
 	config.texts[HEALTH_PATH] = (char *)"/a?b";
 	config.texts[HEALTH_HOST] = (char *)"www.example.org";
-	config.status_min = config.status_max = 418;
+	config.statuses[1] = (struct config_statuses){ 418, 418 };
+	config.statuses_len = 2;
 	fixture_start(&f, server, config);
 	do
 		backend_last_check(only(&f), &last);
@@ -829,6 +831,28 @@ static void a_reload_keeps_what_is_known(void **state)
 	server_stop(server);
 }
 
+/* An exam under way would judge by the former list: it begins anew. */
+static void another_status_is_another_plan(void **state)
+{
+	struct server *server = server_start("127.0.0.1:0", listen_only, NULL);
+	struct config_health more = health_config(HEALTH_HTTP);
+	uint64_t until_ms = clock_ms() + PATIENCE_MS;
+	struct fixture f, next;
+
+	(void)state;
+	more.statuses[more.statuses_len++] = (struct config_statuses){ 418, 418 };
+	fixture_start(&f, server, health_config(HEALTH_HTTP));
+	while (!server->accepted && clock_ms() < until_ms)
+		nap();
+	reload(&f, &next, more);
+	checks_use(&next);
+	while (!server->reset && clock_ms() < until_ms)
+		nap();
+	assert_true(server->reset > 0);
+	fixture_stop(&next);
+	server_stop(server);
+}
+
 static void who_is_not_checked_any_more_is_well(void **state)
 {
 	struct server *server = server_refuses();
@@ -925,6 +949,7 @@ int main(void)
 		cmocka_unit_test(one_address_that_answers_is_enough),
 		cmocka_unit_test(another_port_can_be_checked),
 		cmocka_unit_test(a_reload_keeps_what_is_known),
+		cmocka_unit_test(another_status_is_another_plan),
 		cmocka_unit_test(who_is_not_checked_any_more_is_well),
 		cmocka_unit_test(nobody_waits_for_a_slow_check),
 		cmocka_unit_test(all_get_their_turn),
