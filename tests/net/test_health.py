@@ -81,6 +81,33 @@ def test_a_backend_that_stops_is_avoided_until_it_is_back(net):
     assert "passed" in ladon.command("pool").stdout
 
 
+def test_a_backend_whose_link_is_down_is_avoided_until_it_is_back(net):
+    """Nobody refuses, so only the time limit tells; its flows wait for the link, and live on."""
+    net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}",
+                   "link set eth1 up", "addr add 10.0.5.2/24 dev eth1")
+    net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1")
+    far = "10.0.5.2:8080"
+    ends.Server(net.backend, named(b"1"), address="10.0.5.2")
+    ends.Server(net.backend, named(b"2"), address=BACKENDS[1])
+    ladon = net.ladond(checked(far, SECOND, health=TCP.replace("timeout: 1s", "timeout: 300ms")))
+    wait_for(ladon, far, "well")
+    with ends.connect(net.client) as flow:
+        assert flow.recv(1) == b"1"
+        ladon.wait_handed_off()
+
+        net.backend.ip("link set eth1 down")
+        why = wait_for(ladon, far, "sick")["check"]
+
+        assert why in ("connect: no answer in 300 ms", "connect: No route to host")
+        assert [who_answers(net) for _ in range(3)] == [b"2"] * 3
+        assert backend(ladon, far)["failed"] == 0, "nobody tried it"
+        flow.sendall(b"still here")
+        net.backend.ip("link set eth1 up")
+        wait_for(ladon, far, "well")
+        assert ends.receive_exactly(flow, 10) == b"still here"
+        assert who_answers(net) == b"1"
+
+
 def test_flows_of_a_sick_backend_are_reset_if_the_pool_says_so(net):
     server = ends.Server(net.backend, named(b"1"), address=BACKENDS[0])
     ladon = net.ladond(checked(FIRST, SECOND).replace("eject: no", "eject: no\n    when-down: reset"))
