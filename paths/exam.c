@@ -142,8 +142,9 @@ static void why_complete(struct exam *exam, int rc)
 
 	memcpy(said, exam->why, sizeof(said));
 	known = strcmp(addr_format(addr, text), exam->backend->config->text) == 0;
-	exam_say(exam, "%s%s%s: %s", known ? "" : text, known ? "" : ": ", exam_step(exam)->name,
-		 *said ? said : strerror(-rc));
+	exam_say(exam, "%s%s%s: %s%s%s", known ? "" : text, known ? "" : ": ",
+		 exam_step(exam)->name, *said ? said : strerror(-rc), *exam->said ? ": " : "",
+		 exam->said);
 }
 
 /* Does it say nothing about the backend? */
@@ -156,6 +157,8 @@ static bool is_void(int rc)
 static void try_begin(struct exam *exam)
 {
 	exam->why[0] = '\0';
+	exam->said[0] = '\0';
+	exam->said_len = 0;
 	exam->step = 0;
 	timer_set(&exam->loop->timers, &exam->limit,
 		  exam->loop->now_ms + exam->plan->config.timeout_ms);

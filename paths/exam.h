@@ -63,6 +63,9 @@ struct exam {
 	struct timer limit;
 	unsigned int step;
 	struct child *child; /* exam_script.c's; NULL: there is none */
+	char said[BACKEND_WHY_MAX]; /* ... the last line that is not empty, printable, ended by '\0' */
+	size_t said_len;
+	bool said_whole; /* what follows is another line */
 	struct ssl_st *tls;  /* exam_tls.c's; NULL: there is none */
 	char *request;	     /* exam_http.c's; NULL: not made yet */
 	size_t request_len, sent;

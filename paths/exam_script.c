@@ -6,6 +6,9 @@
  * is not wanted any more. The loop hears of its end by a pidfd. Who was killed is
  * waited for behind the exam's back, since a process that hangs in the kernel may take
  * long to die; as many as that may be at a time are counted, or they would become ever more.
+ *
+ * The exam's descriptor is a pipe with what the program says, which is read as it comes, or
+ * the program would wait for ever; the last line is kept. That the pipe ends means nothing.
  */
 #include "exam.h"
 
@@ -19,6 +22,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "../base/own.h"
 
@@ -26,6 +30,7 @@ struct child {
 	struct watch watch; /* a pidfd */
 	pid_t pid;	    /* and process group */
 	struct exam *exam;  /* NULL: killed, and nobody waits for it */
+	bool ended;	    /* the loop says so; only then it may be freed, by the pidfd's event */
 	struct children *among;
 	LIST_ENTRY(child) others;
 };
@@ -60,15 +65,73 @@ static void env_fill(const struct exam *exam, char texts[ENV_LEN][ENV_MAX], char
 	env[ENV_LEN] = NULL;
 }
 
+/* ---- what it says ---- */
+
+#define SAID_BYTES 4096 /* at a time */
+#define SAID_TIMES 16	/* at its end: what a pipe holds (pipe(7)) */
+
+/* It goes into the log and into JSON, so nothing but visible ASCII is let through. */
+static void said_add(struct exam *exam, const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = bytes[i];
+
+		if (c == '\n') {
+			exam->said_whole = true;
+			continue;
+		}
+		if (exam->said_whole)
+			exam->said_len = 0;
+		exam->said_whole = false;
+		if (exam->said_len < sizeof(exam->said) - 1)
+			exam->said[exam->said_len++] = c >= ' ' && c <= '~' ? c : '?';
+		exam->said[exam->said_len] = '\0';
+	}
+}
+
+static void said_read(struct exam *exam, unsigned int times)
+{
+	struct watch *watch = &exam->watch;
+	char bytes[SAID_BYTES];
+
+	while (times-- > 0 && watch->fd >= 0) {
+		ssize_t len = read(watch->fd, bytes, sizeof(bytes));
+
+		if (len < 0)
+			return;
+		said_add(exam, bytes, (size_t)len);
+		if (len > 0)
+			continue;
+		close(watch->fd);
+		watch->fd = -1;
+		watch->events = 0;
+	}
+}
+
+/* The exam's end does not block, the program's does. */
+static int said_open(struct exam *exam, int *out)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	exam->said_whole = false;
+	exam->watch.fd = fds[0];
+	*out = fds[1];
+	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	return loop_watch(exam->loop, &exam->watch, EPOLLIN);
+}
+
 /* ---- begin ---- */
 
-/* None of ladond's descriptors; nobody reads what it says. Return: 0 or an errno */
-static int actions_fill(posix_spawn_file_actions_t *actions)
+/* None of ladond's descriptors; @said takes what it says. Return: 0 or an errno */
+static int actions_fill(posix_spawn_file_actions_t *actions, int said)
 {
 	int rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDWR, 0);
 
 	for (int fd = 1; rc == 0 && fd <= 2; fd++)
-		rc = posix_spawn_file_actions_adddup2(actions, 0, fd);
+		rc = posix_spawn_file_actions_adddup2(actions, said, fd);
 	if (rc == 0)
 		rc = posix_spawn_file_actions_addclosefrom_np(actions, 3);
 	if (rc == 0)
@@ -92,7 +155,7 @@ static void attributes_fill(posix_spawnattr_t *attributes)
 }
 
 /* Return: 0 or an errno */
-static int spawn(const struct exam *exam, pid_t *out)
+static int spawn(const struct exam *exam, int said, pid_t *out)
 {
 	char **command = exam->plan->config.command;
 	char texts[ENV_LEN][ENV_MAX], *env[ENV_LEN + 1];
@@ -104,7 +167,7 @@ static int spawn(const struct exam *exam, pid_t *out)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attributes);
 	attributes_fill(&attributes);
-	rc = actions_fill(&actions);
+	rc = actions_fill(&actions, said);
 	if (rc == 0)
 		rc = posix_spawn(out, command[0], &actions, &attributes, command, env);
 	posix_spawnattr_destroy(&attributes);
@@ -144,6 +207,7 @@ static void child_event(struct watch *watch, uint32_t ready)
 	siginfo_t info;
 
 	(void)ready;
+	child->ended = true;
 	if (child->exam)
 		exam_go_on(child->exam);
 	else if (child_wait(child, &info))
@@ -161,6 +225,7 @@ static int child_fail(struct child *child, int rc)
 
 static int child_start(struct exam *exam)
 {
+	_close_ int said = -1;
 	struct child *child;
 	int rc;
 
@@ -168,13 +233,16 @@ static int child_start(struct exam *exam)
 		exam_say(exam, "%u scripts that were killed have not ended", exam->children->len);
 		return EXAM_NO_VERDICT;
 	}
+	rc = said_open(exam, &said);
+	if (rc < 0)
+		return rc;
 	child = calloc(1, sizeof(*child));
 	if (!child)
 		return -ENOMEM;
 	child->watch = (struct watch){ .run = child_event, .fd = -1 };
 	child->exam = exam;
 	child->among = exam->children;
-	rc = spawn(exam, &child->pid);
+	rc = spawn(exam, said, &child->pid);
 	if (rc) {
 		free(child);
 		exam_say(exam, "%s: %s", exam->plan->config.command[0], strerror(rc));
@@ -203,7 +271,8 @@ int exam_script(struct exam *exam)
 		rc = child_start(exam);
 		return rc < 0 ? rc : -EAGAIN;
 	}
-	if (!child_wait(exam->child, &info))
+	said_read(exam, exam->child->ended ? SAID_TIMES : 1);
+	if (!exam->child->ended || !child_wait(exam->child, &info))
 		return -EAGAIN;
 	child_free(exam->child);
 	exam->child = NULL;

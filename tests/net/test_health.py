@@ -191,7 +191,7 @@ def test_a_script_decides(net, tmp_path):
     script = tmp_path / "check"
     script.write_text(f"""#!/bin/sh
         [ "$LADON_POOL $LADON_PORT" = "only 8080" ] || exit 3
-        ! grep -q "^$LADON_ADDRESS$" {ill}
+        ! grep -q "^$LADON_ADDRESS$" {ill} || {{ echo "no quorum"; exit 1; }}
     """)
     script.chmod(0o755)
     ill.write_text("none\n")
@@ -200,7 +200,8 @@ def test_a_script_decides(net, tmp_path):
     assert who_answers(net) == b"1"
 
     ill.write_text(f"{BACKENDS[0]}\n")
-    assert wait_for(ladon, FIRST, "sick")["check"] == "script: exit status 1"
+    assert wait_for(ladon, FIRST, "sick")["check"] == "script: exit status 1: no quorum"
+    assert "sick after 2 checks: script: exit status 1: no quorum" in ladon.log()
     assert who_answers(net) == b"2"
     assert backend(ladon, SECOND)["health"] == "well"
     ill.write_text("none\n")

@@ -621,6 +621,11 @@ static void a_script_decides(void **state)
 		{ "test $(env | grep -c ^LADON_) = 4 -a -z \"$HOME\"", "" },
 		{ "ls -l /proc/$$/fd | grep -v /dev/null | grep -q socket; test $? = 1", "" },
 		{ "echo out; echo err >&2; read line; test -z \"$line\"", "" },
+		{ "echo one; echo two >&2; echo; exit 4", "script: exit status 4: two" },
+		{ "printf 'a\\033[1m\\377\\n'; exit 1", "script: exit status 1: a?[1m?" },
+		{ "printf half; kill -9 $$", "script: ended by signal 9: half" },
+		{ "head -c 300000 /dev/zero; echo; echo last; exit 1", "script: exit status 1: last" },
+		{ "echo bye; exec >&- 2>&-; exit 5", "script: exit status 5: bye" },
 	};
 	struct server *server = server_refuses();
 
@@ -660,6 +665,7 @@ static void a_script_that_is_late_fails(void **state)
 {
 	struct config_health config = script_config(SHELL("sleep 1000"));
 	struct server *server = server_refuses();
+	struct backend_check last;
 	struct fixture f;
 
 	(void)state;
@@ -667,6 +673,15 @@ static void a_script_that_is_late_fails(void **state)
 	fixture_start(&f, server, config);
 	assert_string_equal(wait_for_result(only(&f)).why, "script: no answer in 20 ms");
 	wait_until_sick(only(&f), true);
+	fixture_stop(&f);
+
+	config = script_config(SHELL("echo waiting; exec sleep 1000"));
+	config.timeout_ms = 200;
+	fixture_start(&f, server, config);
+	do
+		last = wait_for_result(only(&f));
+	while (strcmp(last.why, "script: no answer in 200 ms") == 0); /* a shell may be late, too */
+	assert_string_equal(last.why, "script: no answer in 200 ms: waiting");
 	fixture_stop(&f);
 	server_stop(server);
 }
