@@ -23,8 +23,9 @@ static void pool_out(struct out *o, const json_t *pool)
 		{ "max_flows", OUT_COUNT, "max" }, { "addresses", OUT_ARRAY, NULL },
 		{ "flows", OUT_COUNT, NULL },	   { "chosen", OUT_COUNT, NULL },
 		{ "failed", OUT_COUNT, NULL },	   { "handed_off", OUT_COUNT, NULL },
-		{ "relayed", OUT_COUNT, NULL },	   { "check", OUT_TEXT, NULL },
-		{ "check_age_ms", OUT_MS, "age" }, { "check_took_ms", OUT_MS, "took" },
+		{ "relayed", OUT_COUNT, NULL },	   { "times_sick", OUT_COUNT, NULL },
+		{ "check", OUT_TEXT, NULL },	   { "check_age_ms", OUT_MS, "age" },
+		{ "check_took_ms", OUT_MS, "took" },
 	};
 	const json_t *backend;
 	size_t i;

@@ -348,6 +348,7 @@ static void check_add(struct backend *backend, json_t *document)
 		return;
 	json_object_set_new(document, "health",
 			    json_string(atomic_load(&backend->sick) ? "sick" : "well"));
+	json_object_set_new(document, "times_sick", json_integer(COUNT(backend->times_sick)));
 	json_object_set_new(document, "check", json_string(last.well ? "passed" : last.why));
 	json_object_set_new(document, "check_age_ms", json_integer(COUNT(now_ms() - last.at_ms)));
 	json_object_set_new(document, "check_took_ms", json_integer(COUNT(last.took_ms)));

@@ -146,6 +146,8 @@ bool backend_set_sick(struct backend *backend, bool sick)
 
 	if (atomic_exchange(&backend->sick, sick) == sick)
 		return false;
+	if (sick)
+		atomic_fetch_add(&backend->times_sick, 1);
 	changed(backend, was_valid, now_ms);
 	return true;
 }

@@ -74,6 +74,7 @@ struct backend {
 	atomic_uint_fast64_t flows_handed_off; /* ... of which libladon will say when they end */
 	atomic_uint_fast64_t chosen;	       /* ever */
 	atomic_uint_fast64_t failed;	       /* connects that failed */
+	atomic_uint_fast64_t times_sick;       /* that checks have made it sick */
 	atomic_uint_fast64_t handed_off;
 	atomic_uint_fast64_t relayed;
 

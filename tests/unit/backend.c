@@ -98,6 +98,11 @@ static void only_a_change_is_one(void **state)
 	assert_true(backend_set_sick(backend, true));
 	assert_true(backend_set_admin(backend, BACKEND_DRAIN));
 	assert_int_equal(backend_changes(), changes + 2);
+	assert_false(backend_set_sick(backend, true));
+	assert_int_equal(backend->times_sick, 1);
+	assert_true(backend_set_sick(backend, false));
+	assert_true(backend_set_sick(backend, true));
+	assert_int_equal(backend->times_sick, 2);
 	backend_drop(backend);
 }
 

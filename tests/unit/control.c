@@ -247,6 +247,7 @@ static void fixture_fill(struct fixture *f)
 	f->config.path = (char *)"ladon.yaml";
 	f->pool.backend.config = &f->backend;
 	f->pool.backend.sick = true;
+	f->pool.backend.times_sick = 3;
 	f->pool.backend.checked = (struct backend_check){ .at_ms = 1,
 							  .took_ms = 7,
 							  .why = "connect: Connection refused" };
@@ -452,6 +453,7 @@ static void pools_and_listeners_are_listed(void **state)
 	assert_string_equal(json_string_value(json_object_get(backend, "health")), "sick");
 	assert_string_equal(json_string_value(json_object_get(backend, "check")),
 			    "connect: Connection refused");
+	assert_int_equal(json_integer_value(json_object_get(backend, "times_sick")), 3);
 	assert_int_equal(json_integer_value(json_object_get(backend, "check_took_ms")), 7);
 	assert_true(json_integer_value(json_object_get(backend, "check_age_ms")) >= 1000);
 	assert_int_equal(json_array_size(json_object_get(listeners, "listeners")), 2);
