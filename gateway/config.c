@@ -735,9 +735,9 @@ static int source_add(struct reading *r, const struct node *node)
 	return source ? value_source(node, source) : -ENOMEM;
 }
 
-static int name_server_add(const struct node *node, char **out)
+static int name_server_add(struct reading *r, const struct node *node)
 {
-	char *former = *out;
+	char **servers = &r->config->name_servers, *former = *servers;
 	struct addr server;
 	char text[ADDR_TEXT_MAX];
 	int rc = value_server(node, &server);
@@ -745,29 +745,12 @@ static int name_server_add(const struct node *node, char **out)
 	if (rc < 0)
 		return rc;
 	addr_format(&server, text);
-	if (asprintf(out, "%s%s%s", former ? former : "", former ? "," : "", text) < 0) {
-		*out = former;
+	if (asprintf(servers, "%s%s%s", former ? former : "", former ? "," : "", text) < 0) {
+		*servers = former;
 		return -ENOMEM;
 	}
 	free(former);
 	return 0;
-}
-
-static int name_servers_read(const struct node *node, struct config *config)
-{
-	unsigned int len;
-	int rc;
-
-	if (!node->yaml)
-		return 0;
-	rc = node_list(node, &len);
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = name_server_add(&item, &config->name_servers);
-	}
-	return rc;
 }
 
 static int interfaces_read(const struct node *node, struct config *config)
@@ -939,8 +922,8 @@ static int settings_read(struct reading *r, const struct node *at)
 				&config->port_max);
 	if (rc == 0 && at[TOP_SOURCES].yaml)
 		rc = each_read(r, &at[TOP_SOURCES], source_add);
-	if (rc == 0)
-		rc = name_servers_read(&at[TOP_NAME_SERVERS], config);
+	if (rc == 0 && at[TOP_NAME_SERVERS].yaml)
+		rc = each_read(r, &at[TOP_NAME_SERVERS], name_server_add);
 	if (rc == 0)
 		rc = interfaces_read(&at[TOP_INTERFACES], config);
 	if (rc == 0 && at[TOP_CONTROL].yaml)

@@ -109,6 +109,15 @@ void talk_start(struct talk *talk)
 	talk->asks = false;
 }
 
+bool talk_set_text(char out[PEEK_USER_MAX], const void *text, size_t len)
+{
+	if (len >= PEEK_USER_MAX || memchr(text, '\0', len))
+		return false;
+	memcpy(out, text, len);
+	out[len] = '\0';
+	return true;
+}
+
 enum peek_answer hello_refuse(struct hello *out, enum peek_protocol protocol,
 			      enum ladon_reason reason, uint8_t alert)
 {

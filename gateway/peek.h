@@ -179,6 +179,12 @@ size_t peek_socks4_reply(bool granted, uint8_t out[8]);
 void talk_start(struct talk *talk);
 
 /**
+ * talk_set_text() - a user's name or password
+ * Return: false: too long, or it has a NUL: it would look like a shorter one
+ */
+bool talk_set_text(char out[PEEK_USER_MAX], const void *text, size_t len);
+
+/**
  * hello_refuse() - make the hello an empty one that says why
  * @alert: an enum tls_alert, or 0 when @protocol is not TLS
  *

@@ -342,15 +342,6 @@ enum peek_answer peek_http1(const uint8_t *bytes, size_t len, struct hello *out)
 
 #define CREDENTIALS_MAX (2 * PEEK_USER_MAX) /* "user:password" */
 
-static bool text_set(char out[PEEK_USER_MAX], struct span s)
-{
-	if (s.len >= PEEK_USER_MAX || span_find(s, '\0'))
-		return false;
-	memcpy(out, s.at, s.len);
-	out[s.len] = '\0';
-	return true;
-}
-
 /* "Basic" and base64 of "user:password", RFC 7617 section 2 */
 static bool credentials_parse(struct span s, struct talk *talk)
 {
@@ -374,7 +365,8 @@ static bool credentials_parse(struct span s, struct talk *talk)
 	if (!s.len)
 		return false;
 	span_skip(&s, 1);
-	return text_set(talk->user, user) && text_set(talk->password, s);
+	return talk_set_text(talk->user, user.at, user.len) &&
+	       talk_set_text(talk->password, s.at, s.len);
 }
 
 static enum peek_answer user_peek(struct span credentials, struct talk *talk, struct hello *hello)

@@ -127,14 +127,6 @@ static enum peek_answer refuse_user(struct talk *talk, struct hello *out)
 	return refuse(out, PEEK_PROTOCOL_SOCKS5, LADON_REASON_NO_USER);
 }
 
-/* A name or password with a NUL in it is nobody's: it would look like a shorter one. */
-static bool text_set(char out[PEEK_USER_MAX], const uint8_t *text, size_t len)
-{
-	memcpy(out, text, len);
-	out[len] = '\0';
-	return strlen(out) == len;
-}
-
 /* RFC 1929 section 2 */
 static enum peek_answer read_user(struct talk *talk, struct reader *r, struct hello *out)
 {
@@ -149,8 +141,8 @@ static enum peek_answer read_user(struct talk *talk, struct reader *r, struct he
 	password = take(r, password_len);
 	if (r->short_of_it)
 		return PEEK_MORE;
-	if (!text_set(talk->user, user, user_len) ||
-	    !text_set(talk->password, password, password_len) ||
+	if (!talk_set_text(talk->user, user, user_len) ||
+	    !talk_set_text(talk->password, password, password_len) ||
 	    talk->user_is == PEEK_USER_WRONG)
 		return refuse_user(talk, out);
 	talk->asks = talk->user_is == PEEK_USER_UNKNOWN;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "../base/log.h"
+#include "../base/text.h"
 #include "../base/own.h"
 #include "../paths/health.h"
 #include "../paths/resolve.h"
@@ -24,21 +25,6 @@ static int refuse(char **error, int rc, const char *what, const char *why)
 }
 
 /* ---- what needs a restart ---- */
-
-static bool text_is_same(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool interfaces_are_same(char *const *a, char *const *b)
-{
-	if (!a || !b)
-		return a == b;
-	for (; *a && *b; a++, b++)
-		if (strcmp(*a, *b) != 0)
-			return false;
-	return !*a && !*b;
-}
 
 static bool sources_are_same(const struct config *a, const struct config *b)
 {
@@ -90,7 +76,7 @@ static int keys_check(const struct config *now, const struct config *next, char 
 		  now->port_min == next->port_min && now->port_max == next->port_max },
 		{ "sources", sources_are_same(now, next) },
 		{ "name-servers", text_is_same(now->name_servers, next->name_servers) },
-		{ "interfaces", interfaces_are_same(now->interfaces, next->interfaces) },
+		{ "interfaces", texts_are_same(now->interfaces, next->interfaces) },
 		{ "control", text_is_same(now->control, next->control) },
 		{ "pin", text_is_same(now->pin, next->pin) },
 		{ "user", text_is_same(now->user, next->user) },

@@ -103,8 +103,8 @@ static int say_wait(struct conn *c, uint32_t pause_ms)
 /* A backend that cannot be told is given up before the client hears that it is there. */
 static int say_begin(struct conn *c)
 {
-	uint32_t front_ms = round_trip_ms(c->front.fd), back_ms = round_trip_ms(c->back.fd);
 	int rc = kept_send(&c->introduction, c->back.fd);
+	uint32_t front_ms, back_ms;
 
 	if (rc < 0)
 		return connect_failed(c, rc);
@@ -112,6 +112,8 @@ static int say_begin(struct conn *c)
 	rc = answer(c);
 	if (rc < 0 || c->obstacle || c->loud)
 		return rc;
+	front_ms = round_trip_ms(c->front.fd);
+	back_ms = round_trip_ms(c->back.fd);
 	c->said_ms = conn_now(c);
 	conn_limit(c, c->listener->config->connect_ms);
 	return say_wait(c, (front_ms > back_ms ? front_ms : back_ms) + 1);

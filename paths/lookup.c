@@ -23,8 +23,9 @@
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../gateway/loop.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 #define TIMEOUT_MS  2000 /* of the first try; c-ares doubles it for the next */
@@ -68,14 +69,6 @@ struct lookups {
 	bool is_ending; /* who is under way is told so, and not asked again */
 	struct timespec conf; /* when resolv.conf was written that the channel has read */
 };
-
-static uint64_t clock_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- names ---- */
 
@@ -145,7 +138,7 @@ static void known_tell(struct known *known, const struct answer *answer, uint64_
 
 	pthread_mutex_lock(&lookups->lock);
 	known->answer = *answer;
-	known->until_ms = clock_now_ms() + keep_ms;
+	known->until_ms = clock_ms() + keep_ms;
 	known->asked = false;
 	query = known->waiting;
 	known->waiting = NULL;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/text.h"
+
 /* Afterwards all of @out's are its own, or NULL. Return: 0 or -ENOMEM */
 static int texts_copy(const struct config_health *config, struct config_health *out)
 {
@@ -122,21 +124,6 @@ void plan_drop(struct plan *plan)
 	free(plan);
 }
 
-static bool text_is_same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool command_is_same(char *const *a, char *const *b)
-{
-	if (!a || !b)
-		return a == b;
-	for (; *a && *b; a++, b++)
-		if (strcmp(*a, *b) != 0)
-			return false;
-	return !*a && !*b;
-}
-
 static bool statuses_are_same(const struct config_health *a, const struct config_health *b)
 {
 	return a->statuses_len == b->statuses_len &&
@@ -153,5 +140,5 @@ bool plan_is_same(const struct plan *plan, const struct plan *other)
 	return a->check == b->check && a->interval_ms == b->interval_ms &&
 	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall &&
 	       a->port == b->port && a->verify == b->verify && statuses_are_same(a, b) &&
-	       command_is_same(a->command, b->command);
+	       texts_are_same(a->command, b->command);
 }
