@@ -52,6 +52,7 @@ unit_route     := gateway/route.c $(peek)
 unit_config    := $(config) $(peek) gateway/proxy_header.c
 unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
+unit_loop      := gateway/loop.c gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
@@ -74,7 +75,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_proxy_header := gateway/proxy_header.c base/addr.c
