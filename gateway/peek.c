@@ -106,7 +106,7 @@ size_t peek_alert(uint8_t description, uint8_t out[7])
 void talk_start(struct talk *talk)
 {
 	talk->consumed = talk->say_len = 0;
-	talk->asks = false;
+	talk->begun = talk->asks = false;
 }
 
 bool talk_set_text(char out[PEEK_USER_MAX], const void *text, size_t len)
