@@ -38,7 +38,8 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c $(health)
-cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
+	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
 bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
@@ -101,7 +102,7 @@ bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(s
 
 lib_libs     := -lbpf -lelf -lz -lmnl
 gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares
-cli_libs     := -ljansson
+cli_libs     := -ljansson -lcrypto
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -134,8 +135,8 @@ $(BUILD)/libladon.so: $(call objects,$(lib) $(base)) lib/ladon.map
 $(BUILD)/ladond: $(call objects,$(gateway)) $(BUILD)/libladon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(gateway_libs) -pthread -o $@
 
-$(BUILD)/ladon: $(call objects,$(cli) base/addr.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(cli_libs) -o $@
+$(BUILD)/ladon: $(call objects,$(cli)) $(BUILD)/libladon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(cli_libs) -pthread -o $@
 
 # Only what is installed: the public header and the shared library.
 $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/libladon.so

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Clients that say where they go in a ladon prefix (PREFIX.md).
+"""Clients that say where they go in a ladon prefix (PREFIX.md), by hand and by ladon connect.
 
     client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backends
 """
@@ -11,11 +11,13 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import time
 
 from lib import ends
 from lib.dns import NameServer
-from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
+from lib.gateway import BUILD
+from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, join, until
 
 EXIT = """
 listeners:
@@ -284,3 +286,134 @@ def test_keys_change_by_a_reload(net):
     os.chmod(f"{net.dir}/keys", 0o640)
     assert ladon.reload(with_tokens(f"{net.dir}/keys")).returncode == 0
     assert (may(token(7)), may(token(8))) == (False, True)
+
+
+# ---- ladon connect ----
+
+@contextlib.contextmanager
+def through(net, gateway, host, *more, port=9000):
+    """A socket that is standard input and output of ladon connect, and the process."""
+    ours, its = socket.socketpair()
+    with ours:
+        ours.settimeout(20)
+        with its:
+            process = net.client.popen(f"{BUILD}/ladon", "connect", join(gateway, 8080), join(host, port), *more,
+                                       stdin=its, stdout=its, stderr=subprocess.PIPE)
+        yield ours, process
+    process.stderr.close()
+
+
+def test_ladon_connect(net):
+    """Ten MB each way, each end known to the other, by both families; the connection is handed off."""
+    size = 10 * ends.MB
+    ladon = net.ladond(EXIT)
+    for count, (gateway, backend) in enumerate(((GATEWAY, BACKENDS[0]), (GATEWAY6, BACKENDS6[0])), 1):
+        server = ends.Server(net.backend, ends.answer_and_exchange(size, 1), address=backend, port=9000)
+        with through(net, gateway, backend) as (sock, process):
+            ends.ask(sock)
+            ladon.wait_handed_off(count)
+            assert ends.exchange(sock, size, say=2) == ends.expected(size, 1)
+            assert process.wait(10) == 0
+        assert server.result() == ends.expected(size, 2)
+    assert ladon.reasons() == {}
+    assert net.trouble() == {}
+
+
+def test_ladon_connect_passes_each_end_on_as_such(net):
+    """The target speaks first, and has said all before the client begins; or the other way round."""
+    net.ladond(EXIT)
+
+    def first(sock):
+        sock.sendall(b"SSH-2.0-greeting\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        return ends.receive(sock)
+
+    def last(sock):
+        heard = ends.receive(sock)
+        ends.send(sock, SIZE, 1)
+        return heard
+
+    early = ends.Server(net.backend, first, port=9000)
+    late = ends.Server(net.backend, last, port=9001)
+    with through(net, GATEWAY, BACKENDS[0]) as (sock, process):
+        assert ends.receive_until(sock, b"never") == b"SSH-2.0-greeting\r\n"
+        ends.send(sock, SIZE, 2)
+        sock.shutdown(socket.SHUT_WR)
+        assert early.result() == ends.expected(SIZE, 2)
+        assert process.wait(10) == 0
+    piped = subprocess.PIPE  # no sockets this time
+    process = net.client.popen(f"{BUILD}/ladon", "connect", f"{GATEWAY}:8080", f"[{BACKENDS[0]}]:9001",
+                               stdin=piped, stdout=piped, stderr=piped)
+    out, err = process.communicate(ends.pattern(SIZE, 2), timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert out == ends.pattern(SIZE, 1)
+    assert late.result() == ends.expected(SIZE, 2)
+
+
+def connect(net, target, *more, gateway=GATEWAY):
+    """(exit status, complaint)"""
+    done = net.client.run(f"{BUILD}/ladon", "connect", f"{gateway}:8080", target, *more, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stderr
+
+
+def test_ladon_connect_with_a_token(net):
+    """Keys and tokens by ladon token; each way to be refused is said in words."""
+    def made(name, *words):
+        done = net.client.run(f"{BUILD}/ladon", "token", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        path = os.path.join(net.dir, name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as file:
+            file.write(done.stdout)
+        return path
+
+    keys = made("keys", "key", "1")
+    former = made("former", "make", keys, "1h")
+    made("keys", "key", "4294967295")
+    good = made("good", "make", keys, "1h", "target", f"{BACKENDS[0]}:*")
+    elsewhere = made("elsewhere", "make", keys, "30d", "id", "1", "target", "*.example.org:9000")
+    forged = made("forged", "make", made("others", "key", "1"), "1h")
+    short = made("short", "make", keys, "1s")
+    shown = net.client.run(f"{BUILD}/ladon", "-j", "token", "show", good).stdout
+    assert (json.loads(shown)["key_id"], json.loads(shown)["target"]) == (4294967295, f"{BACKENDS[0]}:*")
+
+    net.ladond(with_tokens(keys))
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    for path in (former, good):
+        with through(net, GATEWAY, BACKENDS[0], "token-file", path) as (sock, process):
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+            sock.shutdown(socket.SHUT_WR)
+            assert process.wait(10) == 0
+        assert server.result() == 4
+    target = f"{BACKENDS[0]}:9000"
+    assert connect(net, target) == (1, f"ladon: {target}: the gateway wants a token; "
+                                       "token-file names a file with one\n")
+    assert "is for another target" in connect(net, target, "token-file", elsewhere)[1]
+    assert "does not know the token" in connect(net, target, "token-file", forged)[1]
+    until(lambda: "has expired" in connect(net, target, "token-file", short)[1], "its time is over")
+    assert connect(net, target, "token-file", keys) == (2, f"ladon: {keys}: there is no token in it\n")
+
+
+def test_ladon_connect_says_what_is_wrong(net):
+    net.ladond(EXIT)
+    ends.Server(net.backend, lambda s: s.sendall(b"SSH-2.0-x\r\n"), port=8080)
+    ends.Server(net.backend, lambda s: ends.receive_exactly(s, 16), address=BACKENDS[1], port=8080)
+    nowhere = f"{BACKENDS[0]}:9001"
+
+    assert connect(net, nowhere) == (1, f"ladon: {nowhere}: Connection refused\n")
+    assert "lets nobody" in connect(net, f"{GATEWAY}:9000")[1]
+    net.gateway.sysctl("net.ipv4.ip_forward", 1)
+    net.client.ip(f"route add 10.0.2.0/24 via {GATEWAY}")
+    net.backend.ip("route add 10.0.1.0/24 via 10.0.2.9")
+    assert connect(net, nowhere, gateway=BACKENDS[0]) == \
+        (1, f"ladon: {nowhere}: what answers is no gateway that takes ladon prefixes\n")
+    assert connect(net, nowhere, gateway=BACKENDS[1]) == \
+        (1, f"ladon: {nowhere}: the gateway closed without an answer\n")
+    assert connect(net, nowhere, gateway=BACKENDS[2])[1] == f"ladon: {BACKENDS[2]}:8080: Connection refused\n"
+    for target in ("host", "host:", ":22", "host:0", "host:65536", "a b:22", "fd00::1:22", "*:22", "host:*"):
+        assert connect(net, target) == (2, f"ladon: {target}: it takes HOST:PORT\n")
+    for words in (("key",), ("key", "x"), ("make",), ("make", "/nowhere", "5x"), ("make", "/nowhere", "0"),
+                  ("make", "/nowhere", "1h", "target", "a")):
+        assert net.client.run(f"{BUILD}/ladon", "token", *words).returncode == 2, words
+    for words in (("make", "/nowhere", "1h"), ("show", "/nowhere"), ("show", "/dev/null")):
+        assert net.client.run(f"{BUILD}/ladon", "token", *words).returncode == 1, words
