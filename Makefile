@@ -22,7 +22,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
-lib     := lib/open.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c lib/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
@@ -122,7 +122,7 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 .SECONDARY:
 skeletons := $(bpf:%=$(BUILD)/%.skel.h)
 $(call objects,$(lib)): | $(skeletons)
-$(BUILD)/lib/open.o: $(skeletons)
+$(BUILD)/lib/programs.o: $(skeletons)
 
 $(BUILD)/libladon.a: $(call objects,$(lib) $(base))
 	rm -f $@ && $(AR) rcs $@ $^

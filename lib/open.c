@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * open.c - load the programs or adopt what is pinned, and the handle's life
- *
- * Maps are pinned by name in pin_dir and outlive everybody: a second
- * ladon_open() finds them, checks that it knows their layout (layout.h), and loads
- * its programs on top, which then take the place of those that are attached. No
- * packet meets a gap, no flow notices.
+ * open.c - the handle's life, and what is everybody's
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -13,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/tcp.h>
-#include <linux/version.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,12 +23,10 @@
 
 #include "../base/own.h"
 #include "conntrack.h"
-#include "handoff.skel.h"
 #include "layout.h"
 #include "private.h"
 #include "source.h"
 #include "stack.h"
-#include "tc.skel.h"
 
 #define FLOWS_MAX	65536
 #define FLOWS_MAX_LIMIT (1u << 26)
@@ -84,21 +76,6 @@ int ladon_run_among_ours(const struct ladon *ladon, int prog_fd, void *data, uin
 		    .data_size_out = len, .ctx_in = &skb, .ctx_size_in = sizeof(skb));
 
 	return ladon->vrf ? bpf_prog_test_run_opts(prog_fd, &opts) : ladon_run(prog_fd, data, len);
-}
-
-/* libbpf has one printer per process; while we load, it is ours. */
-static _Thread_local const struct ladon *loading;
-
-static int libbpf_say(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	char text[512];
-
-	if (!loading || level == LIBBPF_DEBUG)
-		return 0;
-	vsnprintf(text, sizeof(text), fmt, args);
-	text[strcspn(text, "\n")] = '\0';
-	ladon_say(loading, LADON_LEVEL_DEBUG, "%s", text);
-	return 0;
 }
 
 /* Like mkdir -p; @path is absolute. */
@@ -160,156 +137,6 @@ static int pin_dir_open(struct ladon *ladon)
 	return rc;
 }
 
-static int load_failed(const struct ladon *ladon, const char *what, int rc)
-{
-	const char *hint = "";
-
-	if (rc == -EPERM || rc == -EACCES)
-		hint = " (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)";
-	ladon_say(ladon, LADON_LEVEL_ERR, "%s: the kernel refused it: %s%s", what, strerror(-rc),
-		  hint);
-	if (rc == -EPERM)
-		return -EPERM;
-	return rc == -ENOMEM ? -ENOMEM : -EOPNOTSUPP;
-}
-
-/* The skeleton closes its descriptors; ours stay. @rc: nothing is done after an error */
-static void fd_take(int *to, int fd, int *rc)
-{
-	if (*rc < 0)
-		return;
-	*to = dup(fd);
-	if (*to < 0)
-		*rc = -errno;
-}
-
-static void map_take(int *to, const struct bpf_map *map, int *rc)
-{
-	fd_take(to, bpf_map__fd(map), rc);
-}
-
-/* Attached programs are pinned too, for people who look: the newest one. */
-static int program_take(const struct ladon *ladon, int *to, struct bpf_program *prog)
-{
-	char path[300];
-	int rc = 0;
-
-	fd_take(to, bpf_program__fd(prog), &rc);
-	if (rc < 0)
-		return rc;
-	snprintf(path, sizeof(path), "%s/%s", ladon->pin_dir, bpf_program__name(prog));
-	if (unlink(path) < 0 && errno != ENOENT)
-		return -errno;
-	return bpf_obj_pin(*to, path) < 0 ? -errno : 0;
-}
-
-/* What datapath/ctx_tc.h does without on this kernel. */
-static void kernel_lacks_say(const struct ladon *ladon, const struct tc_bpf *skel)
-{
-	if (skel->kconfig->LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0))
-		ladon_say(ladon, LADON_LEVEL_INFO,
-			  "Linux before 6.2: no remembered next hops, no direct checksums; "
-			  "each packet costs more");
-}
-
-static int tc_load(struct ladon *ladon, struct tc_bpf *skel)
-{
-	int rc = tc_bpf__load(skel);
-
-	if (rc < 0)
-		return load_failed(ladon, "packet programs", rc);
-	rc = program_take(ladon, &ladon->ingress_fd, skel->progs.ladon_ingress);
-	if (rc == 0)
-		rc = program_take(ladon, &ladon->local_fd, skel->progs.ladon_local);
-	fd_take(&ladon->enter_fd, bpf_program__fd(skel->progs.ladon_enter), &rc);
-	fd_take(&ladon->icmp_fd, bpf_program__fd(skel->progs.ladon_icmp), &rc);
-	fd_take(&ladon->probe_fd, bpf_program__fd(skel->progs.ladon_probe), &rc);
-	fd_take(&ladon->leave_fd, bpf_program__fd(skel->progs.ladon_leave), &rc);
-	fd_take(&ladon->tell_fd, bpf_program__fd(skel->progs.ladon_tell), &rc);
-	fd_take(&ladon->cross_fd, bpf_program__fd(skel->progs.ladon_cross), &rc);
-	fd_take(&ladon->cross_icmp_fd, bpf_program__fd(skel->progs.ladon_cross_icmp), &rc);
-	map_take(&ladon->counters_fd, skel->maps.ladon_counters, &rc);
-	map_take(&ladon->events_fd, skel->maps.ladon_events, &rc);
-	kernel_lacks_say(ladon, skel);
-	return rc;
-}
-
-static int handoff_load(struct ladon *ladon, struct handoff_bpf *skel)
-{
-	int rc = handoff_bpf__load(skel);
-
-	if (rc < 0)
-		return load_failed(ladon, "handoff programs", rc);
-	rc = program_take(ladon, &ladon->egress_fd, skel->progs.ladon_egress);
-	fd_take(&ladon->activate_fd, bpf_program__fd(skel->progs.ladon_activate), &rc);
-	fd_take(&ladon->edit_fd, bpf_program__fd(skel->progs.ladon_edit), &rc);
-	fd_take(&ladon->look_fd, bpf_program__fd(skel->progs.ladon_look), &rc);
-	fd_take(&ladon->reap_fd, bpf_program__fd(skel->progs.ladon_reap), &rc);
-	fd_take(&ladon->ask_fd, bpf_program__fd(skel->progs.ladon_ask), &rc);
-	map_take(&ladon->flows_fd, skel->maps.ladon_flows, &rc);
-	map_take(&ladon->live_fd, skel->maps.ladon_live, &rc);
-	map_take(&ladon->guards_fd, skel->maps.ladon_guards, &rc);
-	map_take(&ladon->interfaces_fd, skel->maps.ladon_interfaces, &rc);
-	map_take(&ladon->jumps_fd, skel->maps.ladon_jumps, &rc);
-	map_take(&ladon->hops_fd, skel->maps.ladon_hops, &rc);
-	map_take(&ladon->limits_fd, skel->maps.ladon_limits, &rc);
-	return rc;
-}
-
-/* Both are held against what is pinned before either is loaded: a refusal changes nothing. */
-static int both_load(struct ladon *ladon, struct tc_bpf *tc, struct handoff_bpf *handoff)
-{
-	int rc;
-
-	if (ladon->vrf)
-		tc->rodata->out_from = ladon->vrf;
-	bpf_map__set_max_entries(tc->maps.ladon_flows, ladon->options.flows_max * 2);
-	bpf_map__set_max_entries(handoff->maps.ladon_flows, ladon->options.flows_max * 2);
-	rc = layout_check(ladon, tc->obj);
-	if (rc == 0)
-		rc = layout_check(ladon, handoff->obj);
-	if (rc == 0)
-		rc = tc_load(ladon, tc);
-	if (rc == 0)
-		rc = handoff_load(ladon, handoff);
-	return rc;
-}
-
-static int objects_load(struct ladon *ladon)
-{
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
-	struct tc_bpf *tc = tc_bpf__open_opts(&opts);
-	struct handoff_bpf *handoff = handoff_bpf__open_opts(&opts);
-	int rc;
-
-	if (tc && handoff)
-		rc = both_load(ladon, tc, handoff);
-	else
-		rc = load_failed(ladon, "programs", -errno);
-	handoff_bpf__destroy(handoff);
-	tc_bpf__destroy(tc);
-	return rc;
-}
-
-/* Those that are attached jump to those that are not. */
-static int programs_join(const struct ladon *ladon)
-{
-	const int fds[LADON_JUMPS] = {
-		[LADON_JUMP_ENTER] = ladon->enter_fd,
-		[LADON_JUMP_ICMP] = ladon->icmp_fd,
-		[LADON_JUMP_LEAVE] = ladon->leave_fd,
-		[LADON_JUMP_TELL] = ladon->tell_fd,
-		[LADON_JUMP_CROSS] = ladon->cross_fd,
-		[LADON_JUMP_CROSS_ICMP] = ladon->cross_icmp_fd,
-		[LADON_JUMP_PROBE] = ladon->probe_fd,
-	};
-	int rc = 0;
-
-	for (uint32_t i = 0; i < LADON_JUMPS && rc == 0; i++)
-		rc = bpf_map_update_elem(ladon->jumps_fd, &i, &fds[i], BPF_ANY);
-	return rc;
-}
-
 /* What takes the last step of a handoff must be allowed before the first. */
 static int repair_check(const struct ladon *ladon)
 {
@@ -324,24 +151,6 @@ static int repair_check(const struct ladon *ladon)
 		return -errno;
 	}
 	return 0;
-}
-
-static int programs_load(struct ladon *ladon)
-{
-	libbpf_print_fn_t printer = libbpf_set_print(libbpf_say);
-	int rc;
-
-	loading = ladon;
-	rc = objects_load(ladon);
-	if (rc == 0)
-		rc = layout_write(ladon);
-	if (rc == 0)
-		rc = programs_join(ladon);
-	loading = NULL;
-	libbpf_set_print(printer);
-	if (rc == -EACCES)
-		rc = -EPERM;
-	return rc;
 }
 
 /* Acknowledgements by hand are a courtesy: without CAP_NET_RAW they are left out. */

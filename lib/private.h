@@ -120,6 +120,11 @@ int ladon_run(int prog_fd, void *data, uint32_t len);
 /** ladon_run_among_ours() - the same, and the sockets that it finds are those of our own VRF */
 int ladon_run_among_ours(const struct ladon *ladon, int prog_fd, void *data, uint32_t len);
 
+/* programs.c */
+
+/** programs_load() - ingress_fd to limits_fd, loaded or taken over. Return: 0 or a negative errno */
+int programs_load(struct ladon *ladon);
+
 /* links.c */
 
 /**

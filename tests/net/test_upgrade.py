@@ -52,7 +52,7 @@ def make_other(root, *changes):
     build = os.path.relpath(BUILD, ROOT)
     for part in ("base", "gateway", "lib", "paths"):
         shutil.copytree(os.path.join(BUILD, part), root / build / part)
-    os.unlink(root / build / "lib" / "open.o")  # the one that contains the programs
+    os.unlink(root / build / "lib" / "programs.o")  # the one that contains the programs
     for name, old, new in changes:
         text = (root / name).read_text()
         assert text.count(old) == 1, name
@@ -115,6 +115,12 @@ def pins(net):
             for path in shown_map.get("pinned", []) if path.startswith(pin(net, ""))}
 
 
+def programs(net):
+    """{name: kernel's id}"""
+    return {name: json.loads(run("bpftool", "-j", "prog", "show", "pinned", pin(net, name)))["id"]
+            for name in os.listdir(pin(net, "")) if name not in pins(net)}
+
+
 def program_tag(net):
     return json.loads(run("bpftool", "-j", "prog", "show", "pinned", pin(net, "ladon_ingress")))["tag"]
 
@@ -134,6 +140,65 @@ def version_write(net, version):
 def version_read(net):
     dump = json.loads(run("bpftool", "-j", "map", "dump", "pinned", pin(net, "ladon_layout")))
     return int(dump[0]["value"][0], 16)
+
+
+# ---- programs ----
+
+@pytest.mark.parametrize("end", ["stop", "kill9"])
+def test_the_same_build_uses_what_it_has_loaded(net, end):
+    ladon, sock = one_flow(net)
+    before, maps = programs(net), pins(net)
+    assert {"ladon_ingress", "ladon_cross_icmp", "ladon_activate"} < set(before)
+    getattr(ladon, end)()
+
+    again = net.ladond(ONE_POOL)
+
+    assert programs(net) == before and pins(net) == maps
+    with sock:
+        chat(sock, b"the old one goes on")
+    with ends.connect(net.client) as sock:
+        chat(sock)
+        again.wait_handed_off()
+    until(lambda: again.flows() == [], "both have ended")
+    assert net.trouble() == {}
+
+
+def other_program(net):
+    os.rename(pin(net, "ladon_cross"), pin(net, "former"))
+    run("bpftool", "prog", "pin", "id", str(programs(net)["ladon_tell"]), pin(net, "ladon_cross"))
+
+
+def no_program(net):
+    os.unlink(pin(net, "ladon_look"))
+
+
+def other_list(net):
+    map_make(net, "ladon_loaded", "array", 4, 8, 1, 0)
+
+
+def another_build(net):
+    value = json.loads(run("bpftool", "-j", "map", "dump", "pinned", pin(net, "ladon_loaded")))[0]["value"]
+    value[0] = hex(int(value[0], 16) ^ 1)
+    run("bpftool", "map", "update", "pinned", pin(net, "ladon_loaded"), "key", "0", "0", "0", "0", "value", *value)
+
+
+@pytest.mark.parametrize("change", [other_program, no_program, other_list, another_build])
+def test_all_are_loaded_where_one_is_not_what_was_loaded(net, change):
+    ladon, sock = one_flow(net)
+    ladon.stop()
+    before = programs(net)
+    change(net)
+
+    again = net.ladond(ONE_POOL)
+
+    after = programs(net)
+    assert set(before) <= set(after) and not {after[name] for name in before} & set(before.values())
+    with sock:
+        chat(sock, b"the old one goes on")
+        with ends.connect(net.client) as second:
+            chat(second)
+            again.wait_handed_off()
+    assert net.trouble() == {}
 
 
 # ---- what is taken over ----
@@ -187,7 +252,7 @@ def test_another_build_takes_over_a_running_transfer(net, other_build, end):
     sock.close()
     assert program_tag(net) != tag
     after = pins(net)
-    assert {name for name in before if before[name] != after[name]} == {"ladon_events"}
+    assert {name for name in before if before[name] != after[name]} == {"ladon_events", "ladon_loaded"}
     assert "ladon_events had another layout and was replaced" in again.log()
     until(lambda: again.flows() == [], "the flow has ended, and the new events told so")
     with ends.connect(net.client) as sock:
@@ -207,7 +272,7 @@ def test_maps_that_hold_no_flows_are_replaced(net, name):
 
     assert re.search(f"info: .*/{name} had another layout and was replaced; lost: ", again.log())
     after = pins(net)
-    assert {n for n in before if before[n] != after[n]} == {name}
+    assert {n for n in before if before[n] != after[n]} == {name, "ladon_loaded"}
     with sock:
         chat(sock, b"as before")
         with ends.connect(net.client) as second:
@@ -319,7 +384,7 @@ def test_a_start_that_fails_later_replaces_nothing(net):
     assert "does not exist" in refused(net, ONE_POOL + "interfaces: [nowhere]\n")
 
     after = pins(net)
-    assert {name: after[name] for name in before} == before
+    assert {name for name in before if before[name] != after[name]} == {"ladon_loaded"}
     again = net.ladond(ONE_POOL)
     assert "ladon_jumps_new" not in pins(net)
     with sock:
