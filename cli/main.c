@@ -25,7 +25,7 @@ enum argument_kind {
 	ARGUMENT_COUNT,	  /* the same without 0 */
 	ARGUMENT_SECONDS, /* 0.1 to 3600, fractions too */
 	ARGUMENT_ADDRESS, /* with or without a port */
-	ARGUMENT_HOST,	  /* this and those below: any text, which the command looks at */
+	ARGUMENT_HOST,	  /* these two: any text, which the command looks at */
 	ARGUMENT_FILE,
 
 	/* Operands: first, required, and without the key, which is only the request's */

@@ -87,19 +87,26 @@ def test_the_target_is_connected_to_and_the_connection_handed_off(net):
 
 
 def test_in_one_segment_and_in_many(net):
-    net.ladond(EXIT)
+    """... behind a PROXY header, too."""
+    ladon = net.ladond(EXIT)
     server = ends.Server(net.backend, ends.echo, port=9000)
-    for piece, answer in itertools.product((1, 3, 1000), (True, False)):
-        said = prefix(BACKENDS[0], answer=answer) + b"and more"
-        with ends.connect(net.client) as sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for at in range(0, len(said), piece):
-                sock.sendall(said[at:at + piece])
-            assert not answer or ends.receive_exactly(sock, 8) == CONNECTED
-            assert ends.receive_exactly(sock, 8) == b"and more"
-            sock.sendall(b"still more")
-            assert ends.receive_exactly(sock, 10) == b"still more"
-        assert server.result() == 18
+
+    def each(header):
+        for piece, answer in itertools.product((1, 3, 1000), (True, False)):
+            said = header + prefix(BACKENDS[0], answer=answer) + b"and more"
+            with ends.connect(net.client) as sock:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for at in range(0, len(said), piece):
+                    sock.sendall(said[at:at + piece])
+                assert not answer or ends.receive_exactly(sock, 8) == CONNECTED
+                assert ends.receive_exactly(sock, 8) == b"and more"
+                sock.sendall(b"still more")
+                assert ends.receive_exactly(sock, 10) == b"still more"
+            assert server.result() == 18
+
+    each(b"")
+    assert ladon.reload(EXIT.replace("routes:", "proxy-from: 10.0.1.0/24, routes:")).returncode == 0
+    each(b"PROXY UNKNOWN\r\n")
 
 
 def test_the_backend_speaks_first(net):
