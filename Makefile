@@ -40,7 +40,6 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c $(health)
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
 	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
-bpf     := tc handoff
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
 unit_addr      := base/addr.c
@@ -120,9 +119,9 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 .SECONDARY:
-skeletons := $(bpf:%=$(BUILD)/%.skel.h)
-$(call objects,$(lib)): | $(skeletons)
-$(BUILD)/lib/programs.o: $(skeletons)
+skeleton := $(BUILD)/ladon.skel.h
+$(call objects,$(lib)): | $(skeleton)
+$(BUILD)/lib/programs.o: $(skeleton)
 
 $(BUILD)/libladon.a: $(call objects,$(lib) $(base))
 	rm -f $@ && $(AR) rcs $@ $^
@@ -172,9 +171,7 @@ check: check-unit check-fuzz
 # As root: the loaded programs by BPF_PROG_TEST_RUN, packet in, packet out.
 progs := tc odd handoff
 
-$(BUILD)/prog/odd: $(BUILD)/tc.skel.h
-$(BUILD)/prog/tc: $(BUILD)/tc.skel.h
-$(BUILD)/prog/handoff: $(BUILD)/handoff.skel.h
+$(progs:%=$(BUILD)/prog/%): $(skeleton)
 $(BUILD)/prog/%: tests/prog/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $< -lcmocka -lbpf -o $@
