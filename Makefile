@@ -246,9 +246,13 @@ $(BUILD)/bench/pool: bench/pool.c $(unit_pool)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
+$(BUILD)/bench/peek: bench/peek.c $(unit_route)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -lpcre2-8 -lcrypto -o $@
+
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
 bench: deps-bench
-	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/bench/peek $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench
