@@ -40,7 +40,6 @@
 #include "quiet.h"
 #include "stack.h"
 
-char _license[] SEC("license") = "GPL";
 
 /* What libladon has to remember of flows in entries: see lib/limits.h. Not used here. */
 struct {
@@ -226,7 +225,8 @@ static __always_inline __u32 side_way(struct side *s)
 	if (!bpf_map_lookup_elem(&ladon_interfaces, &hop.ifindex))
 		return LADON_REASON_NO_INTERFACE;
 	side_gateway(s, dst, &hop);
-	return hop_intern(&hop, &s->hop) ? LADON_REASON_NONE : LADON_REASON_TABLE_FULL;
+	s->hop = hop_intern(&hop);
+	return s->hop < LADON_HOPS ? LADON_REASON_NONE : LADON_REASON_TABLE_FULL;
 }
 
 static __always_inline __u32 side_measure(struct side *s, __u32 read)

@@ -16,6 +16,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "ctx.h"
 
 /* AF_INET and AF_INET6: <sys/socket.h> is not for the kernel side */
 #define FAMILY_IP4 2
@@ -56,22 +57,22 @@ static __always_inline __u32 hop_hash(const struct ladon_hop *hop)
 }
 
 /**
- * hop_intern() - the index of a hop that is like @want
- * @out: written on success
- *
- * Return: false when the table is full where it might stand.
+ * hop_intern() - the index of a hop that is like @want; LADON_HOPS when the table is full where
+ * it might stand
  */
-static __always_inline bool hop_intern(const struct ladon_hop *want, __u32 *out)
+ctx_global __u32 hop_intern(const struct ladon_hop *want)
 {
-	__u32 at = hop_hash(want);
+	__u32 at;
 
+	if (!want)
+		return LADON_HOPS; /* never */
+	at = hop_hash(want);
 	for (int i = 0; i < HOP_PROBES; i++, at++) {
 		__u32 index = at % LADON_HOPS;
 		struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);
 
 		if (!hop)
-			return false;
-		*out = index;
+			return LADON_HOPS;
 		if (__sync_val_compare_and_swap(&hop->state, LADON_HOP_FREE, LADON_HOP_FILLING) ==
 		    LADON_HOP_FREE) {
 			hop->ifindex = want->ifindex;
@@ -80,12 +81,12 @@ static __always_inline bool hop_intern(const struct ladon_hop *want, __u32 *out)
 			__builtin_memcpy(hop->gateway, want->gateway, sizeof(hop->gateway));
 			__sync_val_compare_and_swap(&hop->state, LADON_HOP_FILLING,
 						    LADON_HOP_READY);
-			return true;
+			return index;
 		}
 		if (hop->state == LADON_HOP_READY && hop_is(hop, want))
-			return true;
+			return index;
 	}
-	return false;
+	return LADON_HOPS;
 }
 
 /** hop_edit() - @op: LADON_EDIT_HOP_*. Return: false: it is not in the state for that */

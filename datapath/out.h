@@ -126,7 +126,7 @@ static __always_inline bool out_is_due(const struct ladon_entry *flow, __u32 now
  * the neighbour is not known, nor then the MTU, and the next packet asks again; else it is
  * what it was before, and so it is if the table of hops is full.
  */
-static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
+ctx_global __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip6, __u32 generation)
 {
 	struct bpf_fib_lookup ask = {
 		.family = is_ip6 ? FAMILY_IP6 : FAMILY_IP4,
@@ -154,7 +154,8 @@ static __noinline __u32 out_ask(ctx_t *ctx, struct ladon_entry *flow, bool is_ip
 	out_hop(&ask, flow, &hop);
 	if (rc == BPF_FIB_LKUP_RET_SUCCESS)
 		hop.mtu = ask.mtu_result;
-	if (!hop_intern(&hop, &index))
+	index = hop_intern(&hop);
+	if (index >= LADON_HOPS)
 		return BPF_FIB_LKUP_RET_SUCCESS; /* by the old way, until there is room */
 	route = LADON_ROUTE(index, rc == BPF_FIB_LKUP_RET_SUCCESS ? generation : ~generation);
 	if (flow->route != route) /* others read this cache line */

@@ -255,7 +255,7 @@ static __always_inline bool raise_write6(ctx_t *ctx, __u32 quote_bytes, __u32 wh
  * Ends all packet pointers. Return: VERDICT_RAISE, or VERDICT_DROP if the packet could
  * not be changed.
  */
-static __noinline enum verdict raise_answer(ctx_t *ctx, __u32 len_bytes, bool is_ip6, __u32 why,
+ctx_global enum verdict raise_answer(ctx_t *ctx, __u32 len_bytes, bool is_ip6, __u32 why,
 					    __u32 mtu)
 {
 	__u32 added = (is_ip6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) +

@@ -46,7 +46,7 @@ static long sound_step(__u32 index, void *arg)
 }
 
 /* @sum: of the pseudo header. It is given values, and has a stack of its own. */
-static __noinline bool sound_sum(ctx_t *ctx, __u32 offset, __u32 len_bytes, __u64 sum)
+ctx_global bool sound_sum(ctx_t *ctx, __u32 offset, __u32 len_bytes, __u64 sum)
 {
 	struct sound_walk w = { .ctx = ctx, .sum = sum, .at = offset, .end = offset + len_bytes };
 

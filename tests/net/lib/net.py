@@ -21,6 +21,7 @@ import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+CPUS = f"{(1 << os.cpu_count()) - 1:x}"  # all of them, as a mask
 
 CLIENT = "10.0.1.1"
 GATEWAY = "10.0.1.9"
@@ -98,6 +99,9 @@ class Namespace:
         self.sysctl("net.ipv6.conf.all.accept_dad", 0)
         self.sysctl("net.ipv6.conf.default.accept_dad", 0)
         self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
+        self.orders_all = os.path.exists("/proc/sys/net/core/rps_default_mask")
+        if self.orders_all:
+            self.sysctl("net.core.rps_default_mask", CPUS)
         self.sysctl("net.ipv4.tcp_early_retrans", 0)  # loss probes fire on a busy machine without loss
         self.ip("link set lo up")
 
@@ -147,9 +151,13 @@ class Namespace:
             run("ethtool", "-K", device, *words)
 
     def keep_order(self, device):
-        """One CPU per flow (RPS), as a NIC's queues would: else a sender that changes CPU overtakes itself on a veth."""
-        run("ip", "netns", "exec", self.name, "sh", "-c",
-            f"echo {(1 << os.cpu_count()) - 1:x} > /sys/class/net/{device}/queues/rx-0/rps_cpus")
+        """One CPU per flow (RPS), as a NIC's queues would: else a sender that changes CPU overtakes itself on a veth.
+
+        From Linux 6.3 on a namespace can be told so for all the devices that will be made in it.
+        """
+        if not self.orders_all:
+            run("ip", "netns", "exec", self.name, "sh", "-c",
+                f"echo {CPUS} > /sys/class/net/{device}/queues/rx-0/rps_cpus")
 
     def lose(self, match, *, percent=None, once=False):
         """Drop what comes in and matches (nft syntax): a percentage of it, the first packet only, or all.
