@@ -315,8 +315,10 @@ struct ladon_view {
  * A test run wants a packet that begins with an Ethernet header; this is one.
  *
  * @op: for ladon_edit: LADON_EDIT_*; for ladon_activate: LADON_EDIT_STACK, if that is to follow
- * @front: the front socket: source is the client, destination ladon. Also
+ * @front: how the client's packets arrive: source is the client, destination ladon. Also
  *	names the flow for ladon_edit
+ * @front_socket: for ladon_activate: the front socket: the same, unless NAT of this host
+ *	gives it another destination
  * @back: the back socket: source is the backend, destination ladon
  * @front_pending: bytes read from the front socket and not yet sent to the back;
  *	answer: and those not yet read
@@ -335,6 +337,7 @@ struct ladon_request {
 	__u8 ethernet[14];
 	__u16 op;
 	struct ladon_flow_key front;
+	struct ladon_flow_key front_socket;
 	struct ladon_flow_key back;
 	__u32 front_pending;
 	__u32 back_pending;

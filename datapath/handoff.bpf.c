@@ -459,7 +459,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 	__u32 reason;
 
 	/* A socket that is not full (TIME_WAIT, a request) has no storage. */
-	if (!side_open(&f, front, &req->front) || !side_open(&b, back, &req->back))
+	if (!side_open(&f, front, &req->front_socket) || !side_open(&b, back, &req->back))
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
@@ -490,7 +490,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id, limits, back_guess, netfilter. Out: reason,
+ * In: op, front, front_socket, back, front_pending, back_pending, id, limits, back_guess, netfilter. Out: reason,
  * pendings, rooms, round trip times, netfilter.
  */
 SEC("tc")
@@ -506,7 +506,7 @@ int ladon_activate(struct __sk_buff *skb)
 		req->reason = LADON_REASON_FAMILY; /* conntrack's NAT keeps the family */
 		return TC_ACT_OK;
 	}
-	front = sock_find(skb, &req->front);
+	front = sock_find(skb, &req->front_socket);
 	if (!front)
 		return TC_ACT_OK;
 	back = sock_find(skb, &req->back);
