@@ -34,7 +34,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) gateway/proxy_header.c gateway/proxied.c \
-	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
+	   gateway/route.c gateway/asked.c gateway/original.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c $(health)

@@ -57,7 +57,7 @@
 	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
 	X(RELAY, FAMILY,          "mode stack, and the client speaks IPv4 and the backend IPv6, or the reverse") \
 	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
-	X(RELAY, NAT,             "netfilter changes the client's connection on its way to the socket") \
+	X(RELAY, NAT,             "mode stack, and netfilter changes the client's connection on its way to the socket") \
 	X(RELAY, TABLE_FULL,      "the flow table is full")                         \
 	X(RELAY, EXISTS,          "the flow table has a flow of these addresses and ports already") \
 	X(RELAY, TIMESTAMPS,      "the client uses TCP timestamps and the backend does not") \
@@ -106,7 +106,8 @@
 	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
 	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
 	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset") \
-	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes")
+	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes") \
+	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -369,11 +369,16 @@ static int route_fill(struct config_route *route, const struct rule_kind *kind,
 	return condition_read(route, kind->detail, detail);
 }
 
-/* A pool of requested backends needs somebody who requests. */
+/* A pool of requested backends needs somebody who requests, one of original ones somebody who does not. */
 static int rule_check_pool(const struct reading *r, const struct node *pool,
 			   const struct config_route *route)
 {
-	if (!r->config->pools[route->pool].backends[0].requested || route->target)
+	const struct config_backend *backend = &r->config->pools[route->pool].backends[0];
+
+	if (backend->original && route->target)
+		return node_fail(pool, "takes clients where their packets were headed, and these name "
+				       "a target; use a pool with \"backends: requested\"");
+	if (!backend->requested || backend->original || route->target)
 		return 0;
 	return node_fail(pool, "is for clients that name a target; give the rule the condition "
 			       "'target', as in {target: \"*\", pool: %s}",
@@ -557,12 +562,13 @@ enum listener_key {
 	LISTENER_USERS,
 	LISTENER_TARGETS,
 	LISTENER_PROXY_FROM,
+	LISTENER_TRANSPARENT,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
 	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
-	"targets", "proxy-from",
+	"targets", "proxy-from", "transparent",
 };
 /* clang-format on */
 
@@ -606,6 +612,16 @@ static int silence_check(const struct node *at, const struct config_listener *li
 			 "add a route without conditions");
 }
 
+/* A flow's packets that come to the stack would meet the rule again that brought the client here. */
+static int transparent_read(const struct node *node, struct config_listener *listener)
+{
+	int rc = node_bool(node, &listener->transparent);
+
+	if (rc == 0 && listener->transparent && listener->handoff && listener->stack)
+		return node_fail(node, "goes not with 'mode: stack'; leave one of them out");
+	return rc;
+}
+
 /* Everything but the address */
 static int listener_fill(const struct reading *r, const struct node *at,
 			 struct config_listener *listener)
@@ -615,6 +631,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 
 	if (rc == 0)
 		rc = mode_read(&at[LISTENER_MODE], &listener->stack);
+	if (rc == 0)
+		rc = transparent_read(&at[LISTENER_TRANSPARENT], listener);
 	if (rc == 0)
 		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
 	if (rc == 0)
@@ -672,8 +690,8 @@ static bool listener_meets_ip6(const struct config *config, const struct config_
 		const struct config_pool *pool = &config->pools[l->routes[i].pool];
 
 		for (unsigned int j = 0; j < pool->backends_len; j++)
-			if (pool->backends[j].host || pool->backends[j].requested ||
-			    pool->backends[j].addr.sa.sa_family == AF_INET6)
+			if (pool->backends[j].host || pool->backends[j].addr.sa.sa_family == AF_INET6 ||
+			    (pool->backends[j].requested && !pool->backends[j].original))
 				return true;
 	}
 	return false;

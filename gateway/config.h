@@ -51,6 +51,7 @@ struct config_backend {
 	char *text; /* as written: "10.0.2.2:443", "www.internal:443" */
 	char *host; /* NULL if .addr is numeric */
 	bool requested; /* "requested": the target that the client asks for; it has no address */
+	bool original;	/* "original": the same, and nobody asks: where it was headed, see original.h */
 	uint16_t port;
 	struct addr addr;
 	uint32_t weight;    /* at least 1 */
@@ -166,6 +167,7 @@ struct config_listener {
 	bool targets;	    /* SOCKS and CONNECT: a rule at least has a target */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
+	bool transparent; /* it takes what TPROXY brings, whatever its destination */
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
 	unsigned int line; /* of the file, for messages */
 	uint32_t first_bytes_ms;

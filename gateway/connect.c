@@ -71,6 +71,8 @@ static int asked_exhausted(struct conn *c, int rc)
 {
 	if (rc == -EACCES)
 		return conn_turn_away(c, LADON_REASON_TARGET_REFUSED);
+	if (rc == -EDESTADDRREQ)
+		return conn_turn_away(c, LADON_REASON_NOT_REDIRECTED);
 	if (rc != -ENOENT)
 		return conn_turn_away(c, LADON_REASON_NAMES_BUSY);
 	if (c->failed == -EADDRNOTAVAIL)

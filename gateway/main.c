@@ -323,7 +323,7 @@ static void descriptors_raise(void)
 static int complain(const struct config_listener *failed, int rc)
 {
 	if (failed)
-		log_err("listen %s: %s", failed->name, strerror(-rc));
+		log_err("listen %s: %s", failed->name, listener_complaint(failed, rc));
 	else
 		log_err("workers: %s", strerror(-rc));
 	return rc;

@@ -144,7 +144,7 @@ static int setup_refuse(char **error, int rc, const struct config_listener *fail
 
 	if (failed)
 		snprintf(what, sizeof(what), "listen %s", failed->name);
-	return refuse(error, rc, what, strerror(-rc));
+	return refuse(error, rc, what, failed ? listener_complaint(failed, rc) : strerror(-rc));
 }
 
 /* Return: 0, with the setup in @out, which is held for the caller */
