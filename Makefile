@@ -22,7 +22,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/reason.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c

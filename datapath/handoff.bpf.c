@@ -38,6 +38,7 @@
 #include "life.h"
 #include "probe.h"
 #include "quiet.h"
+#include "socket.h"
 #include "stack.h"
 
 char _license[] SEC("license") = "GPL";
@@ -51,11 +52,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_limits SEC(".maps");
 
-/* Not in the headers that a BPF program can include: net/tcp_states.h, linux/if.h */
-#define TCP_ESTABLISHED_STATE 1
-#define IFF_LOOPBACK_BIT      8
-#define IP4_AND_TCP_BYTES     40
-#define IP6_AND_TCP_BYTES     60
+/* IFF_LOOPBACK: linux/if.h is not for BPF programs */
+#define IFF_LOOPBACK_BIT  8
+#define IP4_AND_TCP_BYTES 40
+#define IP6_AND_TCP_BYTES 60
 
 /* One of the two sockets, measured. */
 struct side {
@@ -77,31 +77,6 @@ static __always_inline struct ladon_request *request(struct __sk_buff *skb)
 	void *end = (void *)(long)skb->data_end;
 
 	return data + sizeof(struct ladon_request) <= end ? data : NULL;
-}
-
-static __always_inline bool is_ip4(const __be32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
-}
-
-/* The key is as packets arrive: source is the peer. Release what it returns. */
-static __always_inline struct bpf_sock *sock_find(struct __sk_buff *skb,
-						  const struct ladon_flow_key *key)
-{
-	struct bpf_sock_tuple tuple = {};
-
-	if (is_ip4(key->saddr)) {
-		tuple.ipv4.saddr = key->saddr[3];
-		tuple.ipv4.daddr = key->daddr[3];
-		tuple.ipv4.sport = key->sport;
-		tuple.ipv4.dport = key->dport;
-		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	__builtin_memcpy(tuple.ipv6.saddr, key->saddr, 16);
-	__builtin_memcpy(tuple.ipv6.daddr, key->daddr, 16);
-	tuple.ipv6.sport = key->sport;
-	tuple.ipv6.dport = key->dport;
-	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
 /* tcp_clock_ts() of net/ipv4/tcp.c plus the socket's own offset. */
@@ -409,6 +384,8 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 		c2b.what |= LADON_FLOW_STACK;
 		b2c.what |= LADON_FLOW_STACK;
 	}
+	if (req->uncounted)
+		c2b.what |= LADON_FLOW_UNCOUNTED;
 	c2b.id = b2c.id = req->id;
 	c2b.state |= LADON_STATE_LIMITS(req->limits);
 	b2c.state |= LADON_STATE_LIMITS(req->limits);

@@ -107,7 +107,8 @@
 	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
 	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset") \
 	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes") \
-	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself")
+	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself") \
+	X(CLOSED, SOURCE_FAMILY,  "the backend was to see the client's address, and is of the other address family")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

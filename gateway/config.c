@@ -148,10 +148,12 @@ static int pool_read(struct reading *r, const struct node *node)
 		BACKENDS,
 		SEND_PROXY,
 		PROXY_TLVS,
+		SOURCE,
 		KEYS
 	};
 	static const char *const keys[KEYS] = { "name",	 "policy",    "hash",	  "slow-start", "eject",
-						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs" };
+						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs",
+						"source" };
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -177,6 +179,9 @@ static int pool_read(struct reading *r, const struct node *node)
 		rc = config_health(&at[HEALTH], pool);
 	if (rc == 0)
 		rc = config_send_proxy_read(&at[SEND_PROXY], &at[PROXY_TLVS], pool);
+	if (rc == 0)
+		rc = config_source(&at[SOURCE], &pool->transparent);
+	config->transparent |= pool->transparent;
 	return rc;
 }
 
@@ -371,10 +376,14 @@ static int route_fill(struct config_route *route, const struct rule_kind *kind,
 
 /* A pool of requested backends needs somebody who requests, one of original ones somebody who does not. */
 static int rule_check_pool(const struct reading *r, const struct node *pool,
-			   const struct config_route *route)
+			   const struct config_listener *listener, const struct config_route *route)
 {
-	const struct config_backend *backend = &r->config->pools[route->pool].backends[0];
+	const struct config_pool *to = &r->config->pools[route->pool];
+	const struct config_backend *backend = &to->backends[0];
 
+	if (to->transparent && (!listener->handoff || listener->stack))
+		return node_fail(pool, "has \"source: transparent\", which goes not with 'handoff: no' "
+				       "or 'mode: stack'; leave one of them out");
 	if (backend->original && route->target)
 		return node_fail(pool, "takes clients where their packets were headed, and these name "
 				       "a target; use a pool with \"backends: requested\"");
@@ -382,7 +391,7 @@ static int rule_check_pool(const struct reading *r, const struct node *pool,
 		return 0;
 	return node_fail(pool, "is for clients that name a target; give the rule the condition "
 			       "'target', as in {target: \"*\", pool: %s}",
-			 r->config->pools[route->pool].name);
+			 to->name);
 }
 
 /* A rule with lists is as many rules as the lists have combinations. */
@@ -421,7 +430,7 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		if (rc == 0)
 			rc = route_check_new(rules, rule, kind, route);
 		if (rc == 0)
-			rc = rule_check_pool(r, &at[ROUTE_POOL], route);
+			rc = rule_check_pool(r, &at[ROUTE_POOL], listener, route);
 		listener->targets |= route->target != NULL;
 	}
 	return rc;
@@ -592,7 +601,7 @@ static int listener_routes_read(const struct reading *r, const struct node *at,
 		return -ENOMEM;
 	route->line = pool->line;
 	rc = pool_ref_read(r, pool, &route->pool);
-	return rc < 0 ? rc : rule_check_pool(r, pool, route);
+	return rc < 0 ? rc : rule_check_pool(r, pool, listener, route);
 }
 
 /* Who says nothing goes where nothing is asked for. */

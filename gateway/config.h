@@ -123,6 +123,7 @@ struct config_pool {
 	struct config_backend *backends;
 	unsigned int backends_len; /* 1 to CONFIG_BACKENDS_MAX; 1 if it is a requested one */
 	struct config_send_proxy send_proxy;
+	bool transparent; /* backends see the client's own address; else the gateway's */
 };
 
 #define CONFIG_BACKENDS_MAX 65535 /* of a pool */
@@ -203,6 +204,7 @@ struct config {
 	bool workers_given;   /* by the file; else one per CPU */
 	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
 	bool stack;	      /* one listener at least is of mode stack */
+	bool transparent;     /* one pool at least is */
 	uint32_t flows_max;
 	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
 	struct addr *sources;

@@ -132,6 +132,16 @@ int config_turns(const struct node *policy, const struct node *hash, struct conf
 	return rc;
 }
 
+int config_source(const struct node *node, bool *transparent)
+{
+	static const char *const words[] = { "gateway", "transparent" };
+	unsigned int word = *transparent;
+	int rc = node_word(node, words, 2, NULL, &word);
+
+	*transparent = word;
+	return rc;
+}
+
 /* ---- failures ---- */
 
 int config_when_down(const struct node *node, bool *reset)

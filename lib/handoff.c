@@ -288,6 +288,7 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
+	req->uncounted = !how->source;
 	req->id = how->id ? how->id : ladon_flow_id(ladon);
 	req->limits = limits_take(ladon, how);
 	req->reason = LADON_REASON_NOT_ESTABLISHED;

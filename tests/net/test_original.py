@@ -189,11 +189,17 @@ def test_who_is_refused(net, way):
     assert ladon.reasons()["no_backend"] == 1
 
 
-@both_ways
-def test_how_flows_end_and_begin_again(net, way):
-    """By FIN and by RST from either end; and the client's next connection may have the same port at once."""
-    ladon = start(net, way)
+def bound(client, port):
+    """For connect(): from this port, also if it has just been used."""
+    def prepare(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((client, port))
 
+    return prepare
+
+
+def ends_of_flows(net, ladon, address, backend, client):
+    """Five connections from one port: by RST from either end, twice each, and by FIN, when the port rests at the client."""
     def serve(sock):
         word = sock.recv(4)
         if word == b"rst!":
@@ -201,38 +207,36 @@ def test_how_flows_end_and_begin_again(net, way):
         sock.sendall(word)
         return sock.recv(1)
 
-    count = 0
-    for backends, client, *_ in FAMILIES:
-        server = ends.Server(net.backend, serve, address=backends[0])
-
-        def bind(sock):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((client, 40000))
-
-        for last in ("backend", "client", "backend", "client"):
-            sock = ends.connect(net.client, backends[0], prepare=bind)
-            count += 1
+    server = ends.Server(net.backend, serve, address=backend)
+    count = ladon.connections()["handed_off"]
+    for last in ("backend", "client", "backend", "client", "fin"):
+        count += 1
+        with ends.connect(net.client, address, prepare=bound(client, 40000)) as sock:
+            sock.sendall(b"rst!" if last == "backend" else b"word")
             if last == "backend":
-                sock.sendall(b"rst!")
                 with pytest.raises(ConnectionResetError):
                     sock.recv(1)
                 server.result()
-            else:
-                sock.sendall(b"word")
-                assert ends.receive_exactly(sock, 4) == b"word"
-                ladon.wait_handed_off(count)
+                continue
+            assert ends.receive_exactly(sock, 4) == b"word"
+            ladon.wait_handed_off(count)
+            if last == "client":
                 ends.reset(sock)
                 with pytest.raises(ConnectionResetError):
                     server.result()
-            sock.close()
-        with ends.connect(net.client, backends[0], prepare=bind) as sock:
-            count += 1
-            sock.sendall(b"word")
-            assert ends.receive_exactly(sock, 4) == b"word"
+                continue
             sock.shutdown(socket.SHUT_WR)
             assert server.result() == b""
             assert sock.recv(1) == b""
-    ladon.wait_handed_off(count)
+
+
+@both_ways
+def test_how_flows_end_and_begin_again(net, way):
+    """And the client's next connection may have the same port at once."""
+    ladon = start(net, way)
+    for backends, client, *_ in FAMILIES:
+        ends_of_flows(net, ladon, backends[0], backends[0], client)
+    ladon.wait_handed_off(10)
     until(lambda: ladon.flows() == [], "the flows have ended")
     assert net.gateway.tracked() == []
 
