@@ -41,7 +41,6 @@
 #include "socket.h"
 #include "stack.h"
 
-char _license[] SEC("license") = "GPL";
 
 /* What libladon has to remember of flows in entries: see lib/limits.h. Not used here. */
 struct {

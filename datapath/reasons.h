@@ -107,6 +107,13 @@
 	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
 	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset") \
 	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes") \
+	X(CLOSED, PREFIX_MALFORMED, "the ladon prefix is malformed")                \
+	X(CLOSED, PREFIX_UNSUPPORTED, "the ladon prefix has a version, a flag or a critical extension that this ladon does not know") \
+	X(CLOSED, TOKEN_MISSING,  "a ladon prefix without a token, where one is required") \
+	X(CLOSED, TOKEN_UNKNOWN_KEY, "a token of a key that the listener does not have") \
+	X(CLOSED, TOKEN_FORGED,   "a token that was not made with the key that it names") \
+	X(CLOSED, TOKEN_EXPIRED,  "a token whose time is over")                     \
+	X(CLOSED, TOKEN_ELSEWHERE, "a token for another target than the client asked for") \
 	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself") \
 	X(CLOSED, SOURCE_FAMILY,  "the backend was to see the client's address, and is of the other address family")
 /* clang-format on */

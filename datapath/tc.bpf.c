@@ -203,5 +203,3 @@ int ladon_tell(struct __sk_buff *skb)
 	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
 	return TC_ACT_UNSPEC; /* never */
 }
-
-char _license[] SEC("license") = "GPL";
