@@ -191,6 +191,7 @@ int listener_listen(struct listener *listener)
 static void listener_inherit(struct listener *listener)
 {
 	struct listener *former = listener->former;
+	int rc;
 
 	listener->watch.fd = former->watch.fd;
 	listener->watch.events = former->watch.events;
@@ -198,7 +199,10 @@ static void listener_inherit(struct listener *listener)
 	former->watch.fd = -1;
 	former->watch.events = 0;
 	listener->former = NULL;
-	listener_configure(listener->config, listener->watch.fd);
+	rc = listener_configure(listener->config, listener->watch.fd);
+	if (rc < 0)
+		log_warn("listen %s: %s", listener->config->name,
+			 listener_complaint(listener->config, rc));
 	listener_guard(listener);
 }
 

@@ -100,6 +100,29 @@ def test_where_the_client_was_headed(net, way):
     assert not net.gateway.sockets()
 
 
+def test_the_shipped_example(net, certs):
+    """With the rules that it shows; and a reload makes a listener transparent that was not."""
+    with open(f"{gateway.ROOT}/contrib/config/original.yaml") as file:
+        config = file.read()
+    comment = [line[1:].strip() for line in config.splitlines() if line.startswith("#")]
+    first, last = comment.index("nft -f - <<'RULES'"), comment.index("RULES")
+    net.gateway.nft("\n".join(comment[first + 1:last]).replace("lan0", "client0"))
+    for line in comment[last:]:
+        if line.startswith("ip "):
+            net.gateway.run(*line.split(), check=True)
+    ladon = net.ladond(config.replace("transparent: yes", "transparent: no"))
+    assert ladon.reload(config).returncode == 0
+
+    ends.Server(net.backend, ends.http("mirror"), address=BACKENDS[2], port=443, tls=certs.server())
+    for backend in (BACKENDS[0], BACKENDS6[0]):
+        got = ends.curl(net.client, "https://mirror.example.org/", "--insecure", resolve=backend)
+        assert got.headers["X-Backend"] == "mirror"
+        ends.Server(net.backend, ends.http("onward"), address=backend, port=80)
+        assert ends.curl(net.client, "http://example.net/", resolve=backend).headers["X-Backend"] == "onward"
+    ladon.wait_handed_off(4)
+    assert ladon.reasons() == {}
+
+
 def test_rules_that_come_while_it_runs_are_noticed(net):
     """A listener like any other. Conntrack is asked about a connection when there are rules, and not before."""
     ladon = net.ladond(gateway.one_pool("10.0.2.2:8080"))

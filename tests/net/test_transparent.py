@@ -226,10 +226,9 @@ def test_backends_that_refuse_and_those_of_another_family(net):
         with ends.connect(net.client, front) as sock:
             ends.ask(sock)
         assert server.result() == client
-    ladon.wait_handed_off(2)
     with ends.connect(net.client, port=8081) as sock:
         assert sock.recv(1) == b""
-    assert ladon.reasons() == {"source_family": 1}
+    assert ladon.reasons("closed") == {"source_family": 1}
     failed = {b["backend"]: b["failed"] for pool in ladon.ask("pool show")["pools"] for b in pool["backends"]}
     assert failed == {"10.0.2.3:1": 1, "10.0.2.3:2": 1, "10.0.2.2:8080": 0,
                       "[fd00:2::3]:1": 1, "[fd00:2::3]:2": 1, "[fd00:2::2]:8080": 0}
@@ -267,6 +266,14 @@ def test_the_rule_comes_back_and_goes_with_ladon(net):
     ladon.stop()
     assert left_over(net) == made
     net.gateway.run(os.path.join(BUILD, "ladond"), "--cleanup", "-c", ladon.config)
+    assert left_over(net) == []
+
+
+def test_the_first_such_pool_takes_a_restart(net):
+    ladon = net.ladond(CONFIG.replace("source: transparent", "source: gateway"))
+    done = ladon.reload(CONFIG)
+    assert done.returncode == 1
+    assert "source: transparent, which no pool had at the start, needs a restart" in done.stderr
     assert left_over(net) == []
 
 
