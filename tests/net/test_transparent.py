@@ -255,7 +255,7 @@ def test_the_rule_comes_back_and_goes_with_ladon(net):
     net.gateway.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
     net.gateway.ip("rule add pref 100 lookup 200")
     net.gateway.ip("route add default via 10.0.2.2 table 200")
-    ladon = net.ladond(CONFIG)
+    ladon = net.ladond(CONFIG + "    user: nobody\n")
     assert "src_valid_mark=0" in ladon.log()
     assert "IPv4 backends answer is lost; see ip rule" in ladon.log() and "IPv6 backends" not in ladon.log()
     made = left_over(net)
