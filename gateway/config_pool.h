@@ -17,6 +17,9 @@ int config_backends(const struct node *node, struct config_pool *pool);
 /** config_turns() - the policy, and what a hash goes by, which only that policy has */
 int config_turns(const struct node *policy, const struct node *hash, struct config_pool *pool);
 
+/** config_source() - whose address backends see: gateway or transparent */
+int config_source(const struct node *node, bool *transparent);
+
 /** config_when_down() - keep or reset */
 int config_when_down(const struct node *node, bool *reset);
 
