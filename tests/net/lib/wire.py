@@ -101,15 +101,22 @@ def capture(space, device="eth0", most=200_000):
 
 
 def duplicate_acks(segments):
-    """Segments with SACK blocks (RFC 6675 section 2), and pure ACKs that repeat the last one, window and all (RFC 5681)."""
-    last, found = {}, []
+    """Segments with SACK blocks (RFC 6675 section 2), and pure ACKs that repeat the last one, window and all (RFC 5681).
+
+    But for probes of a window that was closed, which go back by one byte, and their answers, which
+    say that it still is (RFC 9293 section 3.8.6.1): some reader was slow, no more.
+    """
+    last, ends, found = {}, {}, []
     for s in segments:
         way = (s.source, s.sport, s.dest, s.dport)
         what = (s.ack, s.window)
         is_pure = s.length == 0 and s.flags == ACK
-        if any(kind == SACK for kind, _ in options(s)) or (is_pure and last.get(way) == what):
+        is_probing = is_pure and (s.window == 0 or s.seq == (ends.get(way, s.seq) - 1) % 2**32)
+        if any(kind == SACK for kind, _ in options(s)) or (is_pure and not is_probing and last.get(way) == what):
             found.append(s)
         last[way] = what
+        if not is_probing:
+            ends[way] = (s.seq + s.length) % 2**32
     return found
 
 
