@@ -25,7 +25,7 @@ static void pool_out(struct out *o, const json_t *pool)
 		{ "failed", OUT_COUNT, NULL },	   { "handed_off", OUT_COUNT, NULL },
 		{ "relayed", OUT_COUNT, NULL },	   { "times_sick", OUT_COUNT, NULL },
 		{ "check", OUT_TEXT, NULL },	   { "check_age_ms", OUT_MS, "age" },
-		{ "check_took_ms", OUT_MS, "took" },
+		{ "check_took_ms", OUT_MS, "took" }, { "lookups_failed", OUT_COUNT, NULL },
 	};
 	const json_t *backend;
 	size_t i;

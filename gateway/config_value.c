@@ -57,6 +57,13 @@ static const char *label_fault(const char *label, size_t len)
 	return NULL;
 }
 
+/* NULL is fine */
+static void lower(char *text)
+{
+	for (; text && *text; text++)
+		*text = (char)tolower((unsigned char)*text);
+}
+
 /* Return: what a name is to look like, or NULL if it does. */
 static const char *name_fault(const char *name)
 {
@@ -106,8 +113,7 @@ int value_pattern(const struct node *node, char **out)
 	if (fault)
 		return refuse(node, text, fault);
 	rc = value_copy(text, out);
-	for (char *c = *out; c && *c; c++)
-		*c = (char)tolower((unsigned char)*c);
+	lower(*out);
 	return rc;
 }
 
@@ -276,6 +282,7 @@ static int backend_name(const struct node *node, struct config_backend *backend)
 		return -ENOMEM;
 	if (!*backend->host || strpbrk(backend->host, ":[]") || looks_numeric(backend->host))
 		return address_fail(node, backend->text, other);
+	lower(backend->host);
 	fault = name_fault(backend->host);
 	if (fault)
 		return refuse(node, backend->text, fault);

@@ -193,7 +193,7 @@ static int gateway_init(struct gateway *g, const struct config *config)
 	g->tickets = tickets_new(config->flows_max);
 	g->callers = callers_new(config->flows_max);
 	g->verifier = verifier_new();
-	g->lookups = lookups_new(config->name_servers);
+	g->lookups = lookups_new(config->name_servers, false);
 	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers &&
 			       g->verifier && g->lookups
 		       ? 0
@@ -422,7 +422,7 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 	int rc = names ? flows_follow(d->gateway.flows, setup) : -ENOMEM;
 
 	if (rc == 0)
-		rc = resolver_start(&d->gateway.resolver);
+		rc = resolver_start(setup->config->name_servers, &d->gateway.resolver);
 	if (rc < 0) {
 		names_free(names);
 		log_err("look-ups of names: %s", strerror(-rc));

@@ -333,6 +333,9 @@ static json_t *backend_extras(json_t *document, const struct config_backend *con
 		json_object_set_new(document, "weight", json_integer(config->weight));
 	if (config->flows_max)
 		json_object_set_new(document, "max_flows", json_integer(config->flows_max));
+	if (backend->config->host)
+		json_object_set_new(document, "lookups_failed",
+				    json_integer(COUNT(backend->lookups_failed)));
 	if (strcmp(state, states[POOL_STATE_EJECTED]) == 0 && ejected_ms > now)
 		json_object_set_new(document, "ejected_ms", json_integer(COUNT(ejected_ms - now)));
 	return document;

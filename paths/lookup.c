@@ -43,7 +43,6 @@ struct query {
 struct known {
 	struct lookups *lookups;
 	struct answer answer;
-	uint64_t until_ms;
 	bool asked; /* for the first time, or again: .answer is not valid */
 	struct query *waiting;
 	TAILQ_ENTRY(known) used;
@@ -53,6 +52,7 @@ struct known {
 
 struct lookups {
 	char *servers;
+	bool search;
 	pthread_mutex_t lock; /* over what follows */
 	void *names;	      /* tsearch(3)'s tree of struct known */
 	unsigned int len, waiting;
@@ -67,6 +67,7 @@ struct lookups {
 	ares_channel channel;
 	bool is_open;
 	bool is_ending; /* who is under way is told so, and not asked again */
+	bool is_asking; /* an answer at once is not of the network */
 	struct timespec conf; /* when resolv.conf was written that the channel has read */
 };
 
@@ -131,14 +132,13 @@ static void query_run(struct note *note)
 	free(query);
 }
 
-static void known_tell(struct known *known, const struct answer *answer, uint64_t keep_ms)
+static void known_tell(struct known *known, const struct answer *answer)
 {
 	struct lookups *lookups = known->lookups;
 	struct query *query, *next;
 
 	pthread_mutex_lock(&lookups->lock);
 	known->answer = *answer;
-	known->until_ms = clock_ms() + keep_ms;
 	known->asked = false;
 	query = known->waiting;
 	known->waiting = NULL;
@@ -183,6 +183,20 @@ static uint64_t keep_ms(int ttl_s)
 	return ttl_s < LOOKUP_MOST_MS / 1000 ? (uint64_t)ttl_s * 1000 : LOOKUP_MOST_MS;
 }
 
+/* @ttl_s: of the least record */
+static uint64_t answer_keep_ms(const struct lookups *lookups, const struct answer *answer,
+			       int ttl_s)
+{
+	switch (answer->status) {
+	case LOOKUP_FOUND:
+		return lookups->is_asking ? LOOKUP_HOSTS_MS : keep_ms(ttl_s);
+	case LOOKUP_NONE:
+		return LOOKUP_NONE_MS;
+	default:
+		return LOOKUP_FAILED_MS;
+	}
+}
+
 /* The servers have changed before one of them has answered. */
 static void known_again(struct known *known)
 {
@@ -211,10 +225,8 @@ static void known_answered(void *arg, int status, int timeouts, struct ares_addr
 	else if (status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA ||
 		 status == ARES_EBADNAME)
 		answer.status = LOOKUP_NONE;
-	known_tell(known, &answer,
-		   answer.len				? keep_ms(ttl_s)
-		   : answer.status == LOOKUP_NONE	? LOOKUP_NONE_MS
-							: LOOKUP_FAILED_MS);
+	answer.until_ms = clock_ms() + answer_keep_ms(known->lookups, &answer, ttl_s);
+	known_tell(known, &answer);
 }
 
 /* ---- the thread ---- */
@@ -243,7 +255,7 @@ static void channel_close(struct lookups *lookups)
 static void channel_open(struct lookups *lookups)
 {
 	struct ares_options options = {
-		.flags = ARES_FLAG_NOSEARCH, /* strangers' names: db is not db.our.domain */
+		.flags = lookups->search ? 0 : ARES_FLAG_NOSEARCH,
 		.timeout = TIMEOUT_MS,
 		.tries = TRIES,
 		.lookups = (char[]){ 'f', 'b', '\0' },
@@ -278,10 +290,12 @@ static void name_ask(struct lookups *lookups, struct known *known)
 						   .ai_socktype = SOCK_STREAM };
 
 	channel_renew(lookups);
+	lookups->is_asking = true;
 	if (lookups->is_open)
 		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered, known);
 	else
 		known_answered(known, ARES_ENOTINITIALIZED, 0, NULL);
+	lookups->is_asking = false;
 }
 
 /* Return: the next name to be asked for; NULL: there is none for now */
@@ -405,7 +419,7 @@ int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *not
 	if (known) {
 		TAILQ_REMOVE(&lookups->used, known, used);
 		TAILQ_INSERT_TAIL(&lookups->used, known, used);
-		rc = !known->asked && now_ms < known->until_ms ? 0
+		rc = !known->asked && now_ms < known->answer.until_ms ? 0
 							       : known_wait(known, lookup, notes);
 		if (rc == 0)
 			*out = known->answer;
@@ -424,7 +438,7 @@ void lookup_forget(struct lookup *lookup)
 
 /* ---- life ---- */
 
-struct lookups *lookups_new(const char *servers)
+struct lookups *lookups_new(const char *servers, bool search)
 {
 	struct lookups *lookups = calloc(1, sizeof(*lookups));
 	struct epoll_event event = { .events = EPOLLIN };
@@ -432,6 +446,7 @@ struct lookups *lookups_new(const char *servers)
 	if (!lookups)
 		return NULL;
 	lookups->servers = servers ? strdup(servers) : NULL;
+	lookups->search = search;
 	lookups->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	lookups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	pthread_mutex_init(&lookups->lock, NULL);

@@ -13,6 +13,7 @@
 #ifndef LADON_LOOKUP_H
 #define LADON_LOOKUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../base/addr.h"
@@ -23,7 +24,8 @@
 #define LOOKUP_WAITING_MAX 1024 /* names */
 #define LOOKUP_LEAST_MS	   1000
 #define LOOKUP_MOST_MS	   (3600 * 1000)
-#define LOOKUP_NONE_MS	   5000 /* how long it is believed that there is no address */
+#define LOOKUP_HOSTS_MS	   5000 /* how long it is believed what /etc/hosts says, */
+#define LOOKUP_NONE_MS	   5000 /* ... that there is no address, */
 #define LOOKUP_FAILED_MS   1000 /* ... or that nobody answers */
 
 enum lookup_status {
@@ -34,10 +36,12 @@ enum lookup_status {
 
 /**
  * struct answer - of the name servers
+ * @until_ms: CLOCK_MONOTONIC; who asks before gets the same answer
  * @addrs: port 0; in the order of RFC 6724, both families
  */
 struct answer {
 	enum lookup_status status;
+	uint64_t until_ms;
 	unsigned int len;
 	struct addr addrs[LOOKUP_ADDRS_MAX];
 };
@@ -55,10 +59,11 @@ struct lookup {
 /**
  * lookups_new() - the thread begins with the first question
  * @servers: "10.0.0.1,[2001:db8::1]:5353" instead of those of resolv.conf; NULL: those
+ * @search: names may be relative to the search domains of resolv.conf
  *
  * Return: NULL: no memory.
  */
-struct lookups *lookups_new(const char *servers);
+struct lookups *lookups_new(const char *servers, bool search);
 
 /** lookups_stop() - who waits is told that it failed, by a note; NULL is fine */
 void lookups_stop(struct lookups *lookups);

@@ -176,7 +176,7 @@ static int setup(void **state)
 {
 	struct asking *a = calloc(1, sizeof(*a));
 
-	a->lookups = lookups_new(server.csv);
+	a->lookups = lookups_new(server.csv, false);
 	a->notes.fd = eventfd(0, EFD_CLOEXEC);
 	server.asked = 0;
 	server.hold = false;
@@ -282,6 +282,20 @@ static void test_a_name_is_asked_for_once(void **state)
 	assert_int_equal(askers[4].answer.status, LOOKUP_FOUND);
 }
 
+static void test_hosts_is_believed_for_a_while(void **state)
+{
+	struct asking *a = *state;
+	struct asker asker = { 0 };
+	uint64_t before = now();
+
+	assert_int_equal(ask(&asker, a->lookups, &a->notes, "localhost", before), -EINPROGRESS);
+	while (!asker.told)
+		wait_note(&a->notes);
+	assert_int_equal(asker.answer.status, LOOKUP_FOUND);
+	assert_in_range(asker.answer.until_ms, before + LOOKUP_HOSTS_MS, now() + LOOKUP_HOSTS_MS);
+	assert_int_equal(server.asked, 0);
+}
+
 static void test_too_many(void **state)
 {
 	static struct asker askers[LOOKUP_WAITING_MAX], one_more;
@@ -367,6 +381,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_there_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_name_is_asked_for_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hosts_is_believed_for_a_while, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asking_and_forgetting, setup, teardown),
