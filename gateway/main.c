@@ -422,7 +422,8 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 	int rc = names ? flows_follow(d->gateway.flows, setup) : -ENOMEM;
 
 	if (rc == 0)
-		rc = resolver_start(setup->config->name_servers, &d->gateway.resolver);
+		rc = resolver_start(setup->config->name_servers, reload_source, &d->gateway,
+				    &d->gateway.resolver);
 	if (rc < 0) {
 		names_free(names);
 		log_err("look-ups of names: %s", strerror(-rc));
@@ -623,6 +624,7 @@ static void daemon_stop(struct daemon *d)
 	struct gateway *g = &d->gateway;
 
 	control_stop(d->control);
+	resolver_stop(g->resolver); /* it changes pools */
 	lookups_stop(g->lookups); /* they leave notes with the workers */
 	verifier_stop(g->verifier);
 	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
@@ -632,7 +634,6 @@ static void daemon_stop(struct daemon *d)
 	if (g->setup)
 		setup_drop(g->setup);
 	health_stop(g->health);
-	resolver_stop(g->resolver);
 	if (g->ladon)
 		ladon_close(g->ladon);
 	ends_close(g->ends);

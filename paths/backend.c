@@ -40,6 +40,8 @@ struct backend *backend_new(const struct config_backend *config, const char *poo
 	backend = &own->backend;
 	at = own->texts;
 	own->config = *config;
+	own->config.srv = own->config.file = NULL;
+	own->config.listed = NULL;
 	own->config.text = text_copy(&at, config->text);
 	if (config->host)
 		own->config.host = text_copy(&at, config->host);

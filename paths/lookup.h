@@ -7,6 +7,8 @@
  * the records say, within bounds; that a name has no address, for a few seconds. A name that
  * several ask for is asked once.
  *
+ * SRV records are looked up by the same thread.
+ *
  * Memory is bounded: so many answers are kept, the one that was used longest ago gives way, and
  * so many names may be waited for; who asks for one more is told that it is too much.
  */
@@ -42,12 +44,14 @@ enum lookup_status {
 struct answer {
 	enum lookup_status status;
 	uint64_t until_ms;
+	const struct srvs *srvs; /* of lookup_ask_srv(), if found; then there are no addresses */
 	unsigned int len;
 	struct addr addrs[LOOKUP_ADDRS_MAX];
 };
 
 struct lookups;
 struct query;
+struct srvs;
 
 /* Zeroed but for .told, it waits for nothing. */
 struct lookup {
@@ -82,6 +86,14 @@ void lookups_free(struct lookups *lookups);
  */
 int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
 	       const char *name, uint64_t now_ms, struct answer *out);
+
+/**
+ * lookup_ask_srv() - the SRV records of @name
+ *
+ * As lookup_ask(), but an answer is not kept, so that it never returns 0.
+ */
+int lookup_ask_srv(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
+		   const char *name);
 
 /** lookup_forget() - the answer is not wanted any more; in the thread that has asked. Always fine */
 void lookup_forget(struct lookup *lookup);

@@ -18,13 +18,12 @@
 #include "../gateway/loop.h"
 #include "lookup.h"
 
-#define BUSY_MS	      100 /* until it is tried again to ask, where too many names are waited for */
-#define PAUSE_DOUBLES 5
+#define BUSY_MS 100 /* until it is tried again to ask, where too many names are waited for */
 
 _Static_assert(LOOKUP_ADDRS_MAX <= POOL_ADDRS_MAX, "a backend takes all of an answer");
 
 struct name {
-	struct backend *backend; /* held */
+	struct backend *backend;   /* held */
 	struct resolver *resolver; /* NULL: not taken over yet */
 	struct lookup lookup;
 	struct timer due;
@@ -32,7 +31,8 @@ struct name {
 };
 
 struct names {
-	unsigned int len;
+	unsigned int len, sources_len;
+	struct source **sources;
 	struct name *list[];
 };
 
@@ -44,6 +44,7 @@ struct resolver {
 	struct watch wake; /* the eventfd of .notes */
 	struct task follow;
 	struct names *names; /* in force; NULL: none */
+	struct sourcing sourcing;
 
 	pthread_mutex_t lock; /* over what follows */
 	struct names *next;   /* to be followed; NULL: none */
@@ -83,7 +84,6 @@ static uint64_t name_learn(struct name *name, struct answer *answer)
 {
 	struct backend *backend = name->backend;
 	unsigned int failures = atomic_load(&backend->lookups_failed);
-	uint64_t pause_ms;
 
 	for (unsigned int i = 0; i < answer->len; i++)
 		addr_set_port(&answer->addrs[i], backend->config->port);
@@ -96,8 +96,7 @@ static uint64_t name_learn(struct name *name, struct answer *answer)
 	if (!failures)
 		say_failed(name, answer);
 	atomic_store(&backend->lookups_failed, failures + 1);
-	pause_ms = RESOLVE_LEAST_MS << (failures < PAUSE_DOUBLES ? failures : PAUSE_DOUBLES);
-	return pause_ms < RESOLVE_PAUSE_MS ? pause_ms : RESOLVE_PAUSE_MS;
+	return resolve_pause_ms(failures);
 }
 
 static void name_told(struct lookup *lookup, const struct answer *told)
@@ -151,7 +150,35 @@ void names_free(struct names *names)
 {
 	for (unsigned int i = 0; names && i < names->len; i++)
 		name_free(names->list[i]);
+	for (unsigned int i = 0; names && i < names->sources_len; i++)
+		source_free(names->sources[i]);
+	if (names)
+		free(names->sources);
 	free(names);
+}
+
+static int sources_add(struct names *names, const struct config_pool *config)
+{
+	for (unsigned int i = 0; i < config->backends_len; i++) {
+		struct source *source;
+
+		if (!config_is_source(&config->backends[i]))
+			continue;
+		source = source_new(config->name, &config->backends[i]);
+		if (!source)
+			return -ENOMEM;
+		names->sources[names->sources_len++] = source;
+	}
+	return 0;
+}
+
+static unsigned int sources_count(const struct config_pool *config)
+{
+	unsigned int len = 0;
+
+	for (unsigned int i = 0; i < config->backends_len; i++)
+		len += config_is_source(&config->backends[i]);
+	return len;
 }
 
 static int names_add(struct names *names, struct pool *pool)
@@ -172,14 +199,24 @@ static int names_add(struct names *names, struct pool *pool)
 struct names *names_new(struct pool *const *pools, unsigned int len)
 {
 	struct names *names;
-	size_t most = 0;
+	size_t most = 0, sources = 0;
 	int rc = 0;
 
-	for (unsigned int i = 0; i < len; i++)
+	for (unsigned int i = 0; i < len; i++) {
 		most += pool_backends(pools[i]);
+		sources += sources_count(pool_config(pools[i]));
+	}
 	names = calloc(1, sizeof(*names) + most * sizeof(*names->list));
-	for (unsigned int i = 0; names && rc == 0 && i < len; i++)
+	if (!names)
+		return NULL;
+	names->sources = calloc(sources + 1, sizeof(*names->sources));
+	if (!names->sources)
+		rc = -ENOMEM;
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
 		rc = names_add(names, pools[i]);
+		if (rc == 0)
+			rc = sources_add(names, pool_config(pools[i]));
+	}
 	if (rc == 0)
 		return names;
 	names_free(names);
@@ -203,11 +240,47 @@ static void name_end(struct name *name)
 	name_free(name);
 }
 
+/* Of the former list; taken out there. @at: behind the last one. NULL: it had none like that */
+static struct source *source_take(struct names *former, const struct source *source,
+				  unsigned int *at)
+{
+	for (unsigned int i = 0; former && i < former->sources_len; i++) {
+		unsigned int next = (*at + i) % former->sources_len;
+		struct source *known = former->sources[next];
+
+		if (!known || !source_is(known, source))
+			continue;
+		former->sources[next] = NULL;
+		*at = next + 1;
+		return known;
+	}
+	return NULL;
+}
+
+static void sources_follow(struct resolver *resolver, struct names *next)
+{
+	unsigned int at = 0;
+
+	for (unsigned int i = 0; i < next->sources_len; i++) {
+		struct source *known = source_take(resolver->names, next->sources[i], &at);
+
+		if (known) {
+			source_free(next->sources[i]);
+			next->sources[i] = known;
+		} else {
+			source_start(next->sources[i], &resolver->sourcing);
+		}
+	}
+	for (unsigned int i = 0; resolver->names && i < resolver->names->sources_len; i++)
+		source_free(resolver->names->sources[i]);
+}
+
 /* What stays is taken over from the former list into the next one. */
 static void names_follow(struct resolver *resolver, struct names *next)
 {
 	struct names *former = resolver->names;
 
+	sources_follow(resolver, next);
 	for (unsigned int i = 0; former && i < former->len; i++)
 		former->list[i]->stays = false;
 	for (unsigned int i = 0; i < next->len; i++) {
@@ -224,6 +297,8 @@ static void names_follow(struct resolver *resolver, struct names *next)
 	for (unsigned int i = 0; former && i < former->len; i++)
 		if (!former->list[i]->stays)
 			name_end(former->list[i]);
+	if (former)
+		free(former->sources);
 	free(former);
 	resolver->names = next;
 }
@@ -232,7 +307,9 @@ static void names_stop(struct resolver *resolver)
 {
 	for (unsigned int i = 0; resolver->names && i < resolver->names->len; i++)
 		name_end(resolver->names->list[i]);
-	free(resolver->names);
+	if (resolver->names)
+		resolver->names->len = 0;
+	names_free(resolver->names);
 	resolver->names = NULL;
 	resolver->loop.stop = true;
 }
@@ -300,13 +377,14 @@ static int resolver_open(struct resolver *resolver, const char *servers)
 	rc = loop_watch(&resolver->loop, &resolver->wake, EPOLLIN);
 	if (rc < 0)
 		return rc;
-	resolver->lookups = lookups_new(servers, true);
+	resolver->lookups = resolver->sourcing.lookups = lookups_new(servers, true);
 	if (!resolver->lookups)
 		return -ENOMEM;
 	return -pthread_create(&resolver->thread, NULL, resolver_run, resolver);
 }
 
-int resolver_start(const char *servers, struct resolver **out)
+int resolver_start(const char *servers, source_changed_fn *changed, void *arg,
+		   struct resolver **out)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 	int rc;
@@ -315,6 +393,9 @@ int resolver_start(const char *servers, struct resolver **out)
 		return -ENOMEM;
 	resolver->wake = (struct watch){ .run = resolver_wake, .fd = -1 };
 	resolver->follow.run = resolver_follow;
+	resolver->sourcing = (struct sourcing){
+		.loop = &resolver->loop, .notes = &resolver->notes, .changed = changed, .arg = arg
+	};
 	pthread_mutex_init(&resolver->lock, NULL);
 	rc = resolver_open(resolver, servers);
 	if (rc < 0) {

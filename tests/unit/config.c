@@ -16,6 +16,7 @@
 
 #include "../../base/cidr.h"
 #include "../../base/own.h"
+#include "../../paths/listing.h"
 #include "../../gateway/config.h"
 #include "../../gateway/config_admit.h"
 #include "../../gateway/config_node.h"
@@ -152,6 +153,13 @@ static const struct mistake pool_mistakes[] = {
 	{ "no weight", BACKEND("{ address: 'a:1', weight: 0 }"), "f:5: pools[0].backends[0].weight: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "too heavy", BACKEND("{ address: 'a:1', weight: 1001 }"), "f:5: pools[0].backends[0].weight: \"1001\" will not do; it takes a number from 1 to 1000" },
 	{ "a limit of nothing", BACKEND("{ address: 'a:1', max-flows: 0 }"), "f:5: pools[0].backends[0].max-flows: \"0\" will not do; it takes a number from 1 to 4294967295" },
+	{ "weights of SRV records", BACKEND("{ srv: _a._tcp.b, weight: 2 }"), "f:5: pools[0].backends[0].weight: does not go with 'srv'" },
+	{ "SRV records without a domain", BACKEND("{ srv: _http }"), "f:5: pools[0].backends[0].srv: \"_http\" will not do; it takes the name of SRV records, as in _https._tcp.example.org" },
+	{ "SRV records of any name", BACKEND("{ srv: '*.b' }"), "f:5: pools[0].backends[0].srv: \"*.b\" will not do; it takes the name of SRV records, as in _https._tcp.example.org" },
+	{ "a file beside an address", BACKEND("{ file: /a, address: 'a:1' }"), "f:5: pools[0].backends[0].address: does not go with 'file'" },
+	{ "a file of backups", BACKEND("{ file: /a, backup: yes }"), "f:5: pools[0].backends[0].backup: does not go with 'file'" },
+	{ "a file somewhere", BACKEND("{ file: backends }"), "f:5: pools[0].backends[0].file: \"backends\" will not do; it takes a path that begins with '/' and has at most 4096 characters" },
+	{ "a file that is none", BACKEND("{ file: /dev/null }"), "f:5: pools[0].backends[0].file: /dev/null is no ordinary file" },
 	{ "backups for nobody", BACKEND("{ address: 'a:1', backup: yes }"), "f:4: pools[0].backends: has only backups; leave 'backup' out of one at least" },
 	{ "IPv4 without a port", BACKEND("10.0.0.1"), "f:5: pools[0].backends[0]: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
 	{ "IPv6 without brackets", BACKEND("2001:db8::1:443"), "f:5: pools[0].backends[0]: \"2001:db8::1:443\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
@@ -702,7 +710,9 @@ static void deny_wins_over_allow(void **state)
 }
 
 /* With @list in the file */
-static struct config *parse_listed(const char *list, const char *path, char **error)
+/* @before: of the file's path, which ends the text */
+static struct config *parse_listed(const char *before, const char *list, const char *path,
+				   char **error)
 {
 	_free_ char *text = NULL;
 	FILE *file = fopen(path, "w");
@@ -710,15 +720,14 @@ static struct config *parse_listed(const char *list, const char *path, char **er
 	assert_non_null(file);
 	fputs(list, file);
 	fclose(file);
-	assert_true(asprintf(&text,
-			     POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n"
-				   "  allow:\n  - 192.0.2.1\n  - file:%s\n",
-			     path) > 0);
+	assert_true(asprintf(&text, "%s%s\n", before, path) > 0);
 	return config_parse("f", text, strlen(text), error);
 }
 
 static void addresses_from_a_file(void **state)
 {
+	static const char before[] = POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n"
+					   "  allow:\n  - 192.0.2.1\n  - file:";
 	char path[] = "/tmp/ladon-unit-XXXXXX";
 	_free_ char *error = NULL, *wanted = NULL;
 	struct config *config;
@@ -727,7 +736,7 @@ static void addresses_from_a_file(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
-	config = parse_listed("# all of us\n10.0.0.0/8 # here\n\n2001:db8::/32\n", path, &error);
+	config = parse_listed(before, "# all of us\n10.0.0.0/8 # here\n\n2001:db8::/32\n", path, &error);
 	assert_null(error);
 	assert_true(admits(config->listeners[0].admit, "192.0.2.1"));
 	assert_true(admits(config->listeners[0].admit, "10.1.1.1"));
@@ -735,10 +744,46 @@ static void addresses_from_a_file(void **state)
 	assert_false(admits(config->listeners[0].admit, "192.0.2.2"));
 	config_free(config);
 
-	assert_null(parse_listed("10.0.0.0/8\n10.0.0.1/8\n", path, &error));
+	assert_null(parse_listed(before, "10.0.0.0/8\n10.0.0.1/8\n", path, &error));
 	assert_true(asprintf(&wanted,
 			     "f:7: listeners[0].allow[1]: %s:2: \"10.0.0.1/8\" has bits set beyond "
 			     "the first 8; write 10.0.0.0/8, or 10.0.0.1 for that one address",
+			     path) > 0);
+	assert_string_equal(error, wanted);
+	unlink(path);
+}
+
+static void backends_from_a_file_and_srv_records(void **state)
+{
+	static const char before[] = LISTENERS "pools:\n- name: web\n  backends:\n"
+					       "  - { srv: _A._tcp.B, backup: yes, max-flows: 9 }\n"
+					       "  - file: ";
+	char path[] = "/tmp/ladon-unit-XXXXXX";
+	_free_ char *error = NULL, *wanted = NULL;
+	const struct config_backend *backends;
+	struct config *config;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	config = parse_listed(before, "# all of us\n10.0.0.1:1\nb:2 weight=3\n", path, &error);
+	assert_null(error);
+	backends = config->pools[0].backends;
+	assert_string_equal(backends[0].text, "srv:_a._tcp.b");
+	assert_string_equal(backends[0].srv, "_a._tcp.b");
+	assert_int_equal(backends[0].flows_max, 9);
+	assert_true(backends[0].backup);
+	assert_null(backends[0].file);
+	assert_string_equal(backends[1].file, path);
+	assert_int_equal(backends[1].listed->len, 2);
+	assert_int_equal(backends[1].listed->list[1].config.weight, 3);
+	config_free(config);
+
+	assert_null(parse_listed(before, "10.0.0.1:1\n10.0.0.1:2 wait=1\n", path, &error));
+	assert_true(asprintf(&wanted,
+			     "f:6: pools[0].backends[1].file: %s:2: \"wait=1\" is unknown; after the "
+			     "backend there may be weight=N, max-flows=N and backup=yes",
 			     path) > 0);
 	assert_string_equal(error, wanted);
 	unlink(path);
@@ -917,6 +962,7 @@ int main(void)
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
+		cmocka_unit_test(backends_from_a_file_and_srv_records),
 		cmocka_unit_test(targets_are_addresses_and_ports),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
