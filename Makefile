@@ -21,32 +21,33 @@ endif
 
 # ---- sources, in path order ----
 
-base    := base/log.c base/addr.c base/cidr.c base/file.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c
+base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
-	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_words.c \
+	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
 resolve := paths/resolve.c paths/source.c paths/srv.c
 pool    := paths/pool.c paths/roster.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
 health  := paths/health.c paths/plan.c paths/exam.c paths/exam_tls.c paths/exam_http.c paths/exam_script.c paths/status.c
-peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/words.c
-gateway := gateway/main.c $(filter gateway/%,$(config)) gateway/flows.c gateway/worker.c \
+peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/peek_prefix.c gateway/words.c base/prefix.c
+gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c gateway/flows.c gateway/worker.c \
 	   gateway/reload.c gateway/removed.c gateway/setup.c gateway/tally.c \
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
-	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(peek) gateway/proxy_header.c gateway/proxied.c \
+	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(filter gateway/%,$(peek)) gateway/vouch.c gateway/proxy_header.c gateway/proxied.c \
 	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   $(filter paths/%,$(config)) $(filter paths/%,$(pool)) $(resolve) paths/lookup.c $(health)
-cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c
-bpf     := tc handoff
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
+	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
 unit_addr      := base/addr.c
 unit_cidr      := base/cidr.c base/addr.c
 unit_peek      := $(peek)
 unit_talk      := $(peek)
+unit_prefix    := $(peek) lib/prefix.c gateway/vouch.c base/token.c base/keys.c base/file.c
 unit_proxy_header := gateway/proxy_header.c base/addr.c
 unit_words     := gateway/words.c
 unit_route     := gateway/route.c $(peek)
@@ -77,9 +78,10 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup listing srv peek talk words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
+fuzz_prefix    := $(unit_prefix)
 fuzz_proxy_header := gateway/proxy_header.c base/addr.c
 fuzz_config    := $(config) $(peek) gateway/proxy_header.c
 fuzz_cidr      := base/cidr.c base/addr.c
@@ -90,7 +92,7 @@ fuzz_cross     :=
 fuzz_listing   := paths/listing.c paths/place.c base/addr.c
 fuzz_srv       := paths/srv.c $(fuzz_listing)
 fuzz_status    := paths/status.c
-fuzzers        := peek proxy_header config listing srv status cidr users translate icmp cross
+fuzzers        := peek prefix proxy_header config listing srv status cidr users translate icmp cross
 
 # ---- how ----
 
@@ -104,7 +106,7 @@ bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(s
 
 lib_libs     := -lbpf -lelf -lz -lmnl
 gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares
-cli_libs     := -ljansson
+cli_libs     := -ljansson -lcrypto
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -122,9 +124,9 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 .SECONDARY:
-skeletons := $(bpf:%=$(BUILD)/%.skel.h)
-$(call objects,$(lib)): | $(skeletons)
-$(BUILD)/lib/programs.o: $(skeletons)
+skeleton := $(BUILD)/ladon.skel.h
+$(call objects,$(lib)): | $(skeleton)
+$(BUILD)/lib/programs.o: $(skeleton)
 
 $(BUILD)/libladon.a: $(call objects,$(lib) $(base))
 	rm -f $@ && $(AR) rcs $@ $^
@@ -137,8 +139,8 @@ $(BUILD)/libladon.so: $(call objects,$(lib) $(base)) lib/ladon.map
 $(BUILD)/ladond: $(call objects,$(gateway)) $(BUILD)/libladon.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(lib_libs) $(gateway_libs) -pthread -o $@
 
-$(BUILD)/ladon: $(call objects,$(cli) base/addr.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(cli_libs) -o $@
+$(BUILD)/ladon: $(call objects,$(cli)) $(BUILD)/libladon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(cli_libs) -pthread -o $@
 
 # Only what is installed: the public header and the shared library.
 $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/libladon.so
@@ -174,9 +176,7 @@ check: check-unit check-fuzz
 # As root: the loaded programs by BPF_PROG_TEST_RUN, packet in, packet out.
 progs := tc odd handoff
 
-$(BUILD)/prog/odd: $(BUILD)/tc.skel.h
-$(BUILD)/prog/tc: $(BUILD)/tc.skel.h
-$(BUILD)/prog/handoff: $(BUILD)/handoff.skel.h
+$(progs:%=$(BUILD)/prog/%): $(skeleton)
 $(BUILD)/prog/%: tests/prog/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $< -lcmocka -lbpf -o $@
@@ -198,7 +198,7 @@ check-net: all
 # Address randomisation is off: gcc 12's thread sanitizer does not find its way in all of it.
 SANITIZE := thread address,undefined
 SANITIZE_NET ?= test_chaos.py test_ends.py test_relay.py test_peek.py test_stop.py test_cli.py \
-		test_targets.py test_proxied.py
+		test_targets.py test_proxied.py test_prefix.py
 
 check-sanitize:
 	@set -e; for s in $(SANITIZE); do \
@@ -251,9 +251,13 @@ $(BUILD)/bench/pool: bench/pool.c $(unit_pool)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
+$(BUILD)/bench/peek: bench/peek.c $(unit_route)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -lpcre2-8 -lcrypto -o $@
+
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
 bench: deps-bench
-	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/bench/peek $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: bench
@@ -346,7 +350,7 @@ install: all
 	install -m 644 man/*.3 $(DESTDIR)$(mandir)/man3
 	install -m 644 man/*.5 $(DESTDIR)$(mandir)/man5
 	install -m 644 man/*.8 $(DESTDIR)$(mandir)/man8
-	install -m 644 contrib/config/*.yaml contrib/example-proxy.c $(DESTDIR)$(sharedir)
+	install -m 644 contrib/config/*.yaml contrib/example-proxy.c PREFIX.md $(DESTDIR)$(sharedir)
 	sed 's|@sbindir@|$(bindir)|' contrib/systemd/ladond.service >$(DESTDIR)$(unitdir)/ladond.service
 	install -m 644 contrib/logrotate/ladon $(DESTDIR)$(logrotatedir)/ladon
 	install -m 644 contrib/systemd/ladon.sysusers $(DESTDIR)$(usersdir)/ladon.conf

@@ -103,7 +103,7 @@ def measure(arguments, notes):
                 del subjects[name]
     if not arguments.quick and "ladon" in subjects:
         add_translate(measured, notes)
-        add_choices(measured, notes)
+        add_parts(measured, notes)
     progress("")
     return measured
 
@@ -133,12 +133,17 @@ def add_translate(measured, notes):
         measured.rounds["ladon"][0]["translate"] = value
 
 
-def add_choices(measured, notes):
-    values = cases.choices()
+def add_parts(measured, notes):
+    values = cases.parts()
     if values is None:
-        notes.append(f"choices were not measured: {cases.CHOICES} did not say")
+        notes.append(f"parts were not measured: {cases.CHOICES} or {cases.PEEKS} did not say")
     else:
         measured.rounds["ladon"][0].update(values)
+    value = cases.reload_ms()
+    if value is None:
+        notes.append("reload was not measured: it failed")
+    else:
+        measured.rounds["ladon"][0]["reload"] = value
 
 
 def busy_share(seconds):

@@ -13,10 +13,11 @@ import contextlib
 import json
 import os
 import re
+import statistics
 import subprocess
 import time
 
-from lib.gateway import BUILD
+from lib.gateway import BUILD, ROOT, Ladond
 from lib.net import Net, is_ipv6, join, run
 
 from subjects import CONNECTIONS_MAX, DIRECT, PORT
@@ -24,6 +25,10 @@ from subjects import CONNECTIONS_MAX, DIRECT, PORT
 LOAD = os.path.join(BUILD, "bench/load")
 TEST_RUN = os.path.join(BUILD, "prog/tc")
 CHOICES = os.path.join(BUILD, "bench/pool")
+PEEKS = os.path.join(BUILD, "bench/peek")
+FIRST_BYTES = os.path.join(ROOT, "tests/fuzz/corpus/peek")
+PEEKED = ("tls13", "tls-pq", "http-get", "socks5", "connect", "prefix-ip4")
+RELOAD_ROUTES = 10000
 BULK_CONNECTIONS = 4
 PARALLEL = 64  # connections being made at once
 IDLE_CONNECTIONS = min(10000, CONNECTIONS_MAX)
@@ -200,14 +205,42 @@ def translate():
     return float(costs[0][1]) - float(costs[1][1]) if all(costs) else None
 
 
-def choices():
-    """ns per choice among a thousand backends, {"choice_POLICY": ns}; None if that cannot be told."""
+def parts():
+    """ns for parts of what ladond does for a connection, {figure: value}; None if that cannot be told."""
     try:
-        done = subprocess.run([CHOICES], capture_output=True, text=True, timeout=60)
+        peeks = subprocess.run([PEEKS, *(os.path.join(FIRST_BYTES, name) for name in PEEKED)],
+                               capture_output=True, text=True, timeout=60)
+        choices = subprocess.run([CHOICES], capture_output=True, text=True, timeout=60)
     except OSError:
         return None
-    costs = re.findall(r"^(\S+) (\d+) ns$", done.stdout, re.MULTILINE)
-    return {f"choice_{policy.replace('-', '_')}": float(ns) for policy, ns in costs} or None
+    costs = (re.findall(r"^(\S+) (\d+) ns$", peeks.stdout, re.MULTILINE)
+             + [(f"choice_{policy}", ns) for policy, ns in re.findall(r"^(\S+) (\d+) ns$", choices.stdout, re.MULTILINE)])
+    return {name.replace("-", "_"): float(ns) for name, ns in costs} or None
+
+
+def reload_ms():
+    """Of a file with RELOAD_ROUTES routes, changed, by a ladond that runs: ladon(8) and all."""
+    def config(version):
+        rules = "".join(f"      - {{tls: '{'*.' if i % 10 == 0 else ''}site{i}.example.org', pool: p{i % 100}}}\n"
+                        for i in range(RELOAD_ROUTES - 1))
+        pools = "".join(f"  - {{name: p{i}, backends: ['127.0.0.1:{20000 + i}']}}\n" for i in range(100))
+        return ("handoff: no\nlisteners:\n  - listen: '127.0.0.1:443'\n    routes:\n" + rules
+                + f"      - {{tls: version{version}.example.org, pool: p0}}\npools:\n" + pools)
+
+    net = Net()
+    net.daemons = []
+    try:
+        daemon = Ladond(net, config(0), "--log", "warn")
+        took = []
+        for version in range(1, 6):
+            daemon.write(config(version))
+            began = time.monotonic()
+            if daemon.command("reload").returncode:
+                return None
+            took.append((time.monotonic() - began) * 1000)
+        return statistics.median(took)
+    finally:
+        net.close()
 
 
 def _memory_used(turn):

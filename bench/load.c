@@ -6,7 +6,8 @@
  * server either echoes them and all that follows, or sends as fast as it can
  * until the client closes. With -t a TLS ClientHello goes before the request,
  * for gateways that route by server name; the server skips it and no TLS is
- * spoken.
+ * spoken. With -s or -c the connection is to a proxy, which is asked by SOCKS 5 or by CONNECT
+ * for the target first.
  *
  * Everything has a limit, in seconds and in number, and runs on one thread. A
  * client prints one line of JSON about the time after its warm-up.
@@ -27,6 +28,7 @@
 #include "../base/own.h"
 
 #define REQUEST_LEN   64
+#define ASK_MAX	      160
 #define HELLO_LEN     517 /* what browsers pad to: RFC 7685 */
 #define HELLO_NAME    "bench.example"
 #define TLS_HANDSHAKE 0x16 /* first byte of a ClientHello's record */
@@ -125,6 +127,16 @@ static void window_print(struct window *w)
 
 /* ---- what a client says first ---- */
 
+/* hear() - recv(2) where the end of the stream is an error too */
+static ssize_t hear(int fd, void *out, size_t len, int flags)
+{
+	ssize_t n = recv(fd, out, len, flags);
+
+	if (n == 0)
+		errno = ECONNRESET;
+	return n ? n : -1;
+}
+
 static unsigned char *put16(unsigned char *p, unsigned int value)
 {
 	*p++ = (unsigned char)(value >> 8);
@@ -165,25 +177,107 @@ static void hello_build(unsigned char *hello)
 }
 
 /**
+ * struct ask - something to say to a proxy, and its answer
+ * @answer_len: 0: it ends with an empty line
+ */
+struct ask {
+	unsigned char bytes[ASK_MAX];
+	size_t len, answer_len;
+};
+
+/* How a gateway is told what the connection is for */
+struct manner {
+	bool tls;	   /* by the name in a ClientHello */
+	struct addr socks; /* by SOCKS 5: the target; or family 0 */
+	struct addr http;  /* by CONNECT */
+};
+
+/**
  * struct first - what a connection begins with
+ * @asks: to a proxy
  * @bytes: a ClientHello or nothing, then the request
  * @len: of both
  * @request: where the request begins
  */
 struct first {
+	struct ask asks[2];
+	unsigned int asks_len;
 	unsigned char bytes[HELLO_LEN + REQUEST_LEN];
 	size_t len;
 	unsigned char *request;
 };
 
-static void first_init(struct first *first, char what, bool tls)
+/* RFC 1928 sections 3 and 4: no authentication; CONNECT, the target's address and port */
+static void asks_socks(struct first *first, const struct addr *target)
+{
+	const bool is_ip6 = target->sa.sa_family == AF_INET6;
+	struct ask *hello = &first->asks[0], *request = &first->asks[1];
+	unsigned char *p = request->bytes;
+
+	memcpy(hello->bytes, "\x05\x01", 3);
+	hello->len = 3;
+	hello->answer_len = 2;
+	memcpy(p, is_ip6 ? "\x05\x01\x00\x04" : "\x05\x01\x00\x01", 4);
+	if (is_ip6)
+		memcpy(p + 4, &target->in6.sin6_addr, 16);
+	else
+		memcpy(p + 4, &target->in.sin_addr, 4);
+	request->len = is_ip6 ? 22 : 10;
+	memcpy(p + request->len - 2, is_ip6 ? &target->in6.sin6_port : &target->in.sin_port, 2);
+	request->answer_len = 10; /* the proxy's address, of IPv4 */
+	first->asks_len = 2;
+}
+
+/* RFC 9110 section 9.3.6 */
+static void asks_http(struct first *first, const struct addr *target)
+{
+	struct ask *ask = &first->asks[0];
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(target, text);
+	ask->len = (size_t)snprintf((char *)ask->bytes, sizeof(ask->bytes),
+				    "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", text, text);
+	first->asks_len = 1;
+}
+
+static void first_init(struct first *first, char what, const struct manner *how)
 {
 	memset(first, 0, sizeof(*first));
-	first->request = first->bytes + (tls ? HELLO_LEN : 0);
+	if (how->socks.sa.sa_family)
+		asks_socks(first, &how->socks);
+	if (how->http.sa.sa_family)
+		asks_http(first, &how->http);
+	first->request = first->bytes + (how->tls ? HELLO_LEN : 0);
 	first->len = (size_t)(first->request - first->bytes) + REQUEST_LEN;
-	if (tls)
+	if (how->tls)
 		hello_build(first->bytes);
 	first->request[0] = (unsigned char)what;
+}
+
+/**
+ * ask_hear() - some more of a proxy's answer
+ * @heard: bytes of it so far; @tail: the last four
+ *
+ * Return: 1: that was all, and it is a yes; 0: there is more to come; -1: errno, EAGAIN as well
+ */
+static int ask_hear(int fd, const struct ask *ask, size_t *heard, uint32_t *tail, int flags)
+{
+	unsigned char bytes[512];
+	ssize_t n =
+		hear(fd, bytes, ask->answer_len ? ask->answer_len - *heard : sizeof(bytes), flags);
+
+	for (ssize_t i = 0; i < n; i++, ++*heard) {
+		*tail = *tail << 8 | bytes[i];
+		/* SOCKS: METHOD and REP are 0. HTTP/1.x 200 */
+		if ((ask->answer_len && *heard == 1 && bytes[i] != 0) ||
+		    (!ask->answer_len && *heard == 9 && bytes[i] != '2')) {
+			errno = ECONNREFUSED;
+			return -1;
+		}
+	}
+	if (n < 0)
+		return -1;
+	return ask->answer_len ? *heard == ask->answer_len : *tail == 0x0d0a0d0a;
 }
 
 /* dial() - a blocking connection that has said its first bytes; ends the program on failure */
@@ -200,19 +294,22 @@ static int dial(const struct addr *to, const struct first *first)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, &to->sa, addr_len(to)) < 0)
 		die("connect");
+	for (unsigned int i = 0; i < first->asks_len; i++) {
+		const struct ask *ask = &first->asks[i];
+		size_t heard = 0;
+		uint32_t tail = 0;
+		int rc = 0;
+
+		if (send(fd, ask->bytes, ask->len, MSG_NOSIGNAL) != (ssize_t)ask->len)
+			die("send");
+		while (rc == 0)
+			rc = ask_hear(fd, ask, &heard, &tail, 0);
+		if (rc < 0)
+			die("proxy");
+	}
 	if (send(fd, first->bytes, first->len, MSG_NOSIGNAL) != (ssize_t)first->len)
 		die("send");
 	return TAKE_FD(fd);
-}
-
-/* hear() - recv(2) where the end of the stream is an error too */
-static ssize_t hear(int fd, void *out, size_t len, int flags)
-{
-	ssize_t n = recv(fd, out, len, flags);
-
-	if (n == 0)
-		errno = ECONNRESET;
-	return n ? n : -1;
 }
 
 static int epoll_new(void)
@@ -369,7 +466,7 @@ static void serve(const struct addr *at, double seconds)
 /* ---- bulk ---- */
 
 /* bulk() - download over @n connections at once */
-static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void bulk(const struct addr *to, double seconds, unsigned int n, const struct manner *how)
 {
 	struct window window = window_after(0.3, seconds);
 	struct epoll_event events[SLOTS_MAX];
@@ -377,7 +474,7 @@ static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls
 	struct first first;
 	uint64_t now, bytes = 0;
 
-	first_init(&first, 'b', tls);
+	first_init(&first, 'b', how);
 	for (unsigned int i = 0; i < n; i++) {
 		int fd = dial(to, &first);
 
@@ -411,7 +508,7 @@ static int compare_u32(const void *a, const void *b)
 }
 
 /* ping() - one byte there and back, again and again on one connection */
-static void ping(const struct addr *to, double seconds, bool tls)
+static void ping(const struct addr *to, double seconds, const struct manner *how)
 {
 	struct window window = window_after(0.1, seconds);
 	_free_ uint32_t *ns = calloc(SAMPLES_MAX, sizeof(*ns));
@@ -423,7 +520,7 @@ static void ping(const struct addr *to, double seconds, bool tls)
 
 	if (!ns)
 		die("memory");
-	first_init(&first, 'e', tls);
+	first_init(&first, 'e', how);
 	fd = dial(to, &first);
 	if (hear(fd, echo, sizeof(echo), MSG_WAITALL) != sizeof(echo))
 		die("recv");
@@ -452,15 +549,17 @@ static void ping(const struct addr *to, double seconds, bool tls)
  * struct slot - one connection that is being made
  * @fd: -1: none
  * @began: ns
- * @said: the first bytes were sent
- * @got: bytes of the echo
+ * @said: how much of what is to be said: each ask, then the first bytes
+ * @got: bytes of the answer, or the echo
+ * @tail: as of ask_hear()
  * @request: what must come back
  */
 struct slot {
 	int fd;
 	uint64_t began;
-	bool said;
+	unsigned int said;
 	size_t got;
+	uint32_t tail;
 	unsigned char request[REQUEST_LEN];
 };
 
@@ -500,7 +599,7 @@ static void slot_begin(struct burst *b, struct slot *s)
 		return;
 	b->left--;
 	b->begun++;
-	s->said = false;
+	s->said = 0;
 	s->got = 0;
 	s->began = now_ns();
 	s->fd = socket(b->to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -541,16 +640,37 @@ static int slot_errno(const struct slot *s)
 	return err ? err : ECONNRESET;
 }
 
-/* slot_say() - the first bytes, all at once: a new socket has room */
+/* slot_say() - what comes next, all at once: a new socket has room */
 static bool slot_say(const struct burst *b, struct slot *s)
 {
+	const struct ask *ask = &b->first.asks[s->said];
+	const bool asks = s->said < b->first.asks_len;
 	struct iovec iov[] = {
-		{ (void *)b->first.bytes, b->first.len - REQUEST_LEN },
-		{ s->request, REQUEST_LEN },
+		{ asks ? (void *)ask->bytes : (void *)b->first.bytes,
+		  asks ? ask->len : b->first.len - REQUEST_LEN },
+		{ s->request, asks ? 0 : REQUEST_LEN },
 	};
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
 
-	return sendmsg(s->fd, &message, MSG_NOSIGNAL) == (ssize_t)b->first.len;
+	s->said++;
+	s->got = 0;
+	return sendmsg(s->fd, &message, MSG_NOSIGNAL) == (ssize_t)(iov[0].iov_len + iov[1].iov_len);
+}
+
+/* slot_ask() - Return: true: the first bytes have been said, and what comes is the echo */
+static bool slot_ask(struct burst *b, struct slot *s)
+{
+	while (s->said <= b->first.asks_len) {
+		int rc = ask_hear(s->fd, &b->first.asks[s->said - 1], &s->got, &s->tail, 0);
+
+		if (rc < 0 && errno == EAGAIN)
+			return false;
+		if (rc < 0 || (rc == 1 && !slot_say(b, s))) {
+			slot_fail(b, s, "proxy");
+			return false;
+		}
+	}
+	return true;
 }
 
 static void slot_event(struct burst *b, struct slot *s, uint32_t events)
@@ -564,11 +684,12 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 			slot_fail(b, s, "connect");
 			return;
 		}
-		s->said = slot_say(b, s);
-		if (!s->said)
+		if (!slot_say(b, s))
 			slot_fail(b, s, "send");
 		return;
 	}
+	if (!slot_ask(b, s))
+		return;
 	while (s->got < REQUEST_LEN) { /* edges are told once: to the end */
 		n = hear(s->fd, echo, REQUEST_LEN - s->got, 0);
 		if (n < 0 && errno == EAGAIN)
@@ -622,7 +743,7 @@ static void burst_run(struct burst *b)
 	}
 }
 
-static struct burst *burst_new(const struct addr *to, unsigned int slots, bool tls)
+static struct burst *burst_new(const struct addr *to, unsigned int slots, const struct manner *how)
 {
 	struct burst *b = calloc(1, sizeof(*b));
 
@@ -631,14 +752,15 @@ static struct burst *burst_new(const struct addr *to, unsigned int slots, bool t
 	b->to = to;
 	b->slots_len = slots;
 	b->epoll = epoll_new();
-	first_init(&b->first, 'e', tls);
+	first_init(&b->first, 'e', how);
 	return b;
 }
 
 /* connections() - @n at a time, as many as there is time for */
-static void connections(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void connections(const struct addr *to, double seconds, unsigned int n,
+			const struct manner *how)
 {
-	_free_ struct burst *b = burst_new(to, n, tls);
+	_free_ struct burst *b = burst_new(to, n, how);
 
 	b->left = UINT64_MAX;
 	b->window = window_after(0.2, seconds);
@@ -650,9 +772,9 @@ static void connections(const struct addr *to, double seconds, unsigned int n, b
 }
 
 /* hold() - make @n connections and keep them until stdin ends or @seconds passed */
-static void hold(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void hold(const struct addr *to, double seconds, unsigned int n, const struct manner *how)
 {
-	_free_ struct burst *b = burst_new(to, 64, tls);
+	_free_ struct burst *b = burst_new(to, 64, how);
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 
 	b->left = n;
@@ -669,7 +791,8 @@ static void hold(const struct addr *to, double seconds, unsigned int n, bool tls
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: load serve|bulk|ping|connect|hold [-t] [-n CONNECTIONS] ADDR:PORT SECONDS\n",
+	fputs("usage: load serve|bulk|ping|connect|hold [-t] [-s TARGET | -c TARGET] [-n CONNECTIONS] "
+	      "ADDR:PORT SECONDS\n",
 	      stderr);
 	exit(2);
 }
@@ -688,14 +811,18 @@ static void fds_raise(void)
 int main(int argc, char **argv)
 {
 	unsigned int n = 1;
-	bool tls = false;
+	struct manner how = { 0 };
 	double seconds;
 	struct addr addr;
 	int option;
 
-	while ((option = getopt(argc, argv, "tn:")) != -1) {
+	while ((option = getopt(argc, argv, "tn:s:c:")) != -1) {
 		if (option == 't')
-			tls = true;
+			how.tls = true;
+		else if (option == 's' && addr_parse(optarg, &how.socks) == 0)
+			continue;
+		else if (option == 'c' && addr_parse(optarg, &how.http) == 0)
+			continue;
 		else if (option == 'n')
 			n = (unsigned int)strtoul(optarg, NULL, 10);
 		else
@@ -710,13 +837,13 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[optind], "serve"))
 		serve(&addr, seconds);
 	else if (!strcmp(argv[optind], "bulk") && n <= SLOTS_MAX)
-		bulk(&addr, seconds, n, tls);
+		bulk(&addr, seconds, n, &how);
 	else if (!strcmp(argv[optind], "ping"))
-		ping(&addr, seconds, tls);
+		ping(&addr, seconds, &how);
 	else if (!strcmp(argv[optind], "connect") && n <= SLOTS_MAX)
-		connections(&addr, seconds, n, tls);
+		connections(&addr, seconds, n, &how);
 	else if (!strcmp(argv[optind], "hold"))
-		hold(&addr, seconds, n, tls);
+		hold(&addr, seconds, n, &how);
 	else
 		usage();
 	return 0;

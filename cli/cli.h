@@ -33,13 +33,23 @@ struct cli {
 /* The commands. Each returns an exit code and has told cli->talk what went wrong. */
 int summary_show(struct cli *cli);
 int backend_set(struct cli *cli);
+int connect_run(struct cli *cli);
 int listener_show(struct cli *cli);
 int pool_show(struct cli *cli);
 int flow_show(struct cli *cli);
 int flow_kill(struct cli *cli);
 int reload_run(struct cli *cli);
 int stats_show(struct cli *cli);
+int token_key(struct cli *cli);
+int token_make_run(struct cli *cli);
+int token_show(struct cli *cli);
 int top_show(struct cli *cli);
+
+/**
+ * token_read() - the text of a file with a token and nothing else
+ * Return: to be freed; NULL: it was said why
+ */
+char *token_read(const struct cli *cli, const char *path);
 
 /**
  * pool_complete() - print the names of pools, or, of the pool @name, those of its backends

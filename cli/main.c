@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * main.c - ladon(8): look at a running gateway, end flows, and let it reload
+ * main.c - ladon(8): look at a running gateway, end flows, let it reload; and go through one
  *
  * Noun, verb, then key value pairs, as in ip(8). Every command is a row in one
  * table; usage, completion and the checks of the command line come from it.
@@ -25,11 +25,19 @@ enum argument_kind {
 	ARGUMENT_COUNT,	  /* the same without 0 */
 	ARGUMENT_SECONDS, /* 0.1 to 3600, fractions too */
 	ARGUMENT_ADDRESS, /* with or without a port */
+	ARGUMENT_HOST,	  /* these two: any text, which the command looks at */
+	ARGUMENT_FILE,
 
 	/* Operands: first, required, and without the key, which is only the request's */
 	ARGUMENT_POOL,
 	ARGUMENT_BACKEND,
 	ARGUMENT_STATE,
+	ARGUMENT_KEY_ID,
+	ARGUMENT_GATEWAY,
+	ARGUMENT_TARGET,
+	ARGUMENT_KEYS_FILE,
+	ARGUMENT_TOKEN_FILE,
+	ARGUMENT_TIME,
 };
 
 static const char *const states[] = { "auto", "up", "down", "drain" };
@@ -44,6 +52,10 @@ static const char *const value_names[] = {
 	[ARGUMENT_FLAG] = NULL,	  [ARGUMENT_NUMBER] = "N",     [ARGUMENT_COUNT] = "N",
 	[ARGUMENT_SECONDS] = "S", [ARGUMENT_ADDRESS] = "ADDR", [ARGUMENT_POOL] = "POOL",
 	[ARGUMENT_BACKEND] = "BACKEND", [ARGUMENT_STATE] = "auto|up|down|drain",
+	[ARGUMENT_HOST] = "HOST:PORT",	[ARGUMENT_FILE] = "FILE",      [ARGUMENT_KEY_ID] = "ID",
+	[ARGUMENT_GATEWAY] = "GATEWAY:PORT", [ARGUMENT_TARGET] = "TARGET:PORT",
+	[ARGUMENT_KEYS_FILE] = "KEYS-FILE",  [ARGUMENT_TOKEN_FILE] = "TOKEN-FILE",
+	[ARGUMENT_TIME] = "TIME",
 };
 
 static const struct command {
@@ -59,6 +71,9 @@ static const struct command {
 	{ "backend", "set", backend_set,
 	  { { "pool", ARGUMENT_POOL }, { "backend", ARGUMENT_BACKEND }, { "state", ARGUMENT_STATE } },
 	  "auto: as checks and connects say; drain: no new connections; up, down: whatever they say" },
+	{ "connect", NULL, connect_run,
+	  { { "gateway", ARGUMENT_GATEWAY }, { "target", ARGUMENT_TARGET }, { "token-file", ARGUMENT_FILE } },
+	  "standard input and output, connected to the target through the gateway" },
 	{ "flow", "show", flow_show,
 	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS } },
 	  "connections that the kernel carries; all given must match" },
@@ -75,6 +90,16 @@ static const struct command {
 	{ "stats", "show", stats_show,
 	  { { "all", ARGUMENT_FLAG } },
 	  "all counters, and the reasons that occurred (all: every reason)" },
+	{ "token", "key", token_key,
+	  { { "id", ARGUMENT_KEY_ID } },
+	  "a new key, as a line for the file that a listener's tokens are checked with" },
+	{ "token", "make", token_make_run,
+	  { { "keys", ARGUMENT_KEYS_FILE }, { "time", ARGUMENT_TIME }, { "id", ARGUMENT_NUMBER },
+	    { "target", ARGUMENT_HOST } },
+	  "a token by the file's last key, or that of the id, for so long, and for one target or all" },
+	{ "token", "show", token_show,
+	  { { "token-file", ARGUMENT_TOKEN_FILE } },
+	  "what a token says of itself; whether it is genuine, only its key can tell" },
 	{ "top", "show", top_show,
 	  { { "interval", ARGUMENT_SECONDS }, { "count", ARGUMENT_COUNT }, { "flows", ARGUMENT_COUNT } },
 	  "the busiest flows, again and again; q quits" },
@@ -213,7 +238,7 @@ static void operand_complete(const struct cli *cli, enum argument_kind kind, cha
 		pool_complete(cli, NULL);
 	else if (kind == ARGUMENT_BACKEND)
 		pool_complete(cli, words[0]);
-	else
+	else if (kind == ARGUMENT_STATE)
 		for (size_t i = 0; i < STATES_LEN; i++)
 			puts(states[i]);
 }
@@ -285,6 +310,7 @@ static json_t *value_parse(enum argument_kind kind, const char *text)
 {
 	switch (kind) {
 	case ARGUMENT_NUMBER:
+	case ARGUMENT_KEY_ID:
 		return number_parse(text, 0);
 	case ARGUMENT_COUNT:
 		return number_parse(text, 1);
@@ -294,6 +320,13 @@ static json_t *value_parse(enum argument_kind kind, const char *text)
 		return address_parse(text);
 	case ARGUMENT_POOL:
 	case ARGUMENT_BACKEND:
+	case ARGUMENT_HOST:
+	case ARGUMENT_FILE:
+	case ARGUMENT_GATEWAY:
+	case ARGUMENT_TARGET:
+	case ARGUMENT_KEYS_FILE:
+	case ARGUMENT_TOKEN_FILE:
+	case ARGUMENT_TIME:
 		return json_string(text);
 	case ARGUMENT_STATE:
 		return state_parse(text);
@@ -343,7 +376,10 @@ static int operands_parse(const struct command *command, char *const *words, siz
 			return misused("is missing", value_names[argument->kind]);
 		value = value_parse(argument->kind, words[i]);
 		if (!value)
-			return misused("it takes auto, up, down or drain", words[i]);
+			return misused(argument->kind == ARGUMENT_STATE
+					       ? "it takes auto, up, down or drain"
+					       : "it takes a number",
+				       words[i]);
 		json_object_set_new(keys, argument->key, value);
 	}
 	return CLI_DONE;

@@ -40,7 +40,6 @@
 #include "quiet.h"
 #include "stack.h"
 
-char _license[] SEC("license") = "GPL";
 
 /* What libladon has to remember of flows in entries: see lib/limits.h. Not used here. */
 struct {

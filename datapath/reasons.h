@@ -106,7 +106,14 @@
 	X(CLOSED, BACKENDS_DOWN,  "all backends of the pool are down or draining")  \
 	X(CLOSED, BACKENDS_FULL,  "all backends of the pool have as many flows as max-flows says") \
 	X(CLOSED, WENT_DOWN,      "the backend of a relayed connection went down, and its pool says when-down: reset") \
-	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes")
+	X(CLOSED, REGEX_LIMIT,    "a route's regex took too long for the first bytes") \
+	X(CLOSED, PREFIX_MALFORMED, "the ladon prefix is malformed")                \
+	X(CLOSED, PREFIX_UNSUPPORTED, "the ladon prefix has a version, a flag or a critical extension that this ladon does not know") \
+	X(CLOSED, TOKEN_MISSING,  "a ladon prefix without a token, where one is required") \
+	X(CLOSED, TOKEN_UNKNOWN_KEY, "a token of a key that the listener does not have") \
+	X(CLOSED, TOKEN_FORGED,   "a token that was not made with the key that it names") \
+	X(CLOSED, TOKEN_EXPIRED,  "a token whose time is over")                     \
+	X(CLOSED, TOKEN_ELSEWHERE, "a token for another target than the client asked for")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -174,5 +174,3 @@ int ladon_tell(struct __sk_buff *skb)
 	stack_tell(skb, &pkt);
 	return TC_ACT_UNSPEC;
 }
-
-char _license[] SEC("license") = "GPL";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * asked.h - the target that a client asked for, by SOCKS or CONNECT
+ * asked.h - the target that a client asked for, by SOCKS, CONNECT or a ladon prefix
  *
  * The one backend of a pool of requested ones: see config_pool.kind. Its addresses are
  * tried in turn, as those of a backend by name are.

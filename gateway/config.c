@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "../base/file.h"
+#include "../base/keys.h"
 #include "../base/own.h"
 #include "config_admit.h"
 #include "config_node.h"
@@ -32,6 +33,7 @@
 #include "config_pool.h"
 #include "config_proxy.h"
 #include "config_targets.h"
+#include "config_tokens.h"
 #include "config_users.h"
 #include "config_value.h"
 #include "config_words.h"
@@ -557,12 +559,13 @@ enum listener_key {
 	LISTENER_USERS,
 	LISTENER_TARGETS,
 	LISTENER_PROXY_FROM,
+	LISTENER_TOKENS,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
 	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
-	"targets", "proxy-from",
+	"targets", "proxy-from", "tokens",
 };
 /* clang-format on */
 
@@ -630,6 +633,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 		rc = config_targets_read(r->config, &at[LISTENER_TARGETS], &listener->reach);
 	if (rc == 0)
 		rc = config_proxy_from_read(&at[LISTENER_PROXY_FROM], listener);
+	if (rc == 0)
+		rc = config_tokens_read(&at[LISTENER_TOKENS], listener);
 	if (rc == 0)
 		rc = listener_routes_read(r, at, listener);
 	if (rc == 0)
@@ -1061,6 +1066,7 @@ void config_free(struct config *config)
 		if (i + 1 == config->listeners_len || l[1].routes != l->routes) {
 			routes_free(l->routes, l->routes_len);
 			config_proxy_from_free(l);
+			keys_free(l->keys);
 		}
 		free(l->name);
 	}

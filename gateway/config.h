@@ -17,6 +17,7 @@
 
 struct config_admit; /* config_admit.h */
 struct cidrs;	     /* base/cidr.h */
+struct keys;	     /* base/keys.h */
 struct listing;	     /* paths/listing.h */
 struct targets;	     /* target.h */
 struct users;	     /* users.h */
@@ -150,7 +151,7 @@ struct config_route {
 	char *http_path; /* prefix, begins with '/'; NULL. Only with .http_host */
 	char *starts;	 /* first bytes, see word_decode(); NULL: any */
 	char *regex;	 /* of the first bytes, see words.h; NULL: any */
-	char *target;	 /* host that a SOCKS or CONNECT client asks for; NULL: not only these */
+	char *target;	 /* host that a client asks for, see .targets; NULL: not only these */
 	unsigned int pool; /* index into config.pools */
 	const struct config_admit *admit; /* whom it is for; NULL: everybody */
 	unsigned int line; /* of the file, for messages */
@@ -173,7 +174,7 @@ struct config_listener {
 	char *name;	    /* the address as text */
 	struct addr addr;
 	uint16_t mss;	    /* TCP_MAXSEG to announce to clients; 0: the kernel's choice */
-	bool targets;	    /* SOCKS and CONNECT: a rule at least has a target */
+	bool targets;	    /* SOCKS, CONNECT and ladon prefixes: a rule at least has a target */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
@@ -187,7 +188,9 @@ struct config_listener {
 	const struct config_admit *admit; /* who may connect; NULL: everybody */
 	struct config_limits limits;
 	const struct targets *reach; /* where its clients may ask to go; NULL: as target.h says */
-	struct users *users; /* who may use it as an open proxy; NULL: whoever may connect */
+	struct users *users; /* who may use it as an open proxy, see .keys; NULL: nobody by name */
+	struct keys *keys; /* that tokens are checked with: who has one may, too. If there are neither
+			    * users nor keys, whoever may connect. Shared like the routes */
 	struct cidrs *proxy_from; /* sources that begin with a PROXY header; NULL: it is not looked
 				   * for. Shared like the routes */
 	struct config_route *routes; /* shared by neighbours that were written as one listener */

@@ -97,6 +97,8 @@ static const char *others_find(const struct config_listener *listener, const uin
 	if (listener->targets && (may_be(peek_socks5(&rules, &talk, bytes, len, &hello)) ||
 				  may_be(peek_socks4(&rules, &talk, bytes, len, &hello))))
 		return "SOCKS";
+	if (listener->targets && may_be(peek_prefix(&rules, &talk, bytes, len, &hello)))
+		return "a ladon prefix";
 	if (listener->proxy_from && may_be(proxy_header_parse(bytes, len, &header)))
 		return "a PROXY header";
 	return NULL;

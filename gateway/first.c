@@ -4,11 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "admit.h"
 #include "conn.h"
 #include "ends.h"
 #include "proxied.h"
+#include "vouch.h"
 
 /* Bytes of c->first that were for ladon itself */
 static uint32_t first_own(const struct conn *c)
@@ -54,15 +56,26 @@ static int first_refuse(struct conn *c, const struct hello *hello)
 {
 	c->protocol = hello->protocol;
 	c->alert = hello->alert;
-	c->answered = c->said; /* the dialogue's last word */
+	c->answered |= c->said > 0; /* the dialogue's last word */
 	return conn_turn_away(c, c->unheard ? LADON_REASON_USERS_BUSY : hello->reason);
 }
 
-static int first_found(struct conn *c, const struct hello *hello)
+/* Who sends a prefix says no more than that. Is it enough? */
+static bool first_vouched(const struct conn *c, const struct talk *talk, struct hello *hello)
+{
+	if (hello->protocol != PEEK_PROTOCOL_PREFIX || !c->listener->peek.users)
+		return true;
+	hello->reason = token_judge(c->listener->config->keys, talk, (uint64_t)time(NULL));
+	return !hello->reason;
+}
+
+static int first_found(struct conn *c, const struct talk *talk, struct hello *hello)
 {
 	c->protocol = hello->protocol;
 	ends_name(c, hello->name);
 	conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
+	if (!first_vouched(c, talk, hello))
+		return first_refuse(c, hello);
 	if (first_own(c))
 		kept_drop(&c->first, first_own(c));
 	return 0;
@@ -79,14 +92,19 @@ static void first_told(struct verdict *verdict, bool right)
 /* Is it the user's password? Return: 0: c->user_is says it; -EAGAIN: later */
 static int first_ask(struct conn *c, const struct talk *talk)
 {
+	struct users *users = c->listener->config->users;
 	struct worker *worker = c->worker;
 	int rc;
 
 	if (c->verdict.question)
 		return -EAGAIN;
+	if (!users) {
+		c->user_is = PEEK_USER_WRONG; /* those who have a token may */
+		return 0;
+	}
 	c->verdict.told = first_told;
-	rc = verdict_ask(&c->verdict, worker->gateway->verifier, &worker->notes,
-			 c->listener->config->users, talk->user, talk->password, conn_now(c));
+	rc = verdict_ask(&c->verdict, worker->gateway->verifier, &worker->notes, users, talk->user,
+			 talk->password, conn_now(c));
 	if (rc == -EINPROGRESS)
 		return -EAGAIN;
 	c->unheard = rc < 0;
@@ -166,7 +184,8 @@ static int first_look(struct conn *c, struct hello *hello)
 	} while (rc == 0 && answer == PEEK_MORE);
 	if (rc < 0)
 		return rc;
-	return answer == PEEK_BAD ? first_refuse(c, hello) : first_found(c, hello);
+	c->answered = talk->silent;
+	return answer == PEEK_BAD ? first_refuse(c, hello) : first_found(c, talk, hello);
 }
 
 int conn_peek(struct conn *c)

@@ -137,7 +137,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->watch.run = listener_ready;
 	listener->config = &setup->config->listeners[index];
 	listener->peek.targets = listener->config->targets;
-	listener->peek.users = listener->config->users;
+	listener->peek.users = listener->config->users || listener->config->keys;
 	listener->routes = setup->routes[index];
 	listener->peek.words = route_table_words(listener->routes);
 	listener->tally = setup->tallies[index];

@@ -21,7 +21,7 @@ typedef enum peek_answer (*talker)(const struct peek_rules *rules, struct talk *
 static const peeker peekers[] = { peek_tls, peek_http2, peek_http1 };
 
 /* But for CONNECT, which is HTTP: they are asked first, and who may be right is alone with it. */
-static const talker talkers[] = { peek_connect, peek_socks5, peek_socks4 };
+static const talker talkers[] = { peek_connect, peek_socks5, peek_socks4, peek_prefix };
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -105,8 +105,9 @@ size_t peek_alert(uint8_t description, uint8_t out[7])
 
 void talk_start(struct talk *talk)
 {
-	talk->consumed = talk->say_len = 0;
-	talk->asks = false;
+	talk->consumed = talk->say_len = talk->token_len = 0;
+	talk->asks = talk->silent = false;
+	talk->target = talk->token = NULL;
 }
 
 bool talk_set_text(char out[PEEK_USER_MAX], const void *text, size_t len)
@@ -169,4 +170,22 @@ bool hello_set_ip6(struct hello *out, const char *text, size_t len)
 		return false;
 	snprintf(out->name, sizeof(out->name), "[%s]", lower);
 	return true;
+}
+
+bool hello_set_host(struct hello *out, uint8_t kind, const void *host, size_t len)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	switch (kind) {
+	case PREFIX_HOST_IP4:
+		return inet_ntop(AF_INET, host, out->name, sizeof(out->name));
+	case PREFIX_HOST_IP6:
+		inet_ntop(AF_INET6, host, text, sizeof(text));
+		return hello_set_ip6(out, text, strlen(text));
+	case PREFIX_HOST_NAME:
+		return memchr(host, ':', len) ? hello_set_ip6(out, host, len)
+					      : hello_set_name(out, host, len);
+	default:
+		return false;
+	}
 }

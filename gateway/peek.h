@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/prefix.h"
 #include "../datapath/reasons.h"
 
 /* No hello is longer: sixteen records' worth of nothing is an attack. */
@@ -43,6 +44,7 @@ enum peek_protocol {
 	PEEK_PROTOCOL_SOCKS4,
 	PEEK_PROTOCOL_SOCKS5,
 	PEEK_PROTOCOL_CONNECT, /* of HTTP/1, RFC 9110 section 9.3.6 */
+	PEEK_PROTOCOL_PREFIX,  /* ladon's own, PREFIX.md */
 	PEEK_PROTOCOL_WORDS, /* none of these, but a route knows the first bytes: words.h */
 };
 
@@ -50,8 +52,9 @@ struct words;
 
 /* What a listener's clients may begin with, beside what those of any may */
 struct peek_rules {
-	bool targets; /* SOCKS and CONNECT: they name a target; else CONNECT is HTTP like any */
-	bool users;   /* ... and must name a user first */
+	bool targets; /* SOCKS, CONNECT and ladon prefixes: they name a target; else CONNECT is HTTP
+		       * like any */
+	bool users;   /* ... and must name a user first; who sends a prefix must show a token */
 	const struct words *words; /* prefixes and regexes of the routes; NULL: there are none */
 };
 
@@ -66,7 +69,7 @@ enum peek_user {
 #define PEEK_USER_MAX 256 /* RFC 1929: a length is a byte */
 
 /*
- * A dialogue: SOCKS and CONNECT want answers. What the client says in it are the first bytes;
+ * A dialogue: SOCKS and CONNECT want answers, and a prefix may. What the client says in it are the first bytes;
  * what ladon says follows from them, so no state is kept for it either. Written when such a
  * peeker answered PEEK_MORE, PEEK_FOUND or PEEK_BAD, else left alone.
  */
@@ -79,6 +82,11 @@ struct talk {
 	bool asks;		   /* with PEEK_MORE: is this user right? No byte more is to come before */
 	char user[PEEK_USER_MAX];  /* with .asks; as it came, without NULs */
 	char password[PEEK_USER_MAX];
+
+	/* of a prefix, all within the first bytes */
+	bool silent;		      /* no answer is wanted, be it a refusal */
+	const uint8_t *target, *token; /* as on the wire; NULL: none was shown */
+	size_t token_len;
 };
 
 struct hello {
@@ -150,6 +158,8 @@ enum peek_answer peek_socks5(const struct peek_rules *rules, struct talk *talk,
 			     const uint8_t *bytes, size_t len, struct hello *out);
 enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
 			      const uint8_t *bytes, size_t len, struct hello *out);
+enum peek_answer peek_prefix(const struct peek_rules *rules, struct talk *talk,
+			     const uint8_t *bytes, size_t len, struct hello *out);
 
 /** hello_offers() - does the TLS hello offer this ALPN protocol? */
 bool hello_offers(const struct hello *hello, const char *protocol);
@@ -173,6 +183,14 @@ size_t peek_socks5_reply(enum socks5_reply why, uint8_t out[10]);
 /** peek_socks4_reply() - ... to one of SOCKS 4. Return: its length; @out has 8 bytes */
 size_t peek_socks4_reply(bool granted, uint8_t out[8]);
 
+/**
+ * peek_prefix_answer() - ... to one that has sent a ladon prefix, and wants to know
+ * @status: an enum prefix_status, or an enum socks5_reply, which say the same
+ *
+ * Return: its length.
+ */
+size_t peek_prefix_answer(uint8_t status, uint8_t out[PREFIX_ANSWER_BYTES]);
+
 /* ---- for the peekers ---- */
 
 /** talk_start() - nothing has been consumed, nothing said */
@@ -195,6 +213,15 @@ enum peek_answer hello_refuse(struct hello *out, enum peek_protocol protocol,
 
 /** hello_set_name() - check, lower and copy a name. Return: false if it is none; @out unchanged */
 bool hello_set_name(struct hello *out, const char *text, size_t len);
+
+/**
+ * hello_set_host() - the host of a target as it is on the wire
+ * @kind: ATYP of SOCKS 5, an enum prefix_host; an IPv6 address that is written as a name is that address
+ * @len: of a name
+ *
+ * Return: false: it is none.
+ */
+bool hello_set_host(struct hello *out, uint8_t kind, const void *host, size_t len);
 
 /** hello_set_ip6() - @text, of @len, is an IPv6 address: the name is "[text]". Return: as above */
 bool hello_set_ip6(struct hello *out, const char *text, size_t len);

@@ -15,7 +15,6 @@
  */
 #include "peek.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #define SOCKS4 4
@@ -26,10 +25,6 @@
 #define METHOD_NONE	0
 #define METHOD_PASSWORD 2
 #define NO_METHOD	0xff
-
-#define ADDRESS_IP4  1
-#define ADDRESS_NAME 3
-#define ADDRESS_IP6  4
 
 /* Where the reader is. What is asked of it past the end is 0, and .short_of_it stays true. */
 struct reader {
@@ -77,27 +72,6 @@ static enum peek_answer refuse(struct hello *out, enum peek_protocol protocol,
 			       enum ladon_reason why)
 {
 	return hello_refuse(out, protocol, why, 0);
-}
-
-static bool name_set(struct hello *out, const uint8_t *name, size_t len)
-{
-	const char *text = (const char *)name;
-
-	return memchr(text, ':', len) ? hello_set_ip6(out, text, len)
-				      : hello_set_name(out, text, len);
-}
-
-static bool ip4_set(struct hello *out, const uint8_t *address)
-{
-	return inet_ntop(AF_INET, address, out->name, sizeof(out->name));
-}
-
-static bool ip6_set(struct hello *out, const uint8_t *address)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	inet_ntop(AF_INET6, address, text, sizeof(text));
-	return hello_set_ip6(out, text, strlen(text));
 }
 
 /* ---- version 5 ---- */
@@ -159,18 +133,6 @@ static enum peek_answer refuse_request(struct talk *talk, struct hello *out, enu
 	return refuse(out, PEEK_PROTOCOL_SOCKS5, reason);
 }
 
-static bool address_set(struct hello *out, uint8_t type, const uint8_t *address, size_t len)
-{
-	switch (type) {
-	case ADDRESS_IP4:
-		return ip4_set(out, address);
-	case ADDRESS_IP6:
-		return ip6_set(out, address);
-	default:
-		return name_set(out, address, len);
-	}
-}
-
 static enum peek_answer read_request(struct talk *talk, struct reader *r, struct hello *out)
 {
 	struct hello hello = { .protocol = PEEK_PROTOCOL_SOCKS5 };
@@ -183,11 +145,11 @@ static enum peek_answer read_request(struct talk *talk, struct reader *r, struct
 		return refuse_request(talk, out, SOCKS5_FAILURE, LADON_REASON_PEEK_MALFORMED);
 	if (head[1] != COMMAND_CONNECT)
 		return refuse_request(talk, out, SOCKS5_COMMAND, LADON_REASON_NO_COMMAND);
-	if (head[3] == ADDRESS_IP4)
+	if (head[3] == PREFIX_HOST_IP4)
 		len = 4;
-	else if (head[3] == ADDRESS_IP6)
+	else if (head[3] == PREFIX_HOST_IP6)
 		len = 16;
-	else if (head[3] == ADDRESS_NAME)
+	else if (head[3] == PREFIX_HOST_NAME)
 		len = take8(r);
 	else
 		return refuse_request(talk, out, SOCKS5_ADDRESS, LADON_REASON_PEEK_MALFORMED);
@@ -195,7 +157,7 @@ static enum peek_answer read_request(struct talk *talk, struct reader *r, struct
 	hello.port = take16(r);
 	if (r->short_of_it)
 		return PEEK_MORE;
-	if (!hello.port || !address_set(&hello, head[3], address, len))
+	if (!hello.port || !hello_set_host(&hello, head[3], address, len))
 		return refuse_request(talk, out, SOCKS5_FAILURE, LADON_REASON_PEEK_MALFORMED);
 	*out = hello;
 	return PEEK_FOUND;
@@ -228,7 +190,7 @@ enum peek_answer peek_socks5(const struct peek_rules *rules, struct talk *talk,
 
 size_t peek_socks5_reply(enum socks5_reply why, uint8_t out[10])
 {
-	const uint8_t reply[10] = { SOCKS5, (uint8_t)why, 0, ADDRESS_IP4 };
+	const uint8_t reply[10] = { SOCKS5, (uint8_t)why, 0, PREFIX_HOST_IP4 };
 
 	memcpy(out, reply, sizeof(reply));
 	return sizeof(reply);
@@ -264,7 +226,7 @@ enum peek_answer peek_socks4(const struct peek_rules *rules, struct talk *talk,
 	const uint8_t *address;
 	const char *name = "";
 	uint8_t command;
-	bool is_named;
+	bool is_named, is_set;
 
 	if (len && take8(&r) != SOCKS4)
 		return PEEK_OTHER;
@@ -288,8 +250,11 @@ enum peek_answer peek_socks4(const struct peek_rules *rules, struct talk *talk,
 	if (r.short_of_it)
 		return PEEK_MORE;
 	talk->consumed = (size_t)(r.at - bytes);
-	if (!hello.port || !(is_named ? name_set(&hello, (const uint8_t *)name, strlen(name))
-				      : ip4_set(&hello, address)))
+	if (is_named)
+		is_set = hello_set_host(&hello, PREFIX_HOST_NAME, name, strlen(name));
+	else
+		is_set = hello_set_host(&hello, PREFIX_HOST_IP4, address, 4);
+	if (!hello.port || !is_set)
 		return refuse4(talk, out, LADON_REASON_PEEK_MALFORMED);
 	*out = hello;
 	return PEEK_FOUND;

@@ -13,12 +13,12 @@
 
 /* clang-format off */
 static const struct answer {
-	uint8_t alert;		 /* 0: the peeker said which */
-	const char *http;	 /* NULL: nothing to say */
-	const char *connect;	 /* NULL: as to HTTP */
-	enum socks5_reply socks; /* 0: SOCKS5_FAILURE */
+	uint8_t alert;	     /* 0: the peeker said which */
+	const char *http;    /* NULL: nothing to say */
+	const char *connect; /* NULL: as to HTTP */
+	uint8_t reply;	     /* 0: SOCKS5_FAILURE, which is PREFIX_FAILURE */
 } answers[LADON_REASON_COUNT] = {
-	/*                                 TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15,             its CONNECT, and SOCKS 5 */
+	/*                                 TLS, RFC 8446 section 6      HTTP, RFC 9110 section 15,             its CONNECT, and SOCKS 5 and ladon prefixes */
 	[LADON_REASON_PEEK_LENGTH]     = { 0,                           "431 Request Header Fields Too Large", NULL, 0 },
 	[LADON_REASON_PEEK_MALFORMED]  = { 0,                           "400 Bad Request",                     NULL, 0 },
 	[LADON_REASON_NO_ROUTE]        = { TLS_ALERT_UNRECOGNIZED_NAME, "421 Misdirected Request",             "403 Forbidden", SOCKS5_NOT_ALLOWED },
@@ -32,13 +32,20 @@ static const struct answer {
 	[LADON_REASON_NAMES_BUSY]      = { 0,                           NULL,                                  "503 Service Unavailable", 0 },
 	[LADON_REASON_NO_TARGET]       = { 0,                           NULL,                                  "502 Bad Gateway", SOCKS5_HOST_UNREACHABLE },
 	[LADON_REASON_TARGET_REFUSED]  = { 0,                           NULL,                                  "403 Forbidden", SOCKS5_NOT_ALLOWED },
+	[LADON_REASON_PREFIX_MALFORMED]   = { .reply = PREFIX_MALFORMED },
+	[LADON_REASON_PREFIX_UNSUPPORTED] = { .reply = PREFIX_UNSUPPORTED },
+	[LADON_REASON_TOKEN_MISSING]      = { .reply = PREFIX_TOKEN_MISSING },
+	[LADON_REASON_TOKEN_UNKNOWN_KEY]  = { .reply = PREFIX_TOKEN_REFUSED },
+	[LADON_REASON_TOKEN_FORGED]       = { .reply = PREFIX_TOKEN_REFUSED },
+	[LADON_REASON_TOKEN_EXPIRED]      = { .reply = PREFIX_TOKEN_EXPIRED },
+	[LADON_REASON_TOKEN_ELSEWHERE]    = { .reply = PREFIX_TOKEN_ELSEWHERE },
 };
 /* clang-format on */
 
-/* Why the target could not be connected to: RFC 1928 section 6 */
-static enum socks5_reply socks5_why(const struct conn *c)
+/* Why the target could not be connected to: RFC 1928 section 6; of prefixes, too, PREFIX.md section 5 */
+static uint8_t reply_why(const struct conn *c)
 {
-	enum socks5_reply why = answers[c->closed].socks;
+	uint8_t why = answers[c->closed].reply;
 
 	if (c->closed == LADON_REASON_NO_BACKEND) {
 		switch (-c->failed) {
@@ -107,7 +114,9 @@ static size_t answer_format(const struct conn *c, char *out, size_t size)
 	case PEEK_PROTOCOL_SOCKS4:
 		return peek_socks4_reply(false, (uint8_t *)out);
 	case PEEK_PROTOCOL_SOCKS5:
-		return peek_socks5_reply(socks5_why(c), (uint8_t *)out);
+		return peek_socks5_reply(reply_why(c), (uint8_t *)out);
+	case PEEK_PROTOCOL_PREFIX:
+		return peek_prefix_answer(reply_why(c), (uint8_t *)out);
 	default:
 		return 0;
 	}

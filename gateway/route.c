@@ -26,7 +26,7 @@ enum kind {
 	KIND_TLS_SUFFIX,  /* any server name that ends so */
 	KIND_HTTP,	  /* exactly this host */
 	KIND_HTTP_SUFFIX, /* any host that ends so */
-	KIND_TARGET,	  /* exactly this target of SOCKS or CONNECT */
+	KIND_TARGET,	  /* exactly this target of SOCKS, CONNECT or a ladon prefix */
 	KIND_TARGET_SUFFIX,
 };
 
@@ -303,6 +303,7 @@ const struct config_route *route_find(const struct route_table *table, const str
 	case PEEK_PROTOCOL_SOCKS4:
 	case PEEK_PROTOCOL_SOCKS5:
 	case PEEK_PROTOCOL_CONNECT:
+	case PEEK_PROTOCOL_PREFIX:
 		return name_find(table, KIND_TARGET, hello);
 	case PEEK_PROTOCOL_TLS:
 		route = name_find(table, KIND_TLS, hello);

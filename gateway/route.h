@@ -13,7 +13,7 @@
  *
  * A rule for first words matches what the peekers found to be the words of it: words.h.
  *
- * Who names a target, by SOCKS or CONNECT, gets a rule for targets or nothing: the default
+ * Who names a target, by SOCKS, CONNECT or a ladon prefix, gets a rule for targets or nothing: the default
  * is for clients that do not know where they are going.
  */
 #ifndef LADON_ROUTE_H

@@ -24,6 +24,8 @@ static size_t answer_format(const struct conn *c, uint8_t out[sizeof(connected)]
 		return peek_socks4_reply(true, out);
 	case PEEK_PROTOCOL_SOCKS5:
 		return peek_socks5_reply(SOCKS5_GRANTED, out);
+	case PEEK_PROTOCOL_PREFIX:
+		return peek_prefix_answer(PREFIX_CONNECTED, out);
 	case PEEK_PROTOCOL_CONNECT:
 		memcpy(out, connected, sizeof(connected));
 		return sizeof(connected) - 1;

@@ -17,6 +17,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "../base/hex.h"
+
 #define NO_WORD	      UINT32_MAX
 #define REGEX_HEAP_KB 256 /* one match needs 20 KB as a rule */
 
@@ -43,14 +45,6 @@ struct words {
 };
 
 /* ---- as text ---- */
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* What stands behind a backslash. Return: the byte, -1: nothing that is known */
 static int escape_decode(const char **text)

@@ -8,7 +8,7 @@
  * pinned under a second name, for the programs to be loaded with, and take the
  * first one when these are attached.
  *
- *	layout_check() for each object → load → layout_write() → attach → layout_settle()
+ *	layout_check() → load → layout_write() → attach → layout_settle()
  */
 #ifndef LADON_LAYOUT_H
 #define LADON_LAYOUT_H

@@ -24,10 +24,9 @@
 #include <unistd.h>
 
 #include "../base/own.h"
-#include "handoff.skel.h"
+#include "ladon.skel.h"
 #include "layout.h"
 #include "private.h"
-#include "tc.skel.h"
 
 #define LIST_MAP   "ladon_loaded"
 #define PATH_BYTES 512
@@ -59,7 +58,7 @@ static const struct part {
 
 /**
  * struct list - what was loaded: the value of the pinned map ladon_loaded
- * @build: the hash of both object files
+ * @build: the hash of the object file
  * @kernel: LINUX_VERSION_CODE of the running one
  * @out_from: as the programs have it, see datapath/out.h
  * @ids: of parts[]
@@ -95,23 +94,16 @@ static uint32_t part_id(const struct part *part, int fd)
 
 /* ---- the list ---- */
 
-/* FNV-1a: it tells builds apart, and need not withstand anybody. */
-static uint64_t hash(uint64_t from, const void *bytes, size_t len)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		from = (from ^ p[i]) * 0x100000001b3;
-	return from;
-}
-
+/* FNV-1a of the object file: it tells builds apart, and need not withstand anybody. */
 static uint64_t build_hash(void)
 {
-	size_t tc_len, handoff_len;
-	const void *tc = tc_bpf__elf_bytes(&tc_len);
-	const void *handoff = handoff_bpf__elf_bytes(&handoff_len);
+	uint64_t hash = 0xcbf29ce484222325;
+	size_t len;
+	const uint8_t *elf = ladon_bpf__elf_bytes(&len);
 
-	return hash(hash(0xcbf29ce484222325, tc, tc_len), handoff, handoff_len);
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ elf[i]) * 0x100000001b3;
+	return hash;
 }
 
 /* One of another size is another build's. Return: false: there is none that we can use */
@@ -211,54 +203,29 @@ static int libbpf_say(enum libbpf_print_level level, const char *fmt, va_list ar
 	return 0;
 }
 
-static int load_failed(const struct ladon *ladon, const char *what, int rc)
+static int load_failed(const struct ladon *ladon, int rc)
 {
 	const char *hint = "";
 
 	if (rc == -EPERM || rc == -EACCES)
 		hint = " (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)";
-	ladon_say(ladon, LADON_LEVEL_ERR, "%s: the kernel refused it: %s%s", what, strerror(-rc),
+	ladon_say(ladon, LADON_LEVEL_ERR, "programs: the kernel refused them: %s%s", strerror(-rc),
 		  hint);
 	if (rc == -EPERM)
 		return -EPERM;
 	return rc == -ENOMEM ? -ENOMEM : -EOPNOTSUPP;
 }
 
-/* Both are held against what is pinned before either is loaded: a refusal changes nothing. */
-static int both_load(struct ladon *ladon, struct tc_bpf *tc, struct handoff_bpf *handoff)
+/* libbpf has pinned the maps. The object closes its descriptors; ours stay. */
+static int part_keep(struct ladon *ladon, const struct part *part, const struct bpf_object *obj)
 {
-	int rc;
-
-	if (ladon->vrf)
-		tc->rodata->out_from = ladon->vrf;
-	bpf_map__set_max_entries(tc->maps.ladon_flows, ladon->options.flows_max * 2);
-	bpf_map__set_max_entries(handoff->maps.ladon_flows, ladon->options.flows_max * 2);
-	rc = layout_check(ladon, tc->obj);
-	if (rc == 0)
-		rc = layout_check(ladon, handoff->obj);
-	if (rc < 0)
-		return rc;
-	rc = tc_bpf__load(tc);
-	if (rc < 0)
-		return load_failed(ladon, "packet programs", rc);
-	rc = handoff_bpf__load(handoff);
-	return rc < 0 ? load_failed(ladon, "handoff programs", rc) : 0;
-}
-
-/* In whichever object it is; some maps are in both, and are one. */
-static int part_loaded(const struct part *part, const struct bpf_object *obj)
-{
-	return part->is_program ? bpf_program__fd(bpf_object__find_program_by_name(obj, part->name))
-				: bpf_object__find_map_fd_by_name(obj, part->name);
-}
-
-/* libbpf has pinned the maps. Objects close their descriptors; ours stay. */
-static int part_keep(struct ladon *ladon, const struct part *part, int loaded_fd)
-{
+	int loaded = part->is_program
+			     ? bpf_program__fd(bpf_object__find_program_by_name(obj, part->name))
+			     : bpf_object__find_map_fd_by_name(obj, part->name);
 	int *fd = part_fd(ladon, part);
 	char path[PATH_BYTES];
 
-	*fd = dup(loaded_fd);
+	*fd = dup(loaded);
 	if (*fd < 0)
 		return -errno;
 	if (!part->is_program)
@@ -269,37 +236,37 @@ static int part_keep(struct ladon *ladon, const struct part *part, int loaded_fd
 	return bpf_obj_pin(*fd, path) < 0 ? -errno : 0;
 }
 
-static int parts_keep(struct ladon *ladon, const struct tc_bpf *tc,
-		      const struct handoff_bpf *handoff)
+/* It is held against what is pinned before it is loaded: a refusal changes nothing. */
+static int skeleton_load(struct ladon *ladon, struct ladon_bpf *skel)
 {
-	int rc = 0;
+	int rc;
 
-	for (size_t i = 0; i < PARTS && rc == 0; i++) {
-		int fd = part_loaded(&parts[i], tc->obj);
-
-		rc = part_keep(ladon, &parts[i],
-			       fd >= 0 ? fd : part_loaded(&parts[i], handoff->obj));
-	}
+	if (ladon->vrf)
+		skel->rodata->out_from = ladon->vrf;
+	bpf_map__set_max_entries(skel->maps.ladon_flows, ladon->options.flows_max * 2);
+	rc = layout_check(ladon, skel->obj);
+	if (rc < 0)
+		return rc;
+	rc = ladon_bpf__load(skel);
+	if (rc < 0)
+		return load_failed(ladon, rc);
+	for (size_t i = 0; i < PARTS && rc == 0; i++)
+		rc = part_keep(ladon, &parts[i], skel->obj);
 	return rc;
 }
 
 static int parts_load(struct ladon *ladon, uint32_t *kernel)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = ladon->pin_dir);
-	struct tc_bpf *tc = tc_bpf__open_opts(&opts);
-	struct handoff_bpf *handoff = handoff_bpf__open_opts(&opts);
+	struct ladon_bpf *skel = ladon_bpf__open_opts(&opts);
 	int rc;
 
-	if (tc && handoff)
-		rc = both_load(ladon, tc, handoff);
-	else
-		rc = load_failed(ladon, "programs", -errno);
+	if (!skel)
+		return load_failed(ladon, -errno);
+	rc = skeleton_load(ladon, skel);
 	if (rc == 0)
-		rc = parts_keep(ladon, tc, handoff);
-	if (rc == 0)
-		*kernel = (uint32_t)tc->kconfig->LINUX_KERNEL_VERSION;
-	handoff_bpf__destroy(handoff);
-	tc_bpf__destroy(tc);
+		*kernel = (uint32_t)skel->kconfig->LINUX_KERNEL_VERSION;
+	ladon_bpf__destroy(skel);
 	return rc;
 }
 

@@ -392,6 +392,42 @@ LADON_API const char *ladon_reason_text(unsigned int reason);
 LADON_API int ladon_interface_each(struct ladon *ladon, int (*fn)(void *arg, const char *name),
 				   void *arg);
 
+/* ---- for clients of a gateway: no handle, no privilege, no memory; PREFIX.md has the format ---- */
+
+#define LADON_PREFIX_MAX    1024 /* bytes: no prefix is longer, and no answer */
+#define LADON_PREFIX_ANSWER 1	 /* the gateway is to say whether it has connected */
+
+/**
+ * ladon_prefix() - the bytes that tell a gateway where a connection is to go
+ * @out: room for @size bytes; LADON_PREFIX_MAX will always do
+ * @host: an IPv4 or IPv6 address, without brackets, or a name, which the gateway looks up
+ * @port: in host order; not 0
+ * @token: as `ladon token make` prints it, without the line's end; NULL: none
+ * @flags: 0, or LADON_PREFIX_ANSWER
+ *
+ * Send them before anything else, best in one go with the first bytes for the target, or with
+ * TCP_NODELAY: nobody need be waited for.
+ *
+ * Return: their number; -EINVAL: @host, @port, @token or @flags is none; -ENOBUFS: @size is too
+ * small.
+ */
+LADON_API int ladon_prefix(void *out, size_t size, const char *host, uint16_t port,
+			   const char *token, unsigned int flags);
+
+/**
+ * ladon_prefix_answer() - has it connected? The first bytes from a gateway that was to say
+ * @len: of @bytes, all that have come so far
+ *
+ * Return: how many were the answer: it has, and what follows is the target's; -EAGAIN: it takes
+ * more bytes to know; or why not: -EACCES: the target is not allowed; -ECONNREFUSED,
+ * -EHOSTUNREACH (also: there is no such name), -ENETUNREACH, -ETIMEDOUT: it cannot be reached;
+ * -ENOKEY: a token is required; -EKEYREJECTED: the token was not made with a key of the
+ * gateway's; -EKEYEXPIRED: its time is over; -EPERM: it is for another target; -EPROTONOSUPPORT:
+ * the gateway knows less than the prefix asks for; -EINVAL: it found the prefix malformed; -EIO:
+ * anything else; -EBADMSG: this is no answer.
+ */
+LADON_API int ladon_prefix_answer(const void *bytes, size_t len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -50,8 +50,10 @@ def write(net, text, name="own.yaml"):
 @pytest.mark.parametrize("path", SHIPPED, ids=os.path.basename)
 def test_every_shipped_configuration_is_right(net, path):
     users = write(net, "me:$6$rounds=1000$salt$" + "x" * 86 + "\n", "users")
+    keys = write(net, "1:" + "0" * 64 + "\n", "keys")
+    os.chmod(keys, 0o640)
     with open(path) as file:
-        own = write(net, file.read().replace("/etc/ladon/users", users))
+        own = write(net, file.read().replace("/etc/ladon/users", users).replace("/etc/ladon/keys", keys))
     done = ladond(net, "--check", own)
 
     assert done.returncode == 0, done.stderr

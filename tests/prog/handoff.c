@@ -31,11 +31,11 @@
 
 #include "../../datapath/abi.h"
 #include "../segment.h"
-#include "handoff.skel.h"
+#include "ladon.skel.h"
 
 #define FLOW_ID 7
 
-static struct handoff_bpf *skel;
+static struct ladon_bpf *skel;
 
 static struct ladon_flow_key client_key(bool ip6)
 {
@@ -410,20 +410,20 @@ static int set_up(void **state)
 		print_message("a network namespace: %s\n", strerror(errno));
 		return -1;
 	}
-	skel = handoff_bpf__open();
+	skel = ladon_bpf__open();
 	if (!skel)
 		return -1;
 	bpf_object__for_each_map(map, skel->obj)
 	{
 		bpf_map__set_pin_path(map, NULL);
 	}
-	return handoff_bpf__load(skel);
+	return ladon_bpf__load(skel);
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	handoff_bpf__destroy(skel);
+	ladon_bpf__destroy(skel);
 	return 0;
 }
 

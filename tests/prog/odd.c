@@ -28,14 +28,14 @@
 
 #include "../../datapath/abi.h"
 #include "../segment.h"
-#include "tc.skel.h"
+#include "ladon.skel.h"
 
 #define HOP	    5
 #define LOOPBACK    1 /* an interface that exists */
 #define RANDOM_RUNS 20000
 #define UNSPEC	    ((uint32_t)TC_ACT_UNSPEC)
 
-static struct tc_bpf *skel;
+static struct ladon_bpf *skel;
 static bool crossing; /* flows leave in the other family */
 
 /* What the program made of the last packet */
@@ -724,14 +724,14 @@ static int set_up(void **state)
 		print_message("a network namespace: %s\n", strerror(errno));
 		return -1;
 	}
-	skel = tc_bpf__open();
+	skel = ladon_bpf__open();
 	if (!skel)
 		return -1;
 	bpf_object__for_each_map(map, skel->obj)
 	{
 		bpf_map__set_pin_path(map, NULL);
 	}
-	if (tc_bpf__load(skel) < 0 || put_jump(LADON_JUMP_CROSS, skel->progs.ladon_cross) < 0)
+	if (ladon_bpf__load(skel) < 0 || put_jump(LADON_JUMP_CROSS, skel->progs.ladon_cross) < 0)
 		return -1;
 	return bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_hops), &index, &hop, BPF_ANY);
 }
@@ -739,7 +739,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	tc_bpf__destroy(skel);
+	ladon_bpf__destroy(skel);
 	return 0;
 }
 

@@ -34,7 +34,7 @@
 #include "../../datapath/abi.h"
 #include "../icmp_error.h"
 #include "../segment.h"
-#include "tc.skel.h"
+#include "ladon.skel.h"
 
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
 #define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* Linux 6.15 */
@@ -52,7 +52,7 @@
 #define D_TSECR	  0xfffffc00u
 #define BACK_PORT 20000
 
-static struct tc_bpf *skel;
+static struct ladon_bpf *skel;
 static bool old_kernel; /* do as before Linux 6.2, where there is less to see */
 static struct ring_buffer *ring;
 
@@ -2024,7 +2024,7 @@ static int set_up(void **state)
 		return -1;
 	}
 	lo_up();
-	skel = tc_bpf__open();
+	skel = ladon_bpf__open();
 	if (!skel || !neighbours_known())
 		return -1;
 	bpf_object__for_each_map(map, skel->obj)
@@ -2032,7 +2032,7 @@ static int set_up(void **state)
 		bpf_map__set_pin_path(map, NULL);
 	}
 	skel->rodata->ctx_is_old_kernel = old_kernel;
-	if (tc_bpf__load(skel) < 0)
+	if (ladon_bpf__load(skel) < 0)
 		return -1;
 	put_hop(IFINDEX);
 	if (put_jump(LADON_JUMP_ENTER, skel->progs.ladon_enter) < 0 ||
@@ -2048,7 +2048,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	ring_buffer__free(ring);
-	tc_bpf__destroy(skel);
+	ladon_bpf__destroy(skel);
 	return 0;
 }
 

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../../base/cidr.h"
+#include "../../base/keys.h"
 #include "../../base/own.h"
 #include "../../paths/listing.h"
 #include "../../gateway/config.h"
@@ -192,7 +194,7 @@ static const struct mistake listener_mistakes[] = {
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets, proxy-from" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets, proxy-from, tokens" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -227,6 +229,7 @@ static const struct mistake route_mistakes[] = {
 	{ "HTTP is known", ROUTE("{ starts: 'GET /x', pool: web }"), "f:5: listeners[0].routes: a client that starts with \"GET /x\" may mean HTTP; let it be longer, or ask for that" },
 	{ "too short for HTTP", ROUTE("{ starts: P, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"P\" may mean HTTP; let it be longer, or ask for that" },
 	{ "SOCKS is looked for", ROUTE("{ starts: '\\x05', pool: web }\n  - { target: a, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\x05\" may mean SOCKS; let it be longer, or ask for that" },
+	{ "a ladon prefix is looked for", ROUTE("{ starts: '\\xfbl', pool: web }\n  - { target: a, pool: web }"), "f:5: listeners[0].routes: a client that starts with \"\\xfbl\" may mean a ladon prefix; let it be longer, or ask for that" },
 	{ "a PROXY header is looked for", POOLS "listeners:\n- listen: 0.0.0.0:443\n  proxy-from: 10.0.0.1\n  routes: { starts: PROX, pool: web }\n", "f:5: listeners[0].routes: a client that starts with \"PROX\" may mean a PROXY header; let it be longer, or ask for that" },
 	{ "TLS and first bytes", ROUTE("{ tls: a, starts: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for certain first bytes, and no connection is both; make it two rules" },
 	{ "TLS and a target", ROUTE("{ tls: a, target: b, pool: web }"), "f:5: listeners[0].routes[0]: asks for TLS and for a target, and no connection is both; make it two rules" },
@@ -709,9 +712,8 @@ static void deny_wins_over_allow(void **state)
 	config_free(config);
 }
 
-/* With @list in the file */
-/* @before: of the file's path, which ends the text */
-static struct config *parse_listed(const char *before, const char *list, const char *path,
+/* With @list in the file, whose path stands behind @before */
+static struct config *parse_listed(const char *list, const char *path, const char *before,
 				   char **error)
 {
 	_free_ char *text = NULL;
@@ -726,8 +728,7 @@ static struct config *parse_listed(const char *before, const char *list, const c
 
 static void addresses_from_a_file(void **state)
 {
-	static const char before[] = POOLS "listeners:\n- listen: 0.0.0.0:1\n  pool: web\n"
-					   "  allow:\n  - 192.0.2.1\n  - file:";
+	static const char allow[] = LISTEN("0.0.0.0:1") "  allow:\n  - 192.0.2.1\n  - file:";
 	char path[] = "/tmp/ladon-unit-XXXXXX";
 	_free_ char *error = NULL, *wanted = NULL;
 	struct config *config;
@@ -736,7 +737,8 @@ static void addresses_from_a_file(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
-	config = parse_listed(before, "# all of us\n10.0.0.0/8 # here\n\n2001:db8::/32\n", path, &error);
+	config = parse_listed("# all of us\n10.0.0.0/8 # here\n\n2001:db8::/32\n", path, allow,
+			      &error);
 	assert_null(error);
 	assert_true(admits(config->listeners[0].admit, "192.0.2.1"));
 	assert_true(admits(config->listeners[0].admit, "10.1.1.1"));
@@ -744,12 +746,47 @@ static void addresses_from_a_file(void **state)
 	assert_false(admits(config->listeners[0].admit, "192.0.2.2"));
 	config_free(config);
 
-	assert_null(parse_listed(before, "10.0.0.0/8\n10.0.0.1/8\n", path, &error));
+	assert_null(parse_listed("10.0.0.0/8\n10.0.0.1/8\n", path, allow, &error));
 	assert_true(asprintf(&wanted,
 			     "f:7: listeners[0].allow[1]: %s:2: \"10.0.0.1/8\" has bits set beyond "
 			     "the first 8; write 10.0.0.0/8, or 10.0.0.1 for that one address",
 			     path) > 0);
 	assert_string_equal(error, wanted);
+	unlink(path);
+}
+
+#define KEY_TEXT "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+
+static void keys_from_a_file_that_is_private(void **state)
+{
+	static const char tokens[] = LISTEN("0.0.0.0:1") "  tokens: ";
+	char path[] = "/tmp/ladon-unit-XXXXXX";
+	_free_ char *error = NULL, *malformed = NULL, *public = NULL;
+	struct config *config;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	config = parse_listed("7:" KEY_TEXT, path, tokens, &error);
+	assert_null(error);
+	assert_int_equal(keys_find(config->listeners[0].keys, 7)->bytes[31], 0x1f);
+	config_free(config);
+
+	assert_null(parse_listed("7:" KEY_TEXT "8;" KEY_TEXT, path, tokens, &error));
+	assert_true(asprintf(&malformed,
+			     "f:5: listeners[0].tokens: %s:2: no ':' stands in it; a line is "
+			     "ID:KEY, and `ladon token key` makes one",
+			     path) > 0);
+	assert_string_equal(error, malformed);
+	free(error);
+	assert_int_equal(chmod(path, 0644), 0);
+	assert_null(parse_listed("7:" KEY_TEXT, path, tokens, &error));
+	assert_true(asprintf(&public,
+			     "f:5: listeners[0].tokens: everybody may read %s, and make tokens "
+			     "then; chmod o= it",
+			     path) > 0);
+	assert_string_equal(error, public);
 	unlink(path);
 }
 
@@ -767,7 +804,7 @@ static void backends_from_a_file_and_srv_records(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
-	config = parse_listed(before, "# all of us\n10.0.0.1:1\nb:2 weight=3\n", path, &error);
+	config = parse_listed("# all of us\n10.0.0.1:1\nb:2 weight=3\n", path, before, &error);
 	assert_null(error);
 	backends = config->pools[0].backends;
 	assert_string_equal(backends[0].text, "srv:_a._tcp.b");
@@ -780,7 +817,7 @@ static void backends_from_a_file_and_srv_records(void **state)
 	assert_int_equal(backends[1].listed->list[1].config.weight, 3);
 	config_free(config);
 
-	assert_null(parse_listed(before, "10.0.0.1:1\n10.0.0.1:2 wait=1\n", path, &error));
+	assert_null(parse_listed("10.0.0.1:1\n10.0.0.1:2 wait=1\n", path, before, &error));
 	assert_true(asprintf(&wanted,
 			     "f:6: pools[0].backends[1].file: %s:2: \"wait=1\" is unknown; after the "
 			     "backend there may be weight=N, max-flows=N and backup=yes",
@@ -963,6 +1000,7 @@ int main(void)
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
 		cmocka_unit_test(backends_from_a_file_and_srv_records),
+		cmocka_unit_test(keys_from_a_file_that_is_private),
 		cmocka_unit_test(targets_are_addresses_and_ports),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
