@@ -105,7 +105,7 @@ def test_srv_records_are_backends(net, dns):
     dns.names[service] = [(10, 3, 8080, "ONE.example.org"), (10, 1, 8080, "two.example.org"),
                           (20, 0, 8080, "three.example.org")]
     serve(net, *addresses.values())
-    ladon = ladond(net, {"srv": service.upper(), "max-flows": 100}, when_down="reset")
+    ladon = ladond(net, {"srv": service.upper(), "max-flows": 10000}, when_down="reset")
     until(lambda: len(names_of(ladon)) == 3, "the service is found")
     assert set(names_of(ladon).values()) == {"up"}
     assert tally(net, 40) == {BACKENDS[0]: 30, BACKENDS[1]: 10}
