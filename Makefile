@@ -198,7 +198,7 @@ check-net: all
 # Address randomisation is off: gcc 12's thread sanitizer does not find its way in all of it.
 SANITIZE := thread address,undefined
 SANITIZE_NET ?= test_chaos.py test_ends.py test_relay.py test_peek.py test_stop.py test_cli.py \
-		test_targets.py test_proxied.py test_prefix.py
+		test_targets.py test_names.py test_proxied.py test_prefix.py
 
 check-sanitize:
 	@set -e; for s in $(SANITIZE); do \

@@ -58,22 +58,25 @@ static void dues_keep(struct roster *roster)
 	}
 }
 
-/* After the roster of @former, which may be the same pool. Return: 0, -E2BIG or -ENOMEM */
-static int roster_after(const struct config_pool *config, struct pool *former,
-			const struct sourced *sourced, struct roster **out)
+/* With the lock of the former one's pool held */
+static void turns_go_on(struct roster *roster, struct roster *former)
 {
-	struct roster *roster;
-	int rc;
+	dues_keep(former);
+	roster_take_turns(roster, former);
+}
 
-	if (!former)
-		return roster_new(config, NULL, NULL, sourced, out);
+/* Nobody changes the former pool meanwhile. */
+static int roster_first(struct pool *pool, struct pool *former)
+{
+	int rc = roster_new(pool->config, former ? former->roster : NULL,
+			    former ? former->config : NULL, NULL, &pool->roster);
+
+	if (rc < 0 || !former)
+		return rc;
 	pthread_mutex_lock(&former->lock);
-	dues_keep(former->roster);
-	roster = roster_hold(former->roster);
+	turns_go_on(pool->roster, former->roster);
 	pthread_mutex_unlock(&former->lock);
-	rc = roster_new(config, roster, former->config, sourced, out);
-	roster_drop(roster);
-	return rc;
+	return 0;
 }
 
 struct pool *pool_new(const struct config_pool *config, struct pool *former)
@@ -88,7 +91,7 @@ struct pool *pool_new(const struct config_pool *config, struct pool *former)
 	if (former)
 		pool->panicked = former->panicked;
 	pool->failures = calloc(config->backends_len, sizeof(*pool->failures));
-	if (!pool->failures || roster_after(config, former, NULL, &pool->roster) < 0) {
+	if (!pool->failures || roster_first(pool, former) < 0) {
 		pool_free(pool);
 		return NULL;
 	}
@@ -113,7 +116,7 @@ int pool_prepare(struct pool *pool, const struct sourced *sourced)
 	assert(!pool->next);
 	if (roster_is(pool->roster, pool->config, sourced))
 		return -EALREADY;
-	return roster_after(pool->config, pool, sourced, &pool->next);
+	return roster_new(pool->config, pool->roster, pool->config, sourced, &pool->next);
 }
 
 void pool_commit(struct pool *pool)
@@ -121,6 +124,7 @@ void pool_commit(struct pool *pool)
 	struct roster *former = pool->roster;
 
 	pthread_mutex_lock(&pool->lock);
+	turns_go_on(pool->next, former);
 	pool->roster = pool->next;
 	pool->changes = UINT64_MAX;
 	pthread_mutex_unlock(&pool->lock);
@@ -512,6 +516,7 @@ uint64_t pool_key(const struct pool *pool, const struct addr *source, const char
 struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
 			  struct addr *out)
 {
+	struct backend *backend = NULL; /* it outlives the roster, as it has a flow */
 	struct member *member;
 
 	if (tries->len == POOL_TRIES_MAX)
@@ -520,14 +525,15 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t 
 	tiers_follow(pool, now_ms);
 	member = pick(pool, tries, now_ms);
 	if (member) {
-		*out = backend_next_addr(member->backend);
-		backend_take(member->backend);
+		backend = member->backend;
+		*out = backend_next_addr(backend);
+		backend_take(backend);
 		if (pool->panics)
 			atomic_fetch_add(&pool->panicked, 1);
-		tries->tried[tries->len++] = member->backend;
+		tries->tried[tries->len++] = backend;
 	}
 	pthread_mutex_unlock(&pool->lock);
-	return member ? member->backend : NULL;
+	return backend;
 }
 
 enum pool_state member_state(const struct member *member, uint64_t now_ms)

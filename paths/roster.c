@@ -10,15 +10,22 @@
 #define RANKS  (CONFIG_RANK_MAX + 1)
 #define LEVELS (2 * RANKS) /* ordinary ones and backups */
 
+/* A member of the former roster */
+struct known {
+	uint64_t hash; /* of its text */
+	unsigned int index;
+	bool taken; /* it is in the new one already */
+};
+
 /* One that is being made */
 struct making {
 	struct roster *roster;
 	const struct config_pool *config, *former_config;
 	const struct roster *former; /* NULL: none */
 	const struct sourced *sourced;
-	unsigned int room; /* of .roster's members */
-	bool *taken;	   /* of each member of .former: it is in the new one already */
-	unsigned int at;   /* behind the one that was found last; most lists keep their order */
+	unsigned int room;   /* of .roster's members */
+	struct known *known; /* the members of .former, sorted */
+	unsigned int known_len;
 };
 
 /* ---- holders ---- */
@@ -83,22 +90,50 @@ static unsigned int former_entry(const struct making *making, unsigned int e)
 
 /* ---- members ---- */
 
-/* The one of the same text that was not taken yet: a text may be written twice. */
-static const struct member *member_inherit(struct making *making, const char *text)
+static int known_compare(const void *a, const void *b)
 {
-	const struct roster *former = making->former;
+	const struct known *x = a, *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static int known_fill(struct making *making)
+{
+	unsigned int len = making->former ? making->former->len : 0;
+
+	making->known = calloc(len + 1, sizeof(*making->known));
+	if (!making->known)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < len; i++)
+		making->known[i] = (struct known){ .hash = making->former->members[i].backend->hash,
+						   .index = i };
+	qsort(making->known, len, sizeof(*making->known), known_compare);
+	making->known_len = len;
+	return 0;
+}
+
+/* The one of the same text that was not taken yet: a text may be written twice. NULL: there is none */
+static struct known *known_find(const struct making *making, const char *text)
+{
 	uint64_t hash = ring_hash(0, text, strlen(text));
+	unsigned int low = 0, high = making->known_len;
 
-	for (unsigned int i = 0; former && i < former->len; i++) {
-		unsigned int next = (making->at + i) % former->len;
-		const struct member *member = &former->members[next];
+	while (low < high) { /* the first that is not smaller */
+		unsigned int middle = low + (high - low) / 2;
 
-		if (making->taken[next] || member->backend->hash != hash ||
-		    strcmp(member->backend->config->text, text) != 0)
-			continue;
-		making->taken[next] = true;
-		making->at = next + 1;
-		return member;
+		if (making->known[middle].hash < hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < making->known_len && making->known[low].hash == hash; low++) {
+		struct known *known = &making->known[low];
+		const struct backend *backend = making->former->members[known->index].backend;
+
+		if (!known->taken && strcmp(backend->config->text, text) == 0)
+			return known;
 	}
 	return NULL;
 }
@@ -107,12 +142,14 @@ static const struct member *member_inherit(struct making *making, const char *te
 static int member_find(struct making *making, const struct config_backend *config,
 		       struct member *out)
 {
-	const struct member *old = member_inherit(making, config->text);
+	struct known *known = known_find(making, config->text);
 
-	if (old) {
-		out->backend = old->backend;
-		out->due = old->due;
-		backend_hold(old->backend);
+	out->from = MEMBER_NEW;
+	if (known) {
+		known->taken = true;
+		out->from = known->index;
+		out->backend = making->former->members[known->index].backend;
+		backend_hold(out->backend);
 		return 0;
 	}
 	out->backend = backend_new(config, making->config->name);
@@ -282,11 +319,8 @@ static int tiers_make(struct making *making)
 	_free_ struct ring_member *members = calloc(roster->len + 1, sizeof(*members));
 	int rc = members ? tiers_alloc(roster) : -ENOMEM;
 
-	for (unsigned int t = 0; rc == 0 && t < roster->tiers_len; t++) {
+	for (unsigned int t = 0; rc == 0 && t < roster->tiers_len; t++)
 		rc = tier_fill(roster, t, hash, members);
-		if (rc == 0 && making->former && t < making->former->tiers_len)
-			roster->tiers[t].line.now = making->former->tiers[t].line.now;
-	}
 	return rc;
 }
 
@@ -313,21 +347,29 @@ int roster_new(const struct config_pool *config, const struct roster *former,
 				 .former = former,
 				 .former_config = former_config,
 				 .sourced = sourced };
-	_free_ bool *taken = calloc(former ? former->len + 1 : 1, sizeof(*taken));
 	int rc;
 
-	making.taken = taken;
 	making.roster = calloc(1, sizeof(*making.roster));
-	if (!taken || !making.roster) {
-		free(making.roster);
+	if (!making.roster)
 		return -ENOMEM;
-	}
-	rc = roster_make(&making);
+	rc = known_fill(&making);
+	if (rc == 0)
+		rc = roster_make(&making);
 	if (rc < 0)
 		roster_free(making.roster);
 	else
 		*out = making.roster;
+	free(making.known);
 	return rc;
+}
+
+void roster_take_turns(struct roster *roster, const struct roster *former)
+{
+	for (unsigned int i = 0; i < roster->len; i++)
+		if (roster->members[i].from != MEMBER_NEW)
+			roster->members[i].due = former->members[roster->members[i].from].due;
+	for (unsigned int t = 0; t < roster->tiers_len && t < former->tiers_len; t++)
+		roster->tiers[t].line.now = former->tiers[t].line.now;
 }
 
 /* ---- the same? ---- */

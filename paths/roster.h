@@ -12,19 +12,23 @@
 #ifndef LADON_ROSTER_H
 #define LADON_ROSTER_H
 
+#include <limits.h>
+
 #include "backend.h"
 #include "listing.h"
 #include "ring.h"
 #include "turn.h"
+
+#define MEMBER_NEW UINT_MAX
 
 struct member {
 	struct backend *backend; /* held */
 	uint32_t weight, flows_max;
 	bool backup;
 	uint16_t rank;
-	unsigned int
-		entry;	   /* index into the backends of the configuration: itself, or its source */
-	unsigned int tier; /* index into .tiers */
+	unsigned int entry; /* index into the backends of the configuration: itself, or its source */
+	unsigned int tier;  /* index into .tiers */
+	unsigned int from;  /* index into the members of the former roster, or MEMBER_NEW */
 
 	/* pool.c's, under its lock */
 	uint64_t due; /* of its turn when it last left the line */
@@ -57,7 +61,7 @@ bool sourced_is(const struct sourced *sourced, const struct config_backend *entr
 
 /**
  * roster_new() - of all that the configuration has, and its sources name
- * @former: whose backends of the same text are shared, and whose turn goes on; NULL: nobody
+ * @former: whose backends of the same text are shared; NULL: nobody
  * @former_config: of @former
  * @sourced: what one of the sources says now; all others have what they had in @former. NULL: files have
  *	what @config says, and SRV records what they had
@@ -67,6 +71,9 @@ bool sourced_is(const struct sourced *sourced, const struct config_backend *entr
 int roster_new(const struct config_pool *config, const struct roster *former,
 	       const struct config_pool *former_config, const struct sourced *sourced,
 	       struct roster **out);
+
+/** roster_take_turns() - the turns of the former one, that it was made after, go on; under the lock of its pool */
+void roster_take_turns(struct roster *roster, const struct roster *former);
 
 struct roster *roster_hold(struct roster *roster);
 
