@@ -22,7 +22,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/reason.c lib/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
@@ -35,7 +35,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   gateway/ends.c gateway/ticket.c gateway/access.c gateway/access_line.c \
 	   gateway/loop.c base/note.c gateway/verdict.c gateway/timer.c gateway/shortage.c \
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(filter gateway/%,$(peek)) gateway/vouch.c gateway/proxy_header.c gateway/proxied.c \
-	   gateway/route.c gateway/asked.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
+	   gateway/route.c gateway/asked.c gateway/original.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
 	   $(filter paths/%,$(config)) $(filter paths/%,$(pool)) $(resolve) paths/lookup.c $(health)

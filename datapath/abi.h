@@ -47,6 +47,7 @@ enum {
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
 	LADON_FLOW_STACK = 1 << 5,     /* the stack is to forward, once conntrack knows how */
 	LADON_FLOW_CROSS = 1 << 6,     /* arrives in one address family, leaves in the other */
+	LADON_FLOW_UNCOUNTED = 1 << 7, /* client's direction: the source port is none of lib/source.c's */
 };
 
 /* ladon_entry.state: changed by atomic or/and only */
@@ -189,8 +190,18 @@ enum {
 	LADON_JUMP_CROSS,      /* ladon_cross, of tc.bpf.c: from ladon_ingress, ladon_probe */
 	LADON_JUMP_CROSS_ICMP, /* ladon_cross_icmp, of tc.bpf.c: from ladon_icmp */
 	LADON_JUMP_PROBE,      /* ladon_probe, of tc.bpf.c: from ladon_ingress */
+	LADON_JUMP_DELIVER,    /* ladon_deliver, of tc.bpf.c: from ladon_ingress, ladon_icmp. Empty:
+				* no socket has an address of somebody else, see lib/foreign.c
+				*/
 	LADON_JUMPS,
 };
+
+/*
+ * By this bit of a packet's mark it is this host's, whatever its address: see deliver.h. The
+ * rule and the table of routes that make it so have this number.
+ */
+#define LADON_MARK	 0x8000000
+#define LADON_MARK_TABLE 2768
 
 /* Value of a counter of the per-CPU map ladon_counters, by enum ladon_reason;
  * index 0 (LADON_REASON_NONE) counts translated packets.
@@ -315,8 +326,10 @@ struct ladon_view {
  * A test run wants a packet that begins with an Ethernet header; this is one.
  *
  * @op: for ladon_edit: LADON_EDIT_*; for ladon_activate: LADON_EDIT_STACK, if that is to follow
- * @front: the front socket: source is the client, destination ladon. Also
+ * @front: how the client's packets arrive: source is the client, destination ladon. Also
  *	names the flow for ladon_edit
+ * @front_socket: for ladon_activate: the front socket: the same, unless NAT of this host
+ *	gives it another destination
  * @back: the back socket: source is the backend, destination ladon
  * @front_pending: bytes read from the front socket and not yet sent to the back;
  *	answer: and those not yet read
@@ -327,6 +340,7 @@ struct ladon_view {
  * @front_room, @back_room: answer: bytes that may be sent at once on each
  * @front_rtt_us, @back_rtt_us: answer: smoothed round trip times; 0: unknown
  * @back_guess: for ladon_activate: the address of ladon's in @back is a guess
+ * @uncounted: for ladon_activate: LADON_FLOW_UNCOUNTED
  * @netfilter: for ladon_activate: conntrack was asked about the two sockets; answer: it may
  *	know them. If it was not asked and may, nothing else was done
  * @view: answer of ladon_look
@@ -335,6 +349,7 @@ struct ladon_request {
 	__u8 ethernet[14];
 	__u16 op;
 	struct ladon_flow_key front;
+	struct ladon_flow_key front_socket;
 	struct ladon_flow_key back;
 	__u32 front_pending;
 	__u32 back_pending;
@@ -346,6 +361,7 @@ struct ladon_request {
 	__u32 front_rtt_us;
 	__u32 back_rtt_us;
 	__u32 back_guess;
+	__u32 uncounted;
 	__u32 netfilter;
 	struct ladon_view view;
 };

@@ -38,6 +38,7 @@
 #include "life.h"
 #include "probe.h"
 #include "quiet.h"
+#include "socket.h"
 #include "stack.h"
 
 
@@ -50,11 +51,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ladon_limits SEC(".maps");
 
-/* Not in the headers that a BPF program can include: net/tcp_states.h, linux/if.h */
-#define TCP_ESTABLISHED_STATE 1
-#define IFF_LOOPBACK_BIT      8
-#define IP4_AND_TCP_BYTES     40
-#define IP6_AND_TCP_BYTES     60
+/* IFF_LOOPBACK: linux/if.h is not for BPF programs */
+#define IFF_LOOPBACK_BIT  8
+#define IP4_AND_TCP_BYTES 40
+#define IP6_AND_TCP_BYTES 60
 
 /* One of the two sockets, measured. */
 struct side {
@@ -76,31 +76,6 @@ static __always_inline struct ladon_request *request(struct __sk_buff *skb)
 	void *end = (void *)(long)skb->data_end;
 
 	return data + sizeof(struct ladon_request) <= end ? data : NULL;
-}
-
-static __always_inline bool is_ip4(const __be32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
-}
-
-/* The key is as packets arrive: source is the peer. Release what it returns. */
-static __always_inline struct bpf_sock *sock_find(struct __sk_buff *skb,
-						  const struct ladon_flow_key *key)
-{
-	struct bpf_sock_tuple tuple = {};
-
-	if (is_ip4(key->saddr)) {
-		tuple.ipv4.saddr = key->saddr[3];
-		tuple.ipv4.daddr = key->daddr[3];
-		tuple.ipv4.sport = key->sport;
-		tuple.ipv4.dport = key->dport;
-		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	__builtin_memcpy(tuple.ipv6.saddr, key->saddr, 16);
-	__builtin_memcpy(tuple.ipv6.daddr, key->daddr, 16);
-	tuple.ipv6.sport = key->sport;
-	tuple.ipv6.dport = key->dport;
-	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
 /* tcp_clock_ts() of net/ipv4/tcp.c plus the socket's own offset. */
@@ -408,6 +383,8 @@ static __always_inline __u32 pair_activate(struct ladon_request *req, struct sid
 		c2b.what |= LADON_FLOW_STACK;
 		b2c.what |= LADON_FLOW_STACK;
 	}
+	if (req->uncounted)
+		c2b.what |= LADON_FLOW_UNCOUNTED;
 	c2b.id = b2c.id = req->id;
 	c2b.state |= LADON_STATE_LIMITS(req->limits);
 	b2c.state |= LADON_STATE_LIMITS(req->limits);
@@ -458,7 +435,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 	__u32 reason;
 
 	/* A socket that is not full (TIME_WAIT, a request) has no storage. */
-	if (!side_open(&f, front, &req->front) || !side_open(&b, back, &req->back))
+	if (!side_open(&f, front, &req->front_socket) || !side_open(&b, back, &req->back))
 		return LADON_REASON_NOT_ESTABLISHED;
 	if (f.mode == LADON_GUARD_ACTIVE || b.mode == LADON_GUARD_ACTIVE)
 		return LADON_REASON_EXISTS;
@@ -489,7 +466,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 /**
  * ladon_activate() - test run: make the flow of two sockets, or say why not
  *
- * In: op, front, back, front_pending, back_pending, id, limits, back_guess, netfilter. Out: reason,
+ * In: op, front, front_socket, back, front_pending, back_pending, id, limits, back_guess, netfilter. Out: reason,
  * pendings, rooms, round trip times, netfilter.
  */
 SEC("tc")
@@ -505,7 +482,7 @@ int ladon_activate(struct __sk_buff *skb)
 		req->reason = LADON_REASON_FAMILY; /* conntrack's NAT keeps the family */
 		return TC_ACT_OK;
 	}
-	front = sock_find(skb, &req->front);
+	front = sock_find(skb, &req->front_socket);
 	if (!front)
 		return TC_ACT_OK;
 	back = sock_find(skb, &req->back);

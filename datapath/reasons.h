@@ -57,7 +57,7 @@
 	X(RELAY, NOT_ESTABLISHED, "a socket was not ESTABLISHED: one end had closed already") \
 	X(RELAY, FAMILY,          "mode stack, and the client speaks IPv4 and the backend IPv6, or the reverse") \
 	X(RELAY, LOCAL,           "the client or the backend is this very host")    \
-	X(RELAY, NAT,             "netfilter changes the client's connection on its way to the socket") \
+	X(RELAY, NAT,             "mode stack, and netfilter changes the client's connection on its way to the socket") \
 	X(RELAY, TABLE_FULL,      "the flow table is full")                         \
 	X(RELAY, EXISTS,          "the flow table has a flow of these addresses and ports already") \
 	X(RELAY, TIMESTAMPS,      "the client uses TCP timestamps and the backend does not") \
@@ -113,7 +113,9 @@
 	X(CLOSED, TOKEN_UNKNOWN_KEY, "a token of a key that the listener does not have") \
 	X(CLOSED, TOKEN_FORGED,   "a token that was not made with the key that it names") \
 	X(CLOSED, TOKEN_EXPIRED,  "a token whose time is over")                     \
-	X(CLOSED, TOKEN_ELSEWHERE, "a token for another target than the client asked for")
+	X(CLOSED, TOKEN_ELSEWHERE, "a token for another target than the client asked for") \
+	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself") \
+	X(CLOSED, SOURCE_FAMILY,  "the backend was to see the client's address, and is of the other address family")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -37,6 +37,7 @@
 
 /* In skb->tc_index: its numbers are still the backend's. Any value that nobody else uses */
 #define STACK_MARK 0x1ad0
+#define TELL_MARK  0x1ad2 /* see ladon_tell() */
 
 /*
  * What only such flows need stands in programs of its own: on the stack of
@@ -146,8 +147,11 @@ static __noinline void stack_tell_numbers(word32_t *tcp, const struct ladon_entr
  * @pkt: zeroed by the caller
  *
  * The stack quotes more than a whole header of TCP, always.
+ *
+ * Return: VERDICT_STACK; VERDICT_ICMP: it is about a packet of a flow that is not the stack's, which
+ * this host has sent with another's address: pipeline_icmp() is to translate it.
  */
-static __always_inline void stack_tell(ctx_t *ctx, struct packet *pkt)
+static __always_inline enum verdict stack_tell(ctx_t *ctx, struct packet *pkt)
 {
 	struct ladon_flow_key crossed = {}, key;
 	struct quote quote = {};
@@ -156,15 +160,18 @@ static __always_inline void stack_tell(ctx_t *ctx, struct packet *pkt)
 
 	ctx_pull(ctx, QUOTE_HEADERS_MAX);
 	if (!quote_parse(ctx, pkt, &quote, &crossed) || !quote.is_to_sender || !quote.is_whole)
-		return;
+		return VERDICT_STACK;
+	if (flow_find(&crossed))
+		return VERDICT_ICMP;
 	packet_reverse_key(&crossed, &key);
 	flow = flow_find(&key);
 	if (!flow || !(flow->state & LADON_STATE_STACK) || flow->what & LADON_FLOW_TO_CLIENT)
-		return;
+		return VERDICT_STACK;
 	tcp = ctx_data(ctx) + sizeof(struct ethhdr) + sizeof(struct icmp_header) +
 	      2 * (pkt->is_ip6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	if ((void *)(tcp + 5) <= ctx_end(ctx))
 		stack_tell_numbers(tcp, flow);
+	return VERDICT_STACK;
 }
 
 #endif

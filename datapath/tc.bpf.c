@@ -16,6 +16,7 @@
 
 #include "count.h"
 #include "ctx.h"
+#include "deliver.h"
 #include "out.h"
 #include "packet.h"
 #include "pipeline.h"
@@ -66,6 +67,21 @@ static __always_inline int conclude_quietly(struct __sk_buff *skb, const struct 
 	}
 }
 
+/* It belongs to no flow, and the stack gets it, if need be with the mark of deliver.h. */
+static __always_inline int leave(struct __sk_buff *skb, const struct packet *pkt)
+{
+	count(pkt->why, pkt->len_bytes);
+	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_DELIVER);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int ladon_deliver(struct __sk_buff *skb)
+{
+	deliver(skb);
+	return TC_ACT_UNSPEC;
+}
+
 SEC("tc")
 int ladon_cross_icmp(struct __sk_buff *skb)
 {
@@ -85,6 +101,8 @@ int ladon_icmp(struct __sk_buff *skb)
 
 	if (verdict == VERDICT_CROSS)
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_CROSS_ICMP);
+	if (verdict == VERDICT_STACK)
+		return leave(skb, &pkt);
 	return conclude_quietly(skb, &pkt, &way, verdict);
 }
 
@@ -128,6 +146,8 @@ int ladon_ingress(struct __sk_buff *skb)
 	}
 	if (verdict == VERDICT_STACK && probe_is_one(skb, &pkt))
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_PROBE);
+	if (verdict == VERDICT_STACK && pkt.has_key)
+		return leave(skb, &pkt);
 	return conclude(skb, &pkt, &way, verdict);
 }
 
@@ -166,11 +186,20 @@ int ladon_leave(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/*
+ * What it translates leaves once more, by another device, and must not be translated again: both
+ * legs of a flow may have the same addresses and ports.
+ */
 SEC("tc")
 int ladon_tell(struct __sk_buff *skb)
 {
+	bool is_told = skb->tc_index == TELL_MARK;
 	struct packet pkt = {};
 
-	stack_tell(skb, &pkt);
-	return TC_ACT_UNSPEC;
+	skb->tc_index = 0;
+	if (is_told || stack_tell(skb, &pkt) != VERDICT_ICMP)
+		return TC_ACT_UNSPEC;
+	skb->tc_index = TELL_MARK;
+	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_ICMP);
+	return TC_ACT_UNSPEC; /* never */
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXTS	   10	/* values that are texts; the time is one */
+#define TEXTS	   11	/* values that are texts; the time is one */
 #define OTHERS_MAX 1000 /* keys, numbers, punctuation */
 _Static_assert(TEXTS * 6 * ACCESS_TEXT_MAX + OTHERS_MAX <= ACCESS_LINE_MAX,
 	       "nobody needs to look whether there is room");
@@ -119,6 +119,7 @@ size_t access_line_format(const struct access_line *line, enum access_format for
 	field_number(&w, "bytes_out", line->bytes_out, true);
 	field_number(&w, "client_rtt_us", line->client_rtt_us, line->client_rtt_us);
 	field_number(&w, "backend_rtt_us", line->backend_rtt_us, line->backend_rtt_us);
+	field_text(&w, "user", line->user);
 	put(&w, w.json ? "}\n" : "\n");
 	return w.len;
 }

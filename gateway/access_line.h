@@ -17,7 +17,7 @@
 
 /* Of each text no more is printed; every byte may take six. */
 #define ACCESS_TEXT_MAX 256
-#define ACCESS_LINE_MAX (16 * 1024)
+#define ACCESS_LINE_MAX (20 * 1024)
 
 /**
  * struct access_line - what there is to say about a connection
@@ -32,6 +32,7 @@
  * @packets_in, @packets_out: of the flow; 0: there was none
  * @bytes_in, @bytes_out: IP lengths of those packets, and payload that ladond moved
  * @client_rtt_us, @backend_rtt_us: at the handoff; 0: unknown
+ * @user: whose password it gave; NULL
  */
 struct access_line {
 	uint64_t time_ms, duration_ms;
@@ -40,6 +41,7 @@ struct access_line {
 	uint64_t packets_in, bytes_in;
 	uint64_t packets_out, bytes_out;
 	uint32_t client_rtt_us, backend_rtt_us;
+	const char *user;
 };
 
 /**

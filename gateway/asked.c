@@ -9,6 +9,7 @@
 #include "../paths/lookup.h"
 #include "conn.h"
 #include "locals.h"
+#include "original.h"
 #include "target.h"
 
 struct asked {
@@ -79,6 +80,23 @@ static int asked_wait(struct conn *c)
 	return rc < 0 ? conn_lack(c, "epoll", rc) : -EAGAIN;
 }
 
+static bool is_original(const struct conn *c)
+{
+	return conn_setup(c)->config->pools[c->route->pool].backends[0].original;
+}
+
+/* The client's packets have asked. */
+static int asked_original(struct asked *asked)
+{
+	struct addr *to = &asked->found.addrs[0];
+	int rc = original_find(asked->conn, to);
+
+	asked->is_known = true;
+	asked->found.len = rc == 0;
+	asked->port = addr_port(to);
+	return rc;
+}
+
 /* Return: 0: what there is to know is in c->asked; -EAGAIN: later; or why not */
 static int asked_find(struct conn *c)
 {
@@ -91,6 +109,8 @@ static int asked_find(struct conn *c)
 	asked = c->asked = asked_new(c, &c->worker->hello);
 	if (!asked)
 		return conn_lack(c, "memory for a target", -ENOMEM);
+	if (is_original(c))
+		return asked_original(asked);
 	if (asked_parse(asked->name, &asked->found.addrs[0]) == 0) {
 		asked->found.len = 1;
 		rc = 0;

@@ -150,10 +150,12 @@ static int pool_read(struct reading *r, const struct node *node)
 		BACKENDS,
 		SEND_PROXY,
 		PROXY_TLVS,
+		SOURCE,
 		KEYS
 	};
 	static const char *const keys[KEYS] = { "name",	 "policy",    "hash",	  "slow-start", "eject",
-						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs" };
+						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs",
+						"source" };
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -179,6 +181,9 @@ static int pool_read(struct reading *r, const struct node *node)
 		rc = config_health(&at[HEALTH], pool);
 	if (rc == 0)
 		rc = config_send_proxy_read(&at[SEND_PROXY], &at[PROXY_TLVS], pool);
+	if (rc == 0)
+		rc = config_source(&at[SOURCE], &pool->transparent);
+	config->transparent |= pool->transparent;
 	return rc;
 }
 
@@ -371,15 +376,24 @@ static int route_fill(struct config_route *route, const struct rule_kind *kind,
 	return condition_read(route, kind->detail, detail);
 }
 
-/* A pool of requested backends needs somebody who requests. */
+/* A pool of requested backends needs somebody who requests, one of original ones somebody who does not. */
 static int rule_check_pool(const struct reading *r, const struct node *pool,
-			   const struct config_route *route)
+			   const struct config_listener *listener, const struct config_route *route)
 {
-	if (!r->config->pools[route->pool].backends[0].requested || route->target)
+	const struct config_pool *to = &r->config->pools[route->pool];
+	const struct config_backend *backend = &to->backends[0];
+
+	if (to->transparent && (!listener->handoff || listener->stack))
+		return node_fail(pool, "has \"source: transparent\", which goes not with 'handoff: no' "
+				       "or 'mode: stack'; leave one of them out");
+	if (backend->original && route->target)
+		return node_fail(pool, "takes clients where their packets were headed, and these name "
+				       "a target; use a pool with \"backends: requested\"");
+	if (!backend->requested || backend->original || route->target)
 		return 0;
 	return node_fail(pool, "is for clients that name a target; give the rule the condition "
 			       "'target', as in {target: \"*\", pool: %s}",
-			 r->config->pools[route->pool].name);
+			 to->name);
 }
 
 /* A rule with lists is as many rules as the lists have combinations. */
@@ -418,7 +432,7 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		if (rc == 0)
 			rc = route_check_new(rules, rule, kind, route);
 		if (rc == 0)
-			rc = rule_check_pool(r, &at[ROUTE_POOL], route);
+			rc = rule_check_pool(r, &at[ROUTE_POOL], listener, route);
 		listener->targets |= route->target != NULL;
 	}
 	return rc;
@@ -560,12 +574,13 @@ enum listener_key {
 	LISTENER_TARGETS,
 	LISTENER_PROXY_FROM,
 	LISTENER_TOKENS,
+	LISTENER_TRANSPARENT,
 	LISTENER_KEYS,
 };
 /* clang-format off */
 static const char *const listener_keys[LISTENER_KEYS] = {
 	"listen", "routes", "pool", "handoff", "mode", "timeouts", "mss", "allow", "deny", "limits", "users",
-	"targets", "proxy-from", "tokens",
+	"targets", "proxy-from", "tokens", "transparent",
 };
 /* clang-format on */
 
@@ -589,7 +604,7 @@ static int listener_routes_read(const struct reading *r, const struct node *at,
 		return -ENOMEM;
 	route->line = pool->line;
 	rc = pool_ref_read(r, pool, &route->pool);
-	return rc < 0 ? rc : rule_check_pool(r, pool, route);
+	return rc < 0 ? rc : rule_check_pool(r, pool, listener, route);
 }
 
 /* Who says nothing goes where nothing is asked for. */
@@ -609,6 +624,16 @@ static int silence_check(const struct node *at, const struct config_listener *li
 			 "add a route without conditions");
 }
 
+/* A flow's packets that come to the stack would meet the rule again that brought the client here. */
+static int transparent_read(const struct node *node, struct config_listener *listener)
+{
+	int rc = node_bool(node, &listener->transparent);
+
+	if (rc == 0 && listener->transparent && listener->handoff && listener->stack)
+		return node_fail(node, "goes not with 'mode: stack'; leave one of them out");
+	return rc;
+}
+
 /* Everything but the address */
 static int listener_fill(const struct reading *r, const struct node *at,
 			 struct config_listener *listener)
@@ -618,6 +643,8 @@ static int listener_fill(const struct reading *r, const struct node *at,
 
 	if (rc == 0)
 		rc = mode_read(&at[LISTENER_MODE], &listener->stack);
+	if (rc == 0)
+		rc = transparent_read(&at[LISTENER_TRANSPARENT], listener);
 	if (rc == 0)
 		rc = timeouts_read(&at[LISTENER_TIMEOUTS], listener);
 	if (rc == 0)

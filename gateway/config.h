@@ -60,6 +60,7 @@ struct config_backend {
 	struct listing *listed;
 	char *host; /* NULL if .addr is numeric */
 	bool requested; /* "requested": the target that the client asks for; it has no address */
+	bool original;	/* "original": the same, and nobody asks: where it was headed, see original.h */
 	uint16_t port;
 	struct addr addr;
 	uint32_t weight;    /* at least 1 */
@@ -132,6 +133,7 @@ struct config_pool {
 	struct config_backend *backends;
 	unsigned int backends_len; /* 1 to CONFIG_BACKENDS_MAX; 1 if it is a requested one */
 	struct config_send_proxy send_proxy;
+	bool transparent; /* backends see the client's own address; else the gateway's */
 };
 
 #define CONFIG_BACKENDS_MAX 65535 /* of a pool */
@@ -177,6 +179,7 @@ struct config_listener {
 	bool targets;	    /* SOCKS, CONNECT and ladon prefixes: a rule at least has a target */
 	bool peek;	    /* false: one route that matches all: first bytes are not waited for */
 	bool handoff;
+	bool transparent; /* it takes what TPROXY brings, whatever its destination */
 	bool stack; /* mode: stack: handed-off flows pass netfilter; else direct */
 	unsigned int line; /* of the file, for messages */
 	uint32_t first_bytes_ms;
@@ -214,6 +217,7 @@ struct config {
 	bool workers_given;   /* by the file; else one per CPU */
 	bool handoff;	      /* false: relay everything; true: one listener at least hands off */
 	bool stack;	      /* one listener at least is of mode stack */
+	bool transparent;     /* one pool at least is */
 	uint32_t flows_max;
 	uint16_t port_min, port_max; /* source ports; both 0: libladon's default */
 	struct addr *sources;

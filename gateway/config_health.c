@@ -243,8 +243,8 @@ int config_health(const struct node *node, struct config_pool *pool)
 	if (!node->yaml)
 		return 0;
 	if (pool->backends[0].requested)
-		return node_fail(node, "goes not with requested backends, of which none is known "
-				       "before a client asks for it");
+		return node_fail(node, "goes not with %s backends, of which none is known "
+				       "before a client asks for it", pool->backends[0].text);
 	rc = node_map(node, keys, KEYS, at);
 	if (rc == 0)
 		rc = check_read(&at[CHECK], &health->check);

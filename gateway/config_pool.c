@@ -13,6 +13,7 @@
 #include "config_value.h"
 
 #define REQUESTED      "requested" /* backends: whatever target a client asks for */
+#define ORIGINAL       "original"  /* ... or was headed for */
 #define EJECT_FAILURES 5
 #define EJECT_MS       10000
 #define EJECT_SHARE    50
@@ -136,7 +137,7 @@ static int backend_read(const struct node *node, struct config_backend *backend)
 	return value_backend(node, backend);
 }
 
-static int backend_requested(struct config_pool *pool)
+static int backend_requested(struct config_pool *pool, const char *text)
 {
 	pool->backends = calloc(1, sizeof(*pool->backends));
 	if (!pool->backends)
@@ -144,7 +145,8 @@ static int backend_requested(struct config_pool *pool)
 	pool->backends_len = 1;
 	pool->backends->requested = true;
 	pool->backends->weight = 1;
-	return value_copy(REQUESTED, &pool->backends->text);
+	pool->backends->original = strcmp(text, ORIGINAL) == 0;
+	return value_copy(text, &pool->backends->text);
 }
 
 static bool all_backups(const struct config_pool *pool)
@@ -174,7 +176,9 @@ int config_backends(const struct node *node, struct config_pool *pool)
 		return node_fail(node, "is missing; name one backend at least, as in "
 				       "backends: [\"10.0.2.2:443\"]");
 	if (node_is(node, REQUESTED))
-		return backend_requested(pool);
+		return backend_requested(pool, REQUESTED);
+	if (node_is(node, ORIGINAL))
+		return backend_requested(pool, ORIGINAL);
 	rc = node_list(node, &len);
 	if (rc < 0)
 		return rc;
@@ -203,7 +207,8 @@ bool config_backends_any_ip6(const struct config_pool *pool)
 	for (unsigned int i = 0; i < pool->backends_len; i++) {
 		const struct config_backend *backend = &pool->backends[i];
 
-		if (backend->host || backend->requested || config_is_source(backend) ||
+		if (backend->host || config_is_source(backend) ||
+		    (backend->requested && !backend->original) ||
 		    backend->addr.sa.sa_family == AF_INET6)
 			return true;
 	}
@@ -252,6 +257,16 @@ int config_turns(const struct node *policy, const struct node *hash, struct conf
 	word = pool->hash;
 	rc = node_word(hash, hashes, sizeof(hashes) / sizeof(hashes[0]), NULL, &word);
 	pool->hash = (enum pool_hash)word;
+	return rc;
+}
+
+int config_source(const struct node *node, bool *transparent)
+{
+	static const char *const words[] = { "gateway", "transparent" };
+	unsigned int word = *transparent;
+	int rc = node_word(node, words, 2, NULL, &word);
+
+	*transparent = word;
 	return rc;
 }
 

@@ -23,6 +23,9 @@ void config_backends_free(struct config_pool *pool);
 /** config_turns() - the policy, and what a hash goes by, which only that policy has */
 int config_turns(const struct node *policy, const struct node *hash, struct config_pool *pool);
 
+/** config_source() - whose address backends see: gateway or transparent */
+int config_source(const struct node *node, bool *transparent);
+
 /** config_when_down() - keep or reset */
 int config_when_down(const struct node *node, bool *reset);
 

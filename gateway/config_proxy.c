@@ -46,8 +46,8 @@ int config_send_proxy_read(const struct node *version, const struct node *tlvs,
 	int rc = node_word(version, versions, 2, NULL, &index);
 
 	if (rc == 0 && version->yaml && pool->backends_len && pool->backends[0].requested)
-		return node_fail(version, "goes not with requested backends, which expect none; "
-					  "leave it out");
+		return node_fail(version, "goes not with %s backends, which expect none; leave it out",
+				 pool->backends[0].text);
 	if (rc == 0 && version->yaml)
 		out->version = index ? PROXY_V2 : PROXY_V1;
 	if (rc < 0 || !tlvs->yaml)

@@ -166,7 +166,8 @@ static void conn_done(struct conn *c)
 	asked_free(c);
 	verdict_forget(&c->verdict);
 	free(c->name);
-	c->name = NULL;
+	free(c->user);
+	c->name = c->user = NULL;
 	if (c->closed && !relay_began(&c->relay))
 		count_add(&counts->closed, 1);
 	count_sub(&counts->open, 1);

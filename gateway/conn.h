@@ -78,6 +78,7 @@ struct conn {
 	struct addr who;    /* the client: the same, or who a PROXY header says */
 	uint64_t began_ms;
 	char *name; /* that it asked for, for ends.c; NULL: unknown */
+	char *user; /* ... and that it is, by its password */
 	struct kept first; /* until a backend has them */
 	enum peek_protocol protocol;
 	bool guarded;		  /* what the client sends is not acknowledged */

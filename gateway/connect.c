@@ -49,12 +49,25 @@ static int pool_lacking(struct conn *c, struct pool *pool)
 	return conn_turn_away(c, lacks[lack].why);
 }
 
+static bool is_transparent(const struct conn *c)
+{
+	return conn_setup(c)->config->pools[c->route->pool].transparent;
+}
+
+/* Can the backend see the client's address, if it is to? */
+static bool source_fits(const struct conn *c)
+{
+	return !is_transparent(c) || addr_family(&c->who) == addr_family(&c->to);
+}
+
 static int route_exhausted(struct conn *c, struct pool *pool)
 {
 	char text[ADDR_TEXT_MAX];
 
 	if (!c->failed)
 		return pool_lacking(c, pool);
+	if (!source_fits(c))
+		return conn_turn_away(c, LADON_REASON_SOURCE_FAMILY);
 	if (c->failed == -EADDRNOTAVAIL)
 		log_limited(LOG_LEVEL_WARN,
 			    "route %s: no source address has a port left for pool %s (%s)",
@@ -71,10 +84,14 @@ static int asked_exhausted(struct conn *c, int rc)
 {
 	if (rc == -EACCES)
 		return conn_turn_away(c, LADON_REASON_TARGET_REFUSED);
+	if (rc == -EDESTADDRREQ)
+		return conn_turn_away(c, LADON_REASON_NOT_REDIRECTED);
 	if (rc != -ENOENT)
 		return conn_turn_away(c, LADON_REASON_NAMES_BUSY);
 	if (c->failed == -EADDRNOTAVAIL)
 		return conn_turn_away(c, LADON_REASON_NO_LOCAL_PORT);
+	if (c->failed && !source_fits(c))
+		return conn_turn_away(c, LADON_REASON_SOURCE_FAMILY);
 	return conn_turn_away(c, c->failed ? LADON_REASON_NO_BACKEND : LADON_REASON_NO_TARGET);
 }
 
@@ -238,6 +255,31 @@ static int connect_guarded(struct conn *c)
 	return rc;
 }
 
+/*
+ * From the client's own address, and port, if no other connection to the backend has that. There
+ * is no falling back to another address: whoever wants to see the client's must not take
+ * the gateway's for one. Return: as connect_guarded()
+ */
+static int connect_transparent(struct conn *c)
+{
+	struct ladon *ladon = c->worker->gateway->ladon;
+	struct addr from = c->who;
+	int rc = -EADDRINUSE;
+
+	if (!source_fits(c))
+		return -EAFNOSUPPORT;
+	for (int i = 0; i < PORT_TRIES && rc == -EADDRINUSE; i++) {
+		rc = back_open(c);
+		if (rc == 0)
+			rc = ladon_connect_from(ladon, c->front.fd, c->back.fd, &from.sa, &c->to.sa);
+		addr_set_port(&from, 0);
+	}
+	c->back_guarded = rc == 0 || rc == -EINPROGRESS;
+	if (rc == -EADDRINUSE)
+		return -EADDRNOTAVAIL;
+	return rc == -EOPNOTSUPP || rc == -EAGAIN ? -ENOBUFS : rc;
+}
+
 /* Return: why a connection has to be relayed that could not even begin to be handed off, or NONE */
 static enum ladon_reason guarded_obstacle(int rc)
 {
@@ -252,6 +294,8 @@ static int connect_begin(struct conn *c)
 	int rc;
 
 	c->obstacle = connect_obstacle(c);
+	if (is_transparent(c))
+		return connect_transparent(c);
 	if (!c->obstacle) {
 		rc = connect_guarded(c);
 		c->obstacle = guarded_obstacle(rc);
@@ -283,9 +327,9 @@ static void backend_failed(const struct conn *c)
 }
 
 /* Not the backend's fault: another one may have a source port left, or this one is not to be used. */
-static bool is_ours(int rc)
+static bool is_ours(const struct conn *c, int rc)
 {
-	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED;
+	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED || !source_fits(c);
 }
 
 int connect_failed(struct conn *c, int rc)
@@ -294,7 +338,7 @@ int connect_failed(struct conn *c, int rc)
 
 	if (shortage_is(rc))
 		return conn_lack(c, "connect", rc);
-	if (!is_ours(rc))
+	if (!is_ours(c, rc))
 		backend_failed(c);
 	c->failed = rc;
 	conn_debug(c, "connect: %s: %s", addr_format(&c->to, text), strerror(-rc));

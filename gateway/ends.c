@@ -100,6 +100,12 @@ void ends_name(struct conn *c, const char *name)
 		c->name = strdup(name); /* without memory the line lacks it */
 }
 
+void ends_user(struct conn *c, const char *user)
+{
+	if (c->worker->gateway->ends && *user)
+		c->user = strdup(user);
+}
+
 static const char *conn_pool_name(const struct conn *c)
 {
 	return c->route ? pool_name(conn_setup(c)->pools[c->route->pool]) : NULL;
@@ -130,6 +136,7 @@ void ends_conn(const struct conn *c)
 		.duration_ms = clock_ms() - c->began_ms,
 		.listener = c->listener->config->name,
 		.name = c->name,
+		.user = c->user,
 		.pool = conn_pool_name(c),
 		.how = relayed ? "relay" : "none",
 		.why = relayed ? ladon_reason_name(c->relayed) : NULL,
@@ -162,7 +169,8 @@ uint32_t ends_leave(struct conn *c)
 
 	if (is_forgotten(c))
 		return 0;
-	ticket = ticket_new(c->listener->config->name, conn_pool_name(c), c->name ? c->name : "");
+	ticket = ticket_new(c->listener->config->name, conn_pool_name(c), c->name ? c->name : "",
+			    c->user ? c->user : "");
 	if (!ticket)
 		return 0;
 	id = ticket->id = ladon_flow_id(gateway->ladon);
@@ -205,7 +213,7 @@ static int adopt_one(void *arg, const struct ladon_flow *flow)
 	if (l == setup->config->listeners_len || !setup->config->listeners[l].limits.per_source ||
 	    flow->state == LADON_FLOW_KILLED || addr_from(&flow->client.sa, &client) < 0)
 		return 0;
-	ticket = ticket_new(setup->config->listeners[l].name, pool ? pool : "", "");
+	ticket = ticket_new(setup->config->listeners[l].name, pool ? pool : "", "", "");
 	if (!ticket)
 		return 0;
 	ticket->id = flow->id;
@@ -247,6 +255,7 @@ static void ticket_say(const struct ticket *ticket, const struct ladon_flow *flo
 	line->listener = ticket_listener(ticket);
 	line->pool = known(ticket_pool(ticket));
 	line->name = known(ticket_name(ticket));
+	line->user = known(ticket_user(ticket));
 	line->why = ticket->why ? ladon_reason_name(ticket->why) : NULL;
 	line->bytes_in += ticket->bytes_in;
 	line->bytes_out += ticket->bytes_out;

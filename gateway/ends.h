@@ -36,6 +36,9 @@ void ends_count(struct ends *ends, struct access_counts *out);
 /** ends_name() - remember the name that the client has asked for, until the connection ends */
 void ends_name(struct conn *c, const char *name);
 
+/** ends_user() - ... and who it is, as a password has shown */
+void ends_user(struct conn *c, const char *user);
+
 /** ends_conn() - a connection that was not handed off is over */
 void ends_conn(const struct conn *c);
 

@@ -83,6 +83,8 @@ static int first_found(struct conn *c, const struct talk *talk, struct hello *he
 {
 	c->protocol = hello->protocol;
 	ends_name(c, hello->name);
+	if (c->user_is == PEEK_USER_RIGHT)
+		ends_user(c, talk->user);
 	conn_debug(c, "peek: %u bytes, \"%s\"", c->first.len, hello->name);
 	if (!first_vouched(c, talk, hello))
 		return first_refuse(c, hello);

@@ -27,6 +27,14 @@ static int set(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
+static int transparent_set(const struct config_listener *config, int fd)
+{
+	bool is_ip4 = config->addr.sa.sa_family == AF_INET;
+
+	return set(fd, is_ip4 ? SOL_IP : SOL_IPV6, is_ip4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
+		   config->transparent);
+}
+
 /*
  * What may be different after a reload. Where nothing can be done before the client
  * has spoken, there is nothing to accept before: one wake-up, and what it said is there.
@@ -37,7 +45,9 @@ static int listener_configure(const struct config_listener *config, int fd)
 	bool defer = config->peek && !config->silence_ms;
 	int rc = set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? DEFER_S : 0);
 
-	return rc < 0 ? rc : set(fd, IPPROTO_TCP, TCP_MAXSEG, config->mss);
+	if (rc == 0)
+		rc = set(fd, IPPROTO_TCP, TCP_MAXSEG, config->mss);
+	return rc < 0 ? rc : transparent_set(config, fd);
 }
 
 /* What accepted sockets inherit, and what bind(2) obeys. */
@@ -76,6 +86,13 @@ int listener_bind(struct listener *listener, bool alone)
 		return rc;
 	listener->watch.fd = TAKE_FD(fd);
 	return 0;
+}
+
+const char *listener_complaint(const struct config_listener *config, int rc)
+{
+	if (rc == -EPERM && config->transparent)
+		return "transparent: yes takes CAP_NET_ADMIN or CAP_NET_RAW; start ladond as root";
+	return strerror(-rc);
 }
 
 /* accept(2): what has become of the connection that it was to return; the next may be a good one */
@@ -143,7 +160,7 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
 	listener->tally = setup->tallies[index];
 	listener->counts = &setup->tallies[index]->counts[share->worker->index];
 	TAILQ_INIT(&listener->undecided);
-	listener->wildcard = addr_is_any(&listener->config->addr);
+	listener->wildcard = addr_is_any(&listener->config->addr) || listener->config->transparent;
 }
 
 static void listener_guard(struct listener *listener)
@@ -174,6 +191,7 @@ int listener_listen(struct listener *listener)
 static void listener_inherit(struct listener *listener)
 {
 	struct listener *former = listener->former;
+	int rc;
 
 	listener->watch.fd = former->watch.fd;
 	listener->watch.events = former->watch.events;
@@ -181,7 +199,10 @@ static void listener_inherit(struct listener *listener)
 	former->watch.fd = -1;
 	former->watch.events = 0;
 	listener->former = NULL;
-	listener_configure(listener->config, listener->watch.fd);
+	rc = listener_configure(listener->config, listener->watch.fd);
+	if (rc < 0)
+		log_warn("listen %s: %s", listener->config->name,
+			 listener_complaint(listener->config, rc));
 	listener_guard(listener);
 }
 

@@ -46,6 +46,9 @@ void listener_init(struct listener *listener, struct share *share, unsigned int 
  */
 int listener_bind(struct listener *listener, bool alone);
 
+/** listener_complaint() - why a socket could not be had, for people. @rc: of the above */
+const char *listener_complaint(const struct config_listener *config, int rc);
+
 /** listener_listen() - ... and listen, with accepted sockets guarded. Return: 0 or a negative errno */
 int listener_listen(struct listener *listener);
 

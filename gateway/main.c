@@ -260,6 +260,10 @@ static int handoff_failed(struct daemon *d, const struct config *config, int rc)
 		log_err("%s", why);
 		return rc;
 	}
+	if (config->transparent) {
+		log_err("source transparent: not without the handoff's programs: %s", why);
+		return rc;
+	}
 	d->gateway.no_handoff = rc == -EPERM ? LADON_REASON_NO_PRIVILEGE : LADON_REASON_NO_BPF;
 	log_warn("handoff: not possible, everything is relayed: %s", why);
 	return 0;
@@ -290,7 +294,7 @@ static int handoff_open(struct daemon *d, const struct config *config)
 		return handoff_failed(d, config, rc);
 	if (config->stack)
 		ladon_stack(d->gateway.ladon); /* on failure said so, and relayed */
-	return 0;
+	return config->transparent ? ladon_transparent(d->gateway.ladon) : 0;
 }
 
 /* ---- start ---- */
@@ -323,7 +327,7 @@ static void descriptors_raise(void)
 static int complain(const struct config_listener *failed, int rc)
 {
 	if (failed)
-		log_err("listen %s: %s", failed->name, strerror(-rc));
+		log_err("listen %s: %s", failed->name, listener_complaint(failed, rc));
 	else
 		log_err("workers: %s", strerror(-rc));
 	return rc;

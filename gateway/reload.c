@@ -96,6 +96,10 @@ static int listeners_check(const struct gateway *gateway, const struct config *n
 {
 	bool no_handoff = !gateway->ladon && gateway->no_handoff == LADON_REASON_HANDOFF_OFF;
 
+	if (next->transparent && !now->transparent)
+		return refuse(error, -EOPNOTSUPP, next->path,
+			      "source: transparent, which no pool had at the start, needs a restart; "
+			      "handed-off connections survive one");
 	for (unsigned int l = 0; l < next->listeners_len; l++) {
 		const struct config_listener *listener = &next->listeners[l];
 		const char *key = NULL;
@@ -144,7 +148,7 @@ static int setup_refuse(char **error, int rc, const struct config_listener *fail
 
 	if (failed)
 		snprintf(what, sizeof(what), "listen %s", failed->name);
-	return refuse(error, rc, what, strerror(-rc));
+	return refuse(error, rc, what, failed ? listener_complaint(failed, rc) : strerror(-rc));
 }
 
 /* Return: 0, with the setup in @out, which is held for the caller */

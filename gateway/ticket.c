@@ -33,18 +33,28 @@ const char *ticket_name(const struct ticket *ticket)
 	return text_after(ticket_pool(ticket));
 }
 
-struct ticket *ticket_new(const char *listener, const char *pool, const char *name)
+const char *ticket_user(const struct ticket *ticket)
 {
-	size_t listener_len = strlen(listener) + 1, pool_len = strlen(pool) + 1;
-	size_t name_len = strlen(name) + 1;
-	struct ticket *ticket = malloc(sizeof(*ticket) + listener_len + pool_len + name_len);
+	return text_after(ticket_name(ticket));
+}
 
+struct ticket *ticket_new(const char *listener, const char *pool, const char *name,
+			  const char *user)
+{
+	const char *const texts[] = { listener, pool, name, user };
+	size_t len = 0;
+	struct ticket *ticket;
+	char *at;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		len += strlen(texts[i]) + 1;
+	ticket = malloc(sizeof(*ticket) + len);
 	if (!ticket)
 		return NULL;
 	*ticket = (struct ticket){ 0 };
-	memcpy(ticket->texts, listener, listener_len);
-	memcpy(ticket->texts + listener_len, pool, pool_len);
-	memcpy(ticket->texts + listener_len + pool_len, name, name_len);
+	at = ticket->texts;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		at = stpcpy(at, texts[i]) + 1;
 	return ticket;
 }
 

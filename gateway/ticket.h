@@ -5,8 +5,9 @@
  * The kernel keeps addresses, bytes and times of a flow, and nothing else does.
  * Only while there is an access log, or for a listener that limits its sources,
  * the daemon remembers what the kernel does not know: the name that was asked for,
- * listener and pool, when the connection was accepted, and whose it is. A ticket is left before the handoff and taken when the flow ends;
- * it dies with the daemon, and the lines of flows that outlive it lack what it said.
+ * by which user, listener and pool, when the connection was accepted, and whose it is. A ticket is left
+ * before the handoff and taken when the flow ends; it dies with the daemon, and the lines of flows that
+ * outlive it lack what it said.
  *
  * Thread-safe. As many as there are live flows, of about 100 bytes each.
  */
@@ -41,12 +42,14 @@ struct ticket {
 	char texts[];
 };
 
-/** ticket_new() - with three texts, "" for none. NULL: no memory. free(3) it */
-struct ticket *ticket_new(const char *listener, const char *pool, const char *name);
+/** ticket_new() - with four texts, "" for none. NULL: no memory. free(3) it */
+struct ticket *ticket_new(const char *listener, const char *pool, const char *name,
+			  const char *user);
 
 const char *ticket_listener(const struct ticket *ticket);
 const char *ticket_pool(const struct ticket *ticket);
 const char *ticket_name(const struct ticket *ticket);
+const char *ticket_user(const struct ticket *ticket);
 
 struct tickets;
 

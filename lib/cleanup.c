@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "foreign.h"
 #include "layout.h"
 #include "private.h"
 #include "stack.h"
@@ -239,6 +240,8 @@ static int everything_remove(const char *dir)
 
 	libbpf_set_print(printer);
 	err = table_clean(dir);
+	rc = rc < 0 ? rc : err;
+	err = foreign_cleanup();
 	rc = rc < 0 ? rc : err;
 	err = pins_remove(dir);
 	rc = rc < 0 ? rc : err;

@@ -214,6 +214,8 @@ static void port_free(struct ladon *ladon, const struct ladon_entry *c2b)
 {
 	struct addr source, backend;
 
+	if (c2b->what & LADON_FLOW_UNCOUNTED)
+		return;
 	addr_from_16(c2b->saddr, c2b->sport, &source);
 	addr_from_16(c2b->daddr, c2b->dport, &backend);
 	sources_end(ladon->sources, ladon->options.sources_len ? &source : NULL, &backend,
@@ -621,16 +623,24 @@ struct adopted {
 	uint32_t stack; /* not 0: the stack forwards some of them, or is to */
 };
 
+static void port_mark(struct ladon *ladon, const struct ladon_entry *c2b)
+{
+	struct addr source, backend;
+
+	if (c2b->what & LADON_FLOW_UNCOUNTED)
+		return;
+	addr_from_16(c2b->saddr, c2b->sport, &source);
+	addr_from_16(c2b->daddr, c2b->dport, &backend);
+	sources_mark(ladon->sources, ladon->options.sources_len ? &source : NULL, &backend,
+		     addr_port(&source));
+}
+
 /* A flow of a former process: its port is taken, its id too. A closed one's linger died with that. */
 static int adopt_pair(struct ladon *ladon, const struct pair *p, void *arg)
 {
-	struct addr source, backend;
 	struct adopted *found = arg;
 
-	addr_from_16(p->c2b->saddr, p->c2b->sport, &source);
-	addr_from_16(p->c2b->daddr, p->c2b->dport, &backend);
-	sources_mark(ladon->sources, ladon->options.sources_len ? &source : NULL, &backend,
-		     addr_port(&source));
+	port_mark(ladon, p->c2b);
 	if ((int32_t)(p->c2b->id - atomic_load(&ladon->next_id)) >= 0)
 		atomic_store(&ladon->next_id, p->c2b->id + 1);
 	if (pair_state(p) == LADON_FLOW_CLOSED)

@@ -9,6 +9,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -194,6 +195,78 @@ int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct s
 	}
 	*source = token;
 	return rc;
+}
+
+/*
+ * The sockets of a flow are gone, so only the table knows. What another thread hands off
+ * between this look and the connect would have to have the same address and port: as good as
+ * never, and then the handoff is refused (EXISTS).
+ */
+static bool is_in_table(const struct ladon *ladon, const struct addr *from, const struct addr *to)
+{
+	struct ladon_flow_key key = { .sport = htons(addr_port(to)), .dport = htons(addr_port(from)) };
+	struct ladon_entry entry;
+
+	addr_to_16(to, key.saddr);
+	addr_to_16(from, key.daddr);
+	return bpf_map_lookup_elem(ladon->flows_fd, &key, &entry) == 0;
+}
+
+/* Ports that clients used themselves may lie anywhere; of those that nobody chose there is a range. */
+static int foreign_bind(const struct ladon *ladon, int fd, const struct addr *from,
+			const struct addr *to)
+{
+	uint32_t range = (uint32_t)ladon->options.port_max - ladon->options.port_min + 1;
+	bool any = !addr_port(from);
+	struct addr at = *from;
+
+	for (int i = 0; i < (any ? BIND_TRIES : 1); i++) {
+		if (any)
+			addr_set_port(&at, (uint16_t)(ladon->options.port_min +
+						      arc4random_uniform(range)));
+		if (is_in_table(ladon, &at, to))
+			continue;
+		if (bind(fd, &at.sa, addr_len(&at)) == 0)
+			return 0;
+		if (errno != EADDRINUSE && errno != EACCES)
+			return -errno;
+	}
+	return any ? -EADDRNOTAVAIL : -EADDRINUSE;
+}
+
+static int transparent_set(int fd, sa_family_t family)
+{
+	bool ip4 = family == AF_INET;
+	int on = 1;
+
+	return setsockopt(fd, ip4 ? SOL_IP : SOL_IPV6, ip4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on,
+			  sizeof(on)) < 0
+		       ? -errno
+		       : 0;
+}
+
+int ladon_connect_from(struct ladon *ladon, int front_fd, int back_fd, const struct sockaddr *from,
+		       const struct sockaddr *to)
+{
+	struct addr source, backend;
+	int rc = addr_from(from, &source);
+
+	if (rc == 0)
+		rc = addr_from(to, &backend);
+	if (rc == 0 && addr_family(&source) != addr_family(&backend))
+		rc = -EAFNOSUPPORT;
+	if (rc == 0)
+		rc = transparent_set(back_fd, addr_family(&source));
+	if (rc < 0)
+		return rc;
+	rc = back_prepare(ladon, front_fd, back_fd);
+	if (rc < 0)
+		return -EOPNOTSUPP;
+	rc = foreign_bind(ladon, back_fd, &source, &backend);
+	if (rc < 0)
+		return rc;
+	rc = connect(back_fd, &backend.sa, addr_len(&backend)) < 0 ? -errno : 0;
+	return rc == -EADDRNOTAVAIL ? -EADDRINUSE : rc; /* as in ladon_connect() */
 }
 
 void ladon_source_free(struct ladon *ladon, uint64_t source)

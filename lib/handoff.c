@@ -160,21 +160,25 @@ static bool is_tracked(int fd, sa_family_t family, struct addr *headed_for)
  * What conntrack knows of the two connections
  *
  * @redirected: REDIRECT and DNAT of this host: the client's packets arrive with
- *	other addresses than the socket has, and tc sees them as they arrive.
+ *	another destination than the socket has, and tc sees them as they arrive. What the
+ *	socket sends has got that for its source before it comes by tc.
  */
 struct tracking {
 	bool front, back, redirected;
 };
 
-static void tracking_look(struct tracking *t, int front_fd, int back_fd,
-			  const struct ladon_flow_key *front)
+static void tracking_look(struct tracking *t, int front_fd, int back_fd, struct ladon_request *req)
 {
-	struct addr headed_for, local;
+	struct addr headed_for, local, back_for;
 
-	addr_from_16(front->daddr, front->dport, &local);
+	addr_from_16(req->front_socket.daddr, req->front_socket.dport, &local);
 	t->front = is_tracked(front_fd, local.sa.sa_family, &headed_for);
 	t->redirected = t->front && !addr_equal(&headed_for, &local);
-	t->back = is_tracked(back_fd, local.sa.sa_family, &headed_for);
+	t->back = is_tracked(back_fd, local.sa.sa_family, &back_for);
+	if (!t->redirected)
+		return;
+	addr_to_16(&headed_for, req->front.daddr);
+	req->front.dport = htons(addr_port(&headed_for));
 }
 
 /* Once the flow is active it is too late to find out. */
@@ -186,6 +190,8 @@ static uint32_t stack_obstacle(const struct ladon *ladon, const struct tracking 
 	addr_from_16(front->saddr, 0, &client);
 	if (ladon->vrf)
 		return LADON_REASON_VRF;
+	if (t->redirected)
+		return LADON_REASON_NAT;
 	if (!ladon->stack || !t->front || !t->back)
 		return LADON_REASON_UNTRACKED;
 	return stack_forwards(ladon->stack, client.sa.sa_family) ? LADON_REASON_NONE
@@ -234,10 +240,9 @@ static int activate_tracked(struct ladon *ladon, int front_fd, int back_fd,
 
 	for (;;) {
 		if (ask)
-			tracking_look(tracking, front_fd, back_fd, &req->front);
-		req->reason = tracking->redirected ? LADON_REASON_NAT
-			      : how->stack ? stack_obstacle(ladon, tracking, &req->front)
-					   : LADON_REASON_NONE;
+			tracking_look(tracking, front_fd, back_fd, req);
+		req->reason = how->stack ? stack_obstacle(ladon, tracking, &req->front)
+					 : LADON_REASON_NONE;
 		if (req->reason)
 			return -EOPNOTSUPP;
 		req->netfilter = ask;
@@ -273,8 +278,9 @@ static int back_key(struct ladon *ladon, int back_fd, const struct ladon_handoff
 static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct ladon_handoff *how,
 		    struct ladon_request *req, struct tracking *tracking)
 {
-	int rc = socket_key(front_fd, how->client, how->listener, &req->front);
+	int rc = socket_key(front_fd, how->client, how->listener, &req->front_socket);
 
+	req->front = req->front_socket;
 	if (socket_is_apart(ladon, front_fd) || socket_is_apart(ladon, back_fd)) {
 		req->reason = LADON_REASON_VRF;
 		return -EOPNOTSUPP;
@@ -282,6 +288,7 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	req->op = how->stack ? LADON_EDIT_STACK : 0;
 	req->front_pending = (uint32_t)how->front_len;
 	req->back_pending = (uint32_t)how->back_len;
+	req->uncounted = !how->source;
 	req->id = how->id ? how->id : ladon_flow_id(ladon);
 	req->limits = limits_take(ladon, how);
 	req->reason = LADON_REASON_NOT_ESTABLISHED;

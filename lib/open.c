@@ -23,6 +23,7 @@
 
 #include "../base/own.h"
 #include "conntrack.h"
+#include "foreign.h"
 #include "layout.h"
 #include "private.h"
 #include "source.h"
@@ -379,6 +380,7 @@ int ladon_dispatch(struct ladon *ladon)
 	if (read(ladon->timer_fd, &ticks, sizeof(ticks)) == sizeof(ticks)) {
 		flows_tick(ladon);
 		links_tick(ladon->links);
+		foreign_tick(ladon);
 	}
 	return n < 0 && errno != EINTR ? -errno : 0;
 }

@@ -54,7 +54,7 @@ struct ladon {
 			/* programs for BPF_PROG_TEST_RUN, and to be attached */
 			int activate_fd, edit_fd, look_fd, reap_fd, ask_fd;
 			int ingress_fd, egress_fd, local_fd, enter_fd, icmp_fd, probe_fd, leave_fd;
-			int tell_fd, cross_fd, cross_icmp_fd;
+			int tell_fd, cross_fd, cross_icmp_fd, deliver_fd;
 			/* maps */
 			int flows_fd, live_fd, events_fd, counters_fd;
 			int guards_fd, interfaces_fd, jumps_fd, hops_fd, limits_fd;
@@ -65,7 +65,7 @@ struct ladon {
 			/* nobody else may have pin_dir open */
 			int lock_fd;
 		};
-		int fds[29]; /* all of them; -1: not open */
+		int fds[30]; /* all of them; -1: not open */
 	};
 	struct ring_buffer *events;
 	struct limits limits;
@@ -78,6 +78,7 @@ struct ladon {
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */
 	struct stack *stack;	     /* NULL: before ladon_stack() */
 	bool adopted_stack;	     /* there are flows that need it */
+	bool foreign;		     /* after ladon_transparent() */
 	atomic_bool unfinished;	     /* ... and some that could not be given to it, nor killed */
 	atomic_bool netfilter;	     /* conntrack may know sockets: so it was at the last handoff */
 
@@ -86,6 +87,8 @@ struct ladon {
 	atomic_uint_fast64_t handoff_ns[LADON_DURATIONS];
 
 	/* ladon_dispatch() only */
+	unsigned int foreign_ticks;
+	bool foreign_lost; /* what lib/foreign.c made is gone, and cannot be made again */
 	struct linger_queue linger;
 	uint32_t sweep_at;		/* the kernel's cursor into the table */
 	bool sweeping;			/* in the middle of a walk */

@@ -47,6 +47,7 @@ static const struct part {
 	}
 	PROGRAM(ingress),  PROGRAM(egress), PROGRAM(local), PROGRAM(enter), PROGRAM(icmp),
 	PROGRAM(probe),	   PROGRAM(leave),  PROGRAM(tell),  PROGRAM(cross), PROGRAM(cross_icmp),
+	PROGRAM(deliver),
 	PROGRAM(activate), PROGRAM(edit),   PROGRAM(look),  PROGRAM(reap),  PROGRAM(ask),
 	MAP(flows),	   MAP(live),	    MAP(events),    MAP(counters),  MAP(guards),
 	MAP(interfaces),   MAP(jumps),	    MAP(hops),	    MAP(limits),
@@ -272,7 +273,10 @@ static int parts_load(struct ladon *ladon, uint32_t *kernel)
 
 /* ---- */
 
-/* Those that are attached jump to those that are not. */
+/*
+ * Those that are attached jump to those that are not. To ladon_deliver only if somebody asks for
+ * that: lib/foreign.c.
+ */
 static int programs_join(const struct ladon *ladon)
 {
 	const int fds[LADON_JUMPS] = {
@@ -287,7 +291,10 @@ static int programs_join(const struct ladon *ladon)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < LADON_JUMPS && rc == 0; i++)
-		rc = bpf_map_update_elem(ladon->jumps_fd, &i, &fds[i], BPF_ANY);
+		if (fds[i])
+			rc = bpf_map_update_elem(ladon->jumps_fd, &i, &fds[i], BPF_ANY);
+		else
+			bpf_map_delete_elem(ladon->jumps_fd, &i);
 	return rc;
 }
 

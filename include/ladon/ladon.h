@@ -221,6 +221,34 @@ LADON_API int ladon_listen(struct ladon *ladon, int listen_fd);
 LADON_API int ladon_connect(struct ladon *ladon, int front_fd, int back_fd,
 			    const struct sockaddr *to, uint64_t *source);
 
+/**
+ * ladon_transparent() - prepare for ladon_connect_from() with addresses that are not this host's
+ *
+ * What a backend answers to such an address is delivered here, as long as there is a socket for
+ * it: the programs mark it, and a routing rule and a table, both with the number 2768 and of both
+ * families, make it this host's. They are made again when somebody deletes them, and
+ * ladon_cleanup() deletes them. Before the first such connect; again, it does nothing.
+ *
+ * The backend's own network must send what is for those addresses by way of this host.
+ *
+ * Return: 0, or -EPERM: CAP_NET_ADMIN is missing; -EOPNOTSUPP: in a VRF, or the kernel has no
+ * policy routing; or another negative errno. A message says more, also about what is in the way.
+ */
+LADON_API int ladon_transparent(struct ladon *ladon);
+
+/**
+ * ladon_connect_from() - ladon_connect(), from an address of the caller's choice
+ * @from: as a rule the client's, of the family of @to. Its port: the one to take; 0: any that is free
+ *
+ * What is free is asked of the kernel and of the flow table each time: the port is none of
+ * ladon's own, there is nothing to give back, and ladon_handoff.source is 0.
+ *
+ * Return: as ladon_connect(); but -EADDRINUSE also if that port is not to be had: a call
+ * with a fresh @back_fd and port 0 takes another; and -EPERM: CAP_NET_ADMIN or CAP_NET_RAW is missing.
+ */
+LADON_API int ladon_connect_from(struct ladon *ladon, int front_fd, int back_fd,
+				 const struct sockaddr *from, const struct sockaddr *to);
+
 /** ladon_source_free() - give a port back, after its socket was closed; 0 is ignored */
 LADON_API void ladon_source_free(struct ladon *ladon, uint64_t source);
 

@@ -19,9 +19,14 @@ static void check_name(const char *name)
 	assert(!strrchr(name, '*') || strrchr(name, '*') == name);
 }
 
-static void check_route(const struct config *config, const struct config_route *route)
+static void check_route(const struct config *config, const struct config_listener *listener,
+			const struct config_route *route)
 {
+	const struct config_pool *pool = &config->pools[route->pool];
+
 	assert(route->pool < config->pools_len);
+	assert(!pool->backends->requested || !pool->backends->original == !!route->target);
+	assert(!pool->transparent || (listener->handoff && !listener->stack));
 	assert(route->line >= 1);
 	assert(!route->tls || !route->http_host);
 	assert(!route->alpn || route->tls);
@@ -42,7 +47,7 @@ static void check_listener(const struct config *config, const struct config_list
 	assert(listener->routes_len >= 1);
 	assert(listener->peek || listener->routes_len == 1);
 	for (unsigned int i = 0; i < listener->routes_len; i++)
-		check_route(config, &listener->routes[i]);
+		check_route(config, listener, &listener->routes[i]);
 }
 
 static void check_pool(const struct config_pool *pool)
@@ -51,7 +56,9 @@ static void check_pool(const struct config_pool *pool)
 	for (unsigned int i = 0; i < pool->backends_len; i++) {
 		const struct config_backend *backend = &pool->backends[i];
 
-		assert(backend->text && backend->port != 0);
+		assert(backend->text && !backend->requested == (backend->port != 0));
+		assert(backend->requested || !backend->original);
+		assert(!backend->requested || pool->backends_len == 1);
 		assert(backend->host || addr_port(&backend->addr) == backend->port);
 	}
 	if (pool->health.check != HEALTH_NONE)

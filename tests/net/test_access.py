@@ -244,7 +244,7 @@ def test_text_has_the_same_keys_in_the_same_places(net):
     assert [key for key, _ in words] == [
         "time", "client", "listener", "name", "pool", "backend", "how", "why", "end", "by",
         "duration_ms", "packets_in", "bytes_in", "packets_out", "bytes_out", "client_rtt_us",
-        "backend_rtt_us"]
+        "backend_rtt_us", "user"]
     assert dict(words)["name"] == "-" and dict(words)["end"] == "client_gone"
 
 

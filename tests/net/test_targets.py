@@ -441,13 +441,13 @@ def test_connect_says_forbidden(net):
 
 # ---- users ----
 
-def with_users(net, tmp_path):
+def with_users(net, tmp_path, more=""):
     """Names and passwords; the hash is a cheap one, for a test."""
     import crypt  # noqa: PLC0415: it warns, and only this needs it
     file = tmp_path / "users"
     salt = crypt.mksalt(crypt.METHOD_SHA512, rounds=1000)
     file.write_text(f"me:{crypt.crypt('secret', salt)}\n")
-    return net.ladond(EXIT.replace("routes:", f"users: {file}, routes:"))
+    return net.ladond(EXIT.replace("routes:", f"users: {file}, routes:") + more)
 
 
 def socks5_login(sock, user, password):
@@ -515,3 +515,21 @@ def test_users_by_curl(net, tmp_path):
         sock.sendall(connect_request(BACKENDS[0], 9000))
         head = ends.receive_through(sock, b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 407 ") and b'\r\nProxy-Authenticate: Basic realm="ladon"\r\n' in head
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_access_log_names_the_user(net, tmp_path):
+    """... if it was that one, and whether it was handed off or refused since."""
+    log = tmp_path / "access"
+    with_users(net, tmp_path, f"access-log: {{to: {log}}}\n")
+    server = ends.Server(net.backend, ends.echo, port=9000)
+    for password, target, granted in (b"secret", BACKENDS[0], 0), (b"secret", GATEWAY, NOT_ALLOWED), (b"wrong", "", None):
+        with ends.connect(net.client) as sock:
+            assert socks5_login(sock, b"me", password) == (granted is None)
+            if granted is not None:
+                sock.sendall(socks5_request(target, 9000))
+                assert ends.receive_exactly(sock, 10)[1] == granted
+    assert server.result() == 0
+    lines = until(lambda: log.exists() and (text := log.read_text().splitlines()) and len(text) == 3 and text, "3 lines")
+    assert {(line.get("user"), line["end"]) for line in map(json.loads, lines)} == \
+        {("me", "closed"), ("me", "target_refused"), (None, "no_user")}

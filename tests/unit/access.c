@@ -42,6 +42,7 @@ static const struct access_line full = {
 	.bytes_out = 6000,
 	.client_rtt_us = 70,
 	.backend_rtt_us = 8,
+	.user = "me",
 };
 static const struct access_line refused = {
 	.client = "192.0.2.7:40000",
@@ -68,7 +69,7 @@ static void a_line_says_everything(void **state)
 		    "name=example.org pool=web backend=[2001:db8::2]:443 how=handoff "
 		    "why=slow_connect end=reset by=backend duration_ms=1500 packets_in=3 "
 		    "bytes_in=400 packets_out=5 bytes_out=6000 client_rtt_us=70 "
-		    "backend_rtt_us=8\n");
+		    "backend_rtt_us=8 user=me\n");
 	assert_line(
 		&full, ACCESS_JSON,
 		"{\"time\":\"2025-11-25T11:04:16.007Z\",\"client\":\"192.0.2.7:40000\","
@@ -76,7 +77,7 @@ static void a_line_says_everything(void **state)
 		"\"backend\":\"[2001:db8::2]:443\",\"how\":\"handoff\",\"why\":\"slow_connect\","
 		"\"end\":\"reset\",\"by\":\"backend\",\"duration_ms\":1500,\"packets_in\":3,"
 		"\"bytes_in\":400,\"packets_out\":5,\"bytes_out\":6000,\"client_rtt_us\":70,"
-		"\"backend_rtt_us\":8}\n");
+		"\"backend_rtt_us\":8,\"user\":\"me\"}\n");
 }
 
 static void what_is_unknown_has_a_hyphen_or_is_left_out(void **state)
@@ -86,7 +87,7 @@ static void what_is_unknown_has_a_hyphen_or_is_left_out(void **state)
 		    "time=1970-01-01T00:00:00.000Z client=192.0.2.7:40000 listener=0.0.0.0:443 "
 		    "name=- pool=- backend=- how=none why=- end=no_route by=ladon duration_ms=0 "
 		    "packets_in=- bytes_in=0 packets_out=- bytes_out=0 client_rtt_us=- "
-		    "backend_rtt_us=-\n");
+		    "backend_rtt_us=- user=-\n");
 	assert_line(&refused, ACCESS_JSON,
 		    "{\"time\":\"1970-01-01T00:00:00.000Z\",\"client\":\"192.0.2.7:40000\","
 		    "\"listener\":\"0.0.0.0:443\",\"how\":\"none\",\"end\":\"no_route\","
@@ -129,7 +130,7 @@ static void the_longest_line_fits(void **state)
 	memset(worst, '\n', sizeof(worst) - 1);
 	worst[sizeof(worst) - 1] = '\0';
 	line.client = line.listener = line.name = line.pool = line.backend = worst;
-	line.how = line.why = line.end = line.by = worst;
+	line.how = line.why = line.end = line.by = line.user = worst;
 	line.time_ms = line.duration_ms = line.bytes_in = line.bytes_out = UINT64_MAX / 1000;
 	assert_true(access_line_format(&line, ACCESS_JSON, out) <= ACCESS_LINE_MAX);
 	assert_true(access_line_format(&line, ACCESS_TEXT, out) <= ACCESS_LINE_MAX);
@@ -297,7 +298,7 @@ static void a_ticket_is_taken_once(void **state)
 
 	(void)state;
 	for (uint32_t id = 1; id < 100; id++) { /* many more than buckets */
-		ticket = ticket_new("0.0.0.0:443", "web", id % 2 ? "example.org" : "");
+		ticket = ticket_new("0.0.0.0:443", "web", id % 2 ? "example.org" : "", "me");
 		ticket->id = id;
 		tickets_leave(tickets, ticket);
 	}
@@ -314,6 +315,7 @@ static void a_ticket_is_taken_once(void **state)
 	assert_null(tickets_take(tickets, 50));
 	ticket = tickets_take(tickets, 51);
 	assert_string_equal(ticket_name(ticket), "example.org");
+	assert_string_equal(ticket_user(ticket), "me");
 	free(ticket);
 	tickets_free(tickets); /* with the rest */
 }

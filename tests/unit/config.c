@@ -174,6 +174,8 @@ static const struct mistake pool_mistakes[] = {
 	{ "an octet too few", BACKEND("10.0.2:443"), "f:5: pools[0].backends[0]: \"10.0.2:443\" will not do; it takes an address or a name, and a port, as in \"10.0.2.2:443\", \"[2001:db8::1]:443\" or \"www.example.org:443\"" },
 	{ "a wildcard", BACKEND("'*.example.org:443'"), "f:5: pools[0].backends[0]: \"*.example.org:443\" will not do; a name has letters, digits, '-' and '_' between its dots (other scripts as xn--...), no scheme, port or path" },
 	{ "neither version 1 nor 2", BACKEND("10.0.0.1:1\n  send-proxy: v3"), "f:6: pools[0].send-proxy: \"v3\" will not do; it takes v1 or v2" },
+	{ "checks of where anybody was headed", LISTENERS "pools:\n- name: web\n  backends: original\n  health: { check: tcp }\n", "f:5: pools[0].health: goes not with original backends, of which none is known before a client asks for it" },
+	{ "whose source", LISTENERS "pools:\n- name: web\n  backends: 10.0.2.2:443\n  source: client\n", "f:5: pools[0].source: \"client\" will not do; it takes gateway or transparent" },
 	{ "a header for strangers", LISTENERS "pools:\n- name: web\n  backends: requested\n  send-proxy: v1\n", "f:5: pools[0].send-proxy: goes not with requested backends, which expect none; leave it out" },
 	{ "TLVs in version 1", BACKEND("10.0.0.1:1\n  send-proxy: v1\n  proxy-tlvs: alpn"), "f:7: pools[0].proxy-tlvs: only version 2 has them; write \"send-proxy: v2\"" },
 	{ "TLVs of nothing", BACKEND("10.0.0.1:1\n  proxy-tlvs: alpn"), "f:6: pools[0].proxy-tlvs: only version 2 has them; write \"send-proxy: v2\"" },
@@ -194,7 +196,7 @@ static const struct mistake listener_mistakes[] = {
 	{ "nobody is allowed", LISTEN("0.0.0.0:1\n  allow: []"), "f:4: listeners[0].allow: is an empty list; write at least one item, or leave the key out" },
 	{ "a file without a directory", LISTEN("0.0.0.0:1\n  deny: [file:office.list]"), "f:4: listeners[0].deny[0]: \"office.list\" will not do; it takes a path that begins with '/'" },
 	{ "a file that is none", LISTEN("0.0.0.0:1\n  deny: [10.0.0.1, file:/dev/null]"), "f:4: listeners[0].deny[1]: /dev/null is no ordinary file" },
-	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets, proxy-from, tokens" },
+	{ "a word for a listener", POOLS "listeners: web\n", "f:2: listeners: must be a mapping; its keys are: listen, routes, pool, handoff, mode, timeouts, mss, allow, deny, limits, users, targets, proxy-from, tokens, transparent" },
 	{ "no address", POOLS "listeners:\n- pool: web\n", "f:3: listeners[0].listen: is missing; it takes an address and a port, as in \"0.0.0.0:443\"" },
 	{ "a port only", LISTEN("443"), "f:3: listeners[0].listen: \"443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
 	{ "a name", LISTEN("example.org:443"), "f:3: listeners[0].listen: \"example.org:443\" will not do; it takes an address and a port, as in \"0.0.0.0:443\" or \"[::]:443\"" },
@@ -236,6 +238,11 @@ static const struct mistake route_mistakes[] = {
 	{ "the same target twice", ROUTE("{ target: [a, A], pool: web }"), "f:5: listeners[0].routes[0]: matches the same as the rule of line 5 and would never be used; remove one of them" },
 	{ "requested by nobody", "pools:\n- name: exit\n  backends: requested\nlisteners:\n- listen: 0.0.0.0:1\n  pool: exit\n", "f:6: listeners[0].pool: is for clients that name a target; give the rule the condition 'target', as in {target: \"*\", pool: exit}" },
 	{ "requested by TLS", "pools:\n- name: exit\n  backends: requested\nlisteners:\n- listen: 0.0.0.0:1\n  routes:\n  - { tls: a, pool: exit }\n", "f:7: listeners[0].routes[0].pool: is for clients that name a target; give the rule the condition 'target', as in {target: \"*\", pool: exit}" },
+	{ "original for who asks", "pools:\n- name: onward\n  backends: original\nlisteners:\n- listen: 0.0.0.0:1\n  routes:\n  - { target: a, pool: onward }\n", "f:7: listeners[0].routes[0].pool: takes clients where their packets were headed, and these name a target; use a pool with \"backends: requested\"" },
+	{ "TPROXY through the stack", POOLS "listeners:\n- listen: 0.0.0.0:443\n  pool: web\n  mode: stack\n  transparent: yes\n", "f:6: listeners[0].transparent: goes not with 'mode: stack'; leave one of them out" },
+	{ "the client's address, relayed", "pools: [{ name: web, source: transparent, backends: 10.0.2.2:443 }]\nlisteners:\n- listen: 0.0.0.0:443\n  handoff: no\n  pool: web\n", "f:5: listeners[0].pool: has \"source: transparent\", which goes not with 'handoff: no' or 'mode: stack'; leave one of them out" },
+	{ "the client's address, through the stack", "pools: [{ name: web, source: transparent, backends: 10.0.2.2:443 }]\nlisteners:\n- listen: 0.0.0.0:443\n  mode: stack\n  routes:\n  - { tls: a, pool: web }\n", "f:6: listeners[0].routes[0].pool: has \"source: transparent\", which goes not with 'handoff: no' or 'mode: stack'; leave one of them out" },
+	{ "perhaps transparent", POOLS "listeners:\n- listen: 0.0.0.0:443\n  pool: web\n  transparent: maybe\n", "f:5: listeners[0].transparent: \"maybe\" will not do; it takes yes or no" },
 	{ "an asterisk inside", ROUTE("{ tls: www.*.org, pool: web }"), "f:5: listeners[0].routes[0].tls: \"www.*.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
 	{ "half a label", ROUTE("{ tls: '*www.org', pool: web }"), "f:5: listeners[0].routes[0].tls: \"*www.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
 	{ "two asterisks", ROUTE("{ tls: '*.*.org', pool: web }"), "f:5: listeners[0].routes[0].tls: \"*.*.org\" will not do; a \"*\" stands alone or for what comes first, as in \"*.example.org\"" },
@@ -865,6 +872,39 @@ static void targets_are_addresses_and_ports(void **state)
 	config_free(config);
 }
 
+/* They are of the clients' family: the MSS need not be smaller. */
+static void original_backends_are_where_clients_were_headed(void **state)
+{
+	struct config *config = parse("pools: [{ name: onward, backends: original }]\n"
+				      "listeners:\n"
+				      "- { listen: '0.0.0.0:1', transparent: yes, pool: onward }\n"
+				      "- { listen: '0.0.0.0:2', routes: [{ tls: a, pool: onward }] }\n");
+
+	(void)state;
+	assert_true(config->pools[0].backends[0].requested && config->pools[0].backends[0].original);
+	assert_string_equal(config->pools[0].backends[0].text, "original");
+	assert_true(config->listeners[0].transparent && !config->listeners[0].peek);
+	assert_false(config->listeners[1].transparent);
+	assert_int_equal(config->listeners[0].mss, 0);
+	config_free(config);
+}
+
+static void the_source_is_the_gateways_unless_it_is_said(void **state)
+{
+	struct config *config = parse("pools:\n"
+				      "- { name: a, backends: '192.0.2.1:1' }\n"
+				      "- { name: b, backends: '192.0.2.1:1', source: gateway }\n"
+				      "listeners: [{ listen: '0.0.0.0:1', pool: a }]\n");
+
+	(void)state;
+	assert_false(config->transparent || config->pools[0].transparent || config->pools[1].transparent);
+	config_free(config);
+	config = parse("pools: [{ name: a, backends: original, source: transparent }]\n"
+		       "listeners: [{ listen: '0.0.0.0:1', pool: a }]\n");
+	assert_true(config->transparent && config->pools[0].transparent);
+	config_free(config);
+}
+
 static void an_alias_stands_for_its_anchor(void **state)
 {
 	struct config *config =
@@ -1002,6 +1042,8 @@ int main(void)
 		cmocka_unit_test(backends_from_a_file_and_srv_records),
 		cmocka_unit_test(keys_from_a_file_that_is_private),
 		cmocka_unit_test(targets_are_addresses_and_ports),
+		cmocka_unit_test(original_backends_are_where_clients_were_headed),
+		cmocka_unit_test(the_source_is_the_gateways_unless_it_is_said),
 		cmocka_unit_test(an_alias_stands_for_its_anchor),
 		cmocka_unit_test(aliases_do_not_multiply_without_end),
 		cmocka_unit_test(ten_thousand_routes_load_at_once),

@@ -2,7 +2,8 @@
 """SO_ORIGINAL_DST of an accepted socket: an error when conntrack does not know the connection, the socket's
 own address when it does, and another one only behind NAT.
 
-lib/handoff.c, is_redirected(): such a connection's packets carry other addresses than its socket.
+lib/handoff.c, tracking_look(), and gateway/original.c: such a connection's packets carry that destination, and its
+socket has another one.
 """
 import errno
 import socket
