@@ -25,8 +25,9 @@ base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
 lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c \
-	   gateway/config_value.c gateway/config_node.c base/addr.c base/cidr.c base/file.c
-pool    := paths/pool.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
+	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
+resolve := paths/resolve.c paths/source.c paths/srv.c
+pool    := paths/pool.c paths/roster.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
 health  := paths/health.c paths/plan.c paths/exam.c paths/exam_tls.c paths/exam_http.c paths/exam_script.c paths/status.c
 peek    := gateway/peek.c gateway/peek_tls.c gateway/peek_http.c gateway/peek_socks.c gateway/peek_prefix.c gateway/words.c base/prefix.c
 gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c gateway/flows.c gateway/worker.c \
@@ -37,7 +38,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   gateway/route.c gateway/asked.c gateway/original.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
 	   gateway/report.c gateway/privilege.c \
-	   $(filter paths/%,$(pool)) paths/resolve.c paths/lookup.c $(health)
+	   $(filter paths/%,$(config)) $(filter paths/%,$(pool)) $(resolve) paths/lookup.c $(health)
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
 	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
 
@@ -57,14 +58,16 @@ unit_loop      := gateway/loop.c gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
-unit_lookup    := paths/lookup.c gateway/loop.c gateway/timer.c base/note.c base/addr.c
+unit_lookup    := paths/lookup.c paths/srv.c paths/listing.c paths/place.c gateway/loop.c gateway/timer.c base/note.c base/addr.c
+unit_listing   := paths/listing.c paths/place.c base/addr.c
+unit_srv       := paths/srv.c $(unit_listing)
 unit_verdict   := gateway/verdict.c base/note.c gateway/users.c
 unit_target    := gateway/target.c gateway/locals.c base/cidr.c base/addr.c
 unit_lane      := gateway/lane.c gateway/kept.c gateway/pipe.c
-unit_pool      := $(pool)
+unit_pool      := $(pool) paths/listing.c paths/place.c
 unit_ring      := paths/ring.c paths/turn.c
 unit_backend   := paths/backend.c paths/ring.c paths/turn.c base/addr.c
-unit_resolve   := paths/resolve.c $(pool) base/log.c
+unit_resolve   := $(resolve) paths/listing.c paths/place.c $(pool) gateway/loop.c gateway/timer.c base/note.c base/file.c base/log.c
 unit_health    := $(health) gateway/loop.c gateway/timer.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
 unit_out       := cli/out.c
@@ -76,7 +79,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_prefix    := $(unit_prefix)
@@ -87,8 +90,10 @@ fuzz_users     := gateway/users.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
+fuzz_listing   := paths/listing.c paths/place.c base/addr.c
+fuzz_srv       := paths/srv.c $(fuzz_listing)
 fuzz_status    := paths/status.c
-fuzzers        := peek prefix proxy_header config status cidr users translate icmp cross
+fuzzers        := peek prefix proxy_header config listing srv status cidr users translate icmp cross
 
 # ---- how ----
 
@@ -152,7 +157,7 @@ $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
 	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -lpcre2-8 -o $@
+		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -lpcre2-8 -lcares -o $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
@@ -194,7 +199,7 @@ check-net: all
 # Address randomisation is off: gcc 12's thread sanitizer does not find its way in all of it.
 SANITIZE := thread address,undefined
 SANITIZE_NET ?= test_chaos.py test_ends.py test_relay.py test_peek.py test_stop.py test_cli.py \
-		test_targets.py test_proxied.py test_prefix.py
+		test_targets.py test_names.py test_proxied.py test_prefix.py
 
 check-sanitize:
 	@set -e; for s in $(SANITIZE); do \

@@ -19,19 +19,33 @@ static void pool_out(struct out *o, const json_t *pool)
 	static const struct out_field backend_fields[] = {
 		{ "backend", OUT_TEXT, NULL },	   { "state", OUT_TEXT, NULL },
 		{ "ejected_ms", OUT_MS, "for" },   { "admin", OUT_TEXT, "set to" },
-		{ "backup", OUT_SWITCH, NULL },	   { "weight", OUT_COUNT, NULL },
+		{ "backup", OUT_SWITCH, NULL },	   { "rank", OUT_COUNT, NULL },
+		{ "weight", OUT_COUNT, NULL },
 		{ "max_flows", OUT_COUNT, "max" }, { "addresses", OUT_ARRAY, NULL },
 		{ "flows", OUT_COUNT, NULL },	   { "chosen", OUT_COUNT, NULL },
 		{ "failed", OUT_COUNT, NULL },	   { "handed_off", OUT_COUNT, NULL },
 		{ "relayed", OUT_COUNT, NULL },	   { "times_sick", OUT_COUNT, NULL },
 		{ "check", OUT_TEXT, NULL },	   { "check_age_ms", OUT_MS, "age" },
-		{ "check_took_ms", OUT_MS, "took" },
+		{ "check_took_ms", OUT_MS, "took" }, { "lookups_failed", OUT_COUNT, NULL },
 	};
-	const json_t *backend;
+	static const struct out_field source_fields[] = {
+		{ "source", OUT_TEXT, NULL },
+		{ "told", OUT_SWITCH, NULL },
+		{ "lookups_failed", OUT_COUNT, NULL },
+	};
+	const json_t *source, *backend;
 	size_t i;
 
 	out_open(o, NULL);
 	out_fields(o, pool, FIELDS(pool_fields));
+	out_list(o, "sources");
+	json_array_foreach(json_object_get(pool, "sources"), i, source)
+	{
+		out_open(o, NULL);
+		out_fields(o, source, FIELDS(source_fields));
+		out_close(o);
+	}
+	out_end(o);
 	out_list(o, "backends");
 	json_array_foreach(json_object_get(pool, "backends"), i, backend)
 	{

@@ -701,12 +701,8 @@ static int listener_bind(struct reading *r, const struct node *node,
 static bool listener_meets_ip6(const struct config *config, const struct config_listener *l)
 {
 	for (unsigned int i = 0; i < l->routes_len; i++) {
-		const struct config_pool *pool = &config->pools[l->routes[i].pool];
-
-		for (unsigned int j = 0; j < pool->backends_len; j++)
-			if (pool->backends[j].host || pool->backends[j].addr.sa.sa_family == AF_INET6 ||
-			    (pool->backends[j].requested && !pool->backends[j].original))
-				return true;
+		if (config_backends_any_ip6(&config->pools[l->routes[i].pool]))
+			return true;
 	}
 	return false;
 }
@@ -1061,16 +1057,12 @@ struct config *config_load(const char *path, char **error)
 
 static void pool_fini(struct config_pool *pool)
 {
-	for (unsigned int i = 0; i < pool->backends_len; i++) {
-		free(pool->backends[i].text);
-		free(pool->backends[i].host);
-	}
+	config_backends_free(pool);
 	for (unsigned int i = 0; i < HEALTH_TEXTS; i++)
 		free(pool->health.texts[i]);
 	for (char **word = pool->health.command; word && *word; word++)
 		free(*word);
 	free(pool->health.command);
-	free(pool->backends);
 	free(pool->name);
 }
 

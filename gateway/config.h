@@ -18,6 +18,7 @@
 struct config_admit; /* config_admit.h */
 struct cidrs;	     /* base/cidr.h */
 struct keys;	     /* base/keys.h */
+struct listing;	     /* paths/listing.h */
 struct targets;	     /* target.h */
 struct users;	     /* users.h */
 
@@ -48,8 +49,15 @@ enum access_format {
 	ACCESS_TEXT,
 };
 
+/*
+ * A source is one that stands for others: .listed of a file, and the targets that the SRV records of a
+ * name have at the moment. Of its own it has .text, and for SRV .flows_max and .backup of all of them.
+ */
 struct config_backend {
-	char *text; /* as written: "10.0.2.2:443", "www.internal:443" */
+	char *text; /* as written: "10.0.2.2:443", "www.internal:443"; "srv:NAME", "file:PATH" */
+	char *srv;  /* NULL: no such source */
+	char *file; /* NULL: no such source; of it, what the file says: */
+	struct listing *listed;
 	char *host; /* NULL if .addr is numeric */
 	bool requested; /* "requested": the target that the client asks for; it has no address */
 	bool original;	/* "original": the same, and nobody asks: where it was headed, see original.h */
@@ -58,6 +66,7 @@ struct config_backend {
 	uint32_t weight;    /* at least 1 */
 	uint32_t flows_max; /* 0: no limit */
 	bool backup;	    /* only when no other can be used; not all of a pool are */
+	uint16_t rank;	    /* up to CONFIG_RANK_MAX; likewise, of backends that are both backups or not */
 };
 
 /* When a backend that fails is left alone for a while. */
@@ -129,6 +138,7 @@ struct config_pool {
 
 #define CONFIG_BACKENDS_MAX 65535 /* of a pool */
 #define CONFIG_WEIGHT_MAX   1000
+#define CONFIG_RANK_MAX	    63
 
 /*
  * One rule; all that is set must match. A rule with nothing set matches all.
@@ -242,6 +252,12 @@ struct config {
  * Return: the configuration, or NULL. Free it with config_free().
  */
 struct config *config_load(const char *path, char **error);
+
+/** config_is_source() - does it stand for others? */
+static inline bool config_is_source(const struct config_backend *backend)
+{
+	return backend->srv || backend->file;
+}
 
 /** config_parse() - the same from memory; @path is for messages */
 struct config *config_parse(const char *path, const void *text, size_t len, char **error);

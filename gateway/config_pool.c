@@ -2,9 +2,14 @@
 #include "config_pool.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/own.h"
+#include "../paths/listing.h"
+#include "../paths/place.h"
 #include "config_value.h"
 
 #define REQUESTED      "requested" /* backends: whatever target a client asks for */
@@ -15,25 +20,106 @@
 
 /* ---- backends ---- */
 
-static int backend_map(const struct node *node, struct config_backend *backend)
+/* Return: 0, with the text of the source, which is "@kind:@value" */
+static int source_text(const char *kind, const char *value, char **out)
 {
-	enum {
-		ADDRESS,
-		WEIGHT,
-		BACKUP,
-		MAX_FLOWS,
-		KEYS
-	};
-	static const char *const keys[KEYS] = { "address", "weight", "backup", "max-flows" };
-	struct node at[KEYS];
-	int rc = node_map(node, keys, KEYS, at);
+	if (asprintf(out, "%s:%s", kind, value) >= 0)
+		return 0;
+	*out = NULL;
+	return -ENOMEM;
+}
+
+static int srv_read(const struct node *node, struct config_backend *backend)
+{
+	const char *fault;
+	int rc = value_pattern(node, &backend->srv);
 
 	if (rc < 0)
 		return rc;
-	if (!at[ADDRESS].yaml)
-		return node_fail(&at[ADDRESS], "is missing; it takes an address or a name, and a "
-					       "port, as in \"10.0.2.2:443\"");
-	rc = value_backend(&at[ADDRESS], backend);
+	fault = name_fault(backend->srv);
+	if (fault || !strchr(backend->srv, '.'))
+		return node_fail(node, "\"%.80s\" will not do; it takes the name of SRV records, as "
+				       "in _https._tcp.example.org",
+				 backend->srv);
+	return source_text("srv", backend->srv, &backend->text);
+}
+
+static int file_read_list(const struct node *node, struct config_backend *backend)
+{
+	_free_ char *text = NULL;
+	char why[LISTING_WHY_MAX];
+	unsigned int line;
+	size_t len;
+	int rc = value_file(node, PATH_MAX, &backend->file);
+
+	if (rc == 0)
+		rc = value_listed(node, backend->file, &text, &len);
+	if (rc == 0)
+		rc = source_text("file", backend->file, &backend->text);
+	if (rc < 0)
+		return rc;
+	backend->listed = calloc(1, sizeof(*backend->listed));
+	if (!backend->listed)
+		return -ENOMEM;
+	rc = listing_read(backend->listed, text, len, &line, why);
+	return rc == -EINVAL || rc == -E2BIG
+		       ? node_fail(node, "%.200s:%u: %s", backend->file, line, why)
+		       : rc;
+}
+
+enum backend_key {
+	ADDRESS,
+	SRV,
+	FILE_,
+	WEIGHT,
+	BACKUP,
+	MAX_FLOWS,
+	BACKEND_KEYS
+};
+
+/* A file says all of each backend; SRV records say the weight. */
+static int backend_keys_check(const struct node at[BACKEND_KEYS])
+{
+	static const bool alone[BACKEND_KEYS][BACKEND_KEYS] = {
+		[SRV] = { [ADDRESS] = true, [WEIGHT] = true },
+		[FILE_] = { [ADDRESS] = true,
+			    [SRV] = true,
+			    [WEIGHT] = true,
+			    [BACKUP] = true,
+			    [MAX_FLOWS] = true },
+	};
+
+	for (int source = SRV; source <= FILE_; source++)
+		for (int key = 0; at[source].yaml && key < BACKEND_KEYS; key++)
+			if (alone[source][key] && at[key].yaml)
+				return node_fail(&at[key], "does not go with '%s'",
+						 source == FILE_ ? "file" : "srv");
+	return 0;
+}
+
+static int backend_place(const struct node at[BACKEND_KEYS], struct config_backend *backend)
+{
+	if (at[FILE_].yaml)
+		return file_read_list(&at[FILE_], backend);
+	if (at[SRV].yaml)
+		return srv_read(&at[SRV], backend);
+	if (at[ADDRESS].yaml)
+		return value_backend(&at[ADDRESS], backend);
+	return node_fail(&at[ADDRESS], "is missing; it takes an address or a name, and a port, as in "
+				       "\"10.0.2.2:443\"");
+}
+
+static int backend_map(const struct node *node, struct config_backend *backend)
+{
+	static const char *const keys[BACKEND_KEYS] = { "address", "srv",    "file",
+							"weight",  "backup", "max-flows" };
+	struct node at[BACKEND_KEYS];
+	int rc = node_map(node, keys, BACKEND_KEYS, at);
+
+	if (rc == 0)
+		rc = backend_keys_check(at);
+	if (rc == 0)
+		rc = backend_place(at, backend);
 	if (rc == 0)
 		rc = node_number(&at[WEIGHT], 1, CONFIG_WEIGHT_MAX, &backend->weight);
 	if (rc == 0)
@@ -71,6 +157,16 @@ static bool all_backups(const struct config_pool *pool)
 	return true;
 }
 
+/* Those of SRV records are not known yet. */
+static size_t backends_count(const struct config_pool *pool)
+{
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < pool->backends_len; i++)
+		len += pool->backends[i].listed ? pool->backends[i].listed->len : 1;
+	return len;
+}
+
 int config_backends(const struct node *node, struct config_pool *pool)
 {
 	unsigned int len;
@@ -100,7 +196,39 @@ int config_backends(const struct node *node, struct config_pool *pool)
 	}
 	if (rc == 0 && all_backups(pool))
 		return node_fail(node, "has only backups; leave 'backup' out of one at least");
+	if (rc == 0 && backends_count(pool) > CONFIG_BACKENDS_MAX)
+		return node_fail(node, "has %zu backends with those of its files; a pool takes up to %u",
+				 backends_count(pool), CONFIG_BACKENDS_MAX);
 	return rc;
+}
+
+bool config_backends_any_ip6(const struct config_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->backends_len; i++) {
+		const struct config_backend *backend = &pool->backends[i];
+
+		if (backend->host || config_is_source(backend) ||
+		    (backend->requested && !backend->original) ||
+		    backend->addr.sa.sa_family == AF_INET6)
+			return true;
+	}
+	return false;
+}
+
+void config_backends_free(struct config_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->backends_len; i++) {
+		struct config_backend *backend = &pool->backends[i];
+
+		free(backend->text);
+		free(backend->host);
+		free(backend->srv);
+		free(backend->file);
+		if (backend->listed)
+			listing_fini(backend->listed);
+		free(backend->listed);
+	}
+	free(pool->backends);
 }
 
 /* ---- who is next ---- */

@@ -11,8 +11,14 @@
 #include "config.h"
 #include "config_node.h"
 
-/** config_backends() - a list of addresses, or of mappings with an address */
+/** config_backends() - a list of addresses, or of mappings with an address or a source */
 int config_backends(const struct node *node, struct config_pool *pool);
+
+/** config_backends_any_ip6() - may one be an IPv6 address? A name, a target and whom a source names may */
+bool config_backends_any_ip6(const struct config_pool *pool);
+
+/** config_backends_free() - of a pool */
+void config_backends_free(struct config_pool *pool);
 
 /** config_turns() - the policy, and what a hash goes by, which only that policy has */
 int config_turns(const struct node *policy, const struct node *hash, struct config_pool *pool);

@@ -14,10 +14,9 @@
 
 #include "../base/file.h"
 #include "../base/own.h"
+#include "../paths/place.h"
 #include "peek.h"
 
-#define NAME_BYTES_MAX	253 /* RFC 1035 section 2.3.4, as text without the last dot */
-#define LABEL_BYTES_MAX 63
 #define PORT_DNS	53
 #define ALPN_BYTES_MAX	255 /* RFC 7301 section 3.1 */
 #define LIST_BYTES_MAX	(16 * 1024 * 1024)
@@ -42,34 +41,6 @@ static bool all_of(const char *text, int (*is)(int))
 	while (*text && is((unsigned char)*text))
 		text++;
 	return !*text;
-}
-
-static const char *label_fault(const char *label, size_t len)
-{
-	if (len == 0)
-		return "a name neither begins nor ends with a dot, nor has two in a row";
-	if (len > LABEL_BYTES_MAX)
-		return "between two dots there are at most 63 characters";
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
-			return "a name has letters, digits, '-' and '_' between its dots (other "
-			       "scripts as xn--...), no scheme, port or path";
-	return NULL;
-}
-
-/* Return: what a name is to look like, or NULL if it does. */
-static const char *name_fault(const char *name)
-{
-	if (strlen(name) > NAME_BYTES_MAX)
-		return "a name has at most 253 characters";
-	for (;;) {
-		size_t len = strcspn(name, ".");
-		const char *fault = label_fault(name, len);
-
-		if (fault || !name[len])
-			return fault;
-		name += len + 1;
-	}
 }
 
 static const char *pattern_fault(const char *name)
@@ -106,8 +77,7 @@ int value_pattern(const struct node *node, char **out)
 	if (fault)
 		return refuse(node, text, fault);
 	rc = value_copy(text, out);
-	for (char *c = *out; c && *c; c++)
-		*c = (char)tolower((unsigned char)*c);
+	text_lower(*out);
 	return rc;
 }
 
@@ -188,21 +158,13 @@ int value_percent(const struct node *node, uint32_t *out)
 
 /* ---- addresses ---- */
 
-/* One text for whoever forgot a port or brackets; @other is for everything else. */
+/* @other is for who forgot neither a port nor brackets. */
 static int address_fail(const struct node *node, const char *text, const char *other)
 {
-	struct addr a;
+	char why[PLACE_WHY_MAX];
 
-	if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
-		return node_fail(node, "\"%s\" has no port; write \"%s:443\"", text, text);
-	if (addr_parse_host(text, 0, &a) == 0)
-		return refuse(node, text,
-			      "IPv6 is written in brackets and with "
-			      "a port, as in \"[2001:db8::1]:443\"");
-	if (strchr(text, '%'))
-		return refuse(node, text,
-			      "what stands after '%' must be an interface of this host");
-	return refuse(node, text, other);
+	place_refuse(text, other, why);
+	return node_fail(node, "%s", why);
 }
 
 int value_listen(const struct node *node, struct addr *out)
@@ -248,59 +210,17 @@ int value_server(const struct node *node, struct addr *out)
 	return 0;
 }
 
-/*
- * A name whose last label is a number is an IPv4 address that went wrong:
- * getaddrinfo(3) would take 10.0.2 for 10.0.0.2.
- */
-static bool looks_numeric(const char *host)
-{
-	const char *dot = strrchr(host, '.');
-
-	return all_of(dot ? dot + 1 : host, isdigit);
-}
-
-static int backend_name(const struct node *node, struct config_backend *backend)
-{
-	static const char other[] = "it takes an address or a name, and a port, as in "
-				    "\"10.0.2.2:443\", \"[2001:db8::1]:443\" or "
-				    "\"www.example.org:443\"";
-	const char *port = strrchr(backend->text, ':');
-	unsigned long number =
-		port && isdigit((unsigned char)port[1]) ? strtoul(port + 1, NULL, 10) : 0;
-	const char *fault;
-
-	if (!port || number < 1 || number > UINT16_MAX || !all_of(port + 1, isdigit))
-		return address_fail(node, backend->text, other);
-	backend->host = strndup(backend->text, (size_t)(port - backend->text));
-	if (!backend->host)
-		return -ENOMEM;
-	if (!*backend->host || strpbrk(backend->host, ":[]") || looks_numeric(backend->host))
-		return address_fail(node, backend->text, other);
-	fault = name_fault(backend->host);
-	if (fault)
-		return refuse(node, backend->text, fault);
-	backend->port = (uint16_t)number;
-	return 0;
-}
-
 int value_backend(const struct node *node, struct config_backend *backend)
 {
+	char why[PLACE_WHY_MAX];
 	const char *text;
 	int rc = node_text(node, &text);
 
 	if (rc == 0)
-		rc = value_copy(text, &backend->text);
-	if (rc < 0)
+		rc = place_parse(text, backend, why);
+	else
 		return rc;
-	if (addr_parse(text, &backend->addr) < 0)
-		return backend_name(node, backend);
-	backend->port = addr_port(&backend->addr);
-	if (backend->port == 0 || addr_is_any(&backend->addr))
-		return node_fail(node,
-				 "\"%s\" cannot be connected to; it takes the address and "
-				 "the port of a backend",
-				 text);
-	return 0;
+	return rc == -EINVAL ? node_fail(node, "%s", why) : rc;
 }
 
 /* ---- lists of addresses ---- */

@@ -298,17 +298,18 @@ static struct pool *pool_get(const struct setup *setup, const json_t *request)
 	return NULL;
 }
 
-/* All of this text: it may be written twice. Return: the index of one, or -1 */
-static int backends_set(struct pool *pool, const char *text, enum backend_admin admin)
+/* All of this text: it may be written twice. Return: one, or NULL */
+static const struct member *backends_set(const struct pool *pool, const struct roster *roster,
+					 const char *text, enum backend_admin admin)
 {
-	int found = -1;
+	const struct member *found = NULL;
 
-	for (unsigned int b = 0; text && b < pool_backends(pool); b++) {
-		struct backend *backend = pool_backend(pool, b);
+	for (unsigned int b = 0; text && b < roster->len; b++) {
+		struct backend *backend = roster->members[b].backend;
 
 		if (strcmp(backend->config->text, text) != 0)
 			continue;
-		found = (int)b;
+		found = &roster->members[b];
 		if (backend_set_admin(backend, admin))
 			log_info("control: pool %s: %s is set to %s", pool_name(pool), text,
 				 backend_admin_word(admin));
@@ -317,12 +318,29 @@ static int backends_set(struct pool *pool, const char *text, enum backend_admin 
 }
 
 /* Connections that a pool resets for it are gone when the client hears of it. */
+static void backend_set_answer(struct client *client, struct pool *pool, const char *text,
+			       enum backend_admin admin)
+{
+	struct roster *roster = pool_roster(pool);
+	const struct member *found = backends_set(pool, roster, text, admin);
+
+	if (found) {
+		removed_look(client->control->gateway->removed);
+		client_answer(client,
+			      json_pack("{s:s, s:s, s:s, s:s}", "pool", pool_name(pool), "backend",
+					text, "admin", backend_admin_word(admin), "state",
+					report_state(found)));
+	} else {
+		client_refuse(client, "backend: pool %s has none of this text", pool_name(pool));
+	}
+	roster_drop(roster);
+}
+
 static void run_backend_set(struct client *client, const json_t *request)
 {
 	const char *text = json_string_value(json_object_get(request, "backend"));
 	struct pool *pool = pool_get(client->setup, request);
 	enum backend_admin admin;
-	int found;
 
 	if (!pool) {
 		client_refuse(client, "pool: there is none of this name");
@@ -332,15 +350,7 @@ static void run_backend_set(struct client *client, const json_t *request)
 		client_refuse(client, "state: it takes auto, up, down or drain");
 		return;
 	}
-	found = backends_set(pool, text, admin);
-	if (found < 0) {
-		client_refuse(client, "backend: pool %s has none of this text", pool_name(pool));
-		return;
-	}
-	removed_look(client->control->gateway->removed);
-	client_answer(client, json_pack("{s:s, s:s, s:s, s:s}", "pool", pool_name(pool), "backend",
-					text, "admin", backend_admin_word(admin), "state",
-					report_state(pool, (unsigned int)found)));
+	backend_set_answer(client, pool, text, admin);
 }
 
 static void run_reload(struct client *client, const json_t *request)

@@ -37,6 +37,7 @@ static void handoff_done(struct conn *c, uint32_t flow)
 int handoff_try(struct conn *c)
 {
 	const struct listener *listener = c->listener;
+	struct backend *backend = c->backend;
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
 	uint32_t ticket;
 	int rc;
@@ -54,16 +55,19 @@ int handoff_try(struct conn *c)
 	how.keepalive_interval_ms = listener->config->keepalive.interval_ms;
 	how.keepalive_probes = listener->config->keepalive.probes;
 	how.id = ticket = ends_leave(c);
-	/* Counted first: the flow may have ended before the call returns. */
-	atomic_fetch_add(&c->backend->flows_handed_off, 1);
+	/* Held, and counted first: the flow may have ended before the call returns. */
+	backend_hold(backend);
+	atomic_fetch_add(&backend->flows_handed_off, 1);
 	rc = ladon_handoff(c->worker->gateway->ladon, c->front.fd, c->back.fd, &how);
 	if (rc == 0) {
 		ends_left(c, ticket, how.front_rtt_us, how.back_rtt_us);
 		handoff_done(c, how.id);
+		backend_drop(backend);
 		return 0;
 	}
 	ends_stayed(c, ticket);
-	atomic_fetch_sub(&c->backend->flows_handed_off, 1);
+	atomic_fetch_sub(&backend->flows_handed_off, 1);
+	backend_drop(backend);
 	assert(how.reason > LADON_REASON_NONE && how.reason < LADON_REASON_COUNT);
 	c->relayed = how.reason;
 	conn_debug(c, "handoff: refused: %s", ladon_reason_text(how.reason));

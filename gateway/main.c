@@ -193,7 +193,7 @@ static int gateway_init(struct gateway *g, const struct config *config)
 	g->tickets = tickets_new(config->flows_max);
 	g->callers = callers_new(config->flows_max);
 	g->verifier = verifier_new();
-	g->lookups = lookups_new(config->name_servers);
+	g->lookups = lookups_new(config->name_servers, false);
 	return g->workers && g->counts && g->flows && g->removed && g->tickets && g->callers &&
 			       g->verifier && g->lookups
 		       ? 0
@@ -426,7 +426,8 @@ static int paths_open(struct daemon *d, const struct setup *setup)
 	int rc = names ? flows_follow(d->gateway.flows, setup) : -ENOMEM;
 
 	if (rc == 0)
-		rc = resolver_start(&d->gateway.resolver);
+		rc = resolver_start(setup->config->name_servers, reload_source, &d->gateway,
+				    &d->gateway.resolver);
 	if (rc < 0) {
 		names_free(names);
 		log_err("look-ups of names: %s", strerror(-rc));
@@ -627,6 +628,7 @@ static void daemon_stop(struct daemon *d)
 	struct gateway *g = &d->gateway;
 
 	control_stop(d->control);
+	resolver_stop(g->resolver); /* it changes pools */
 	lookups_stop(g->lookups); /* they leave notes with the workers */
 	verifier_stop(g->verifier);
 	for (unsigned int i = 0; g->workers && i < g->workers_len && g->workers[i]; i++) {
@@ -636,7 +638,6 @@ static void daemon_stop(struct daemon *d)
 	if (g->setup)
 		setup_drop(g->setup);
 	health_stop(g->health);
-	resolver_stop(g->resolver);
 	if (g->ladon)
 		ladon_close(g->ladon);
 	ends_close(g->ends);

@@ -232,6 +232,83 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 	return 0;
 }
 
+/* ---- a source says something else ---- */
+
+/* The pool of the setup in force that has the source; NULL: none */
+static struct pool *source_pool(const struct setup *setup, const char *name, const char *source)
+{
+	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
+		const struct config_pool *config = &setup->config->pools[p];
+
+		for (unsigned int b = 0; strcmp(config->name, name) == 0 && b < config->backends_len;
+		     b++)
+			if (config_is_source(&config->backends[b]) &&
+			    strcmp(config->backends[b].text, source) == 0)
+				return setup->pools[p];
+	}
+	return NULL;
+}
+
+/* As a reload: nothing has happened, or all of it. The pool is prepared. */
+static int source_follow(struct gateway *gateway, struct pool *pool, char **error)
+{
+	const struct setup *setup = gateway->setup;
+	struct checks *checks;
+	struct names *names;
+	int rc = checks_make(setup, &checks, error);
+
+	if (rc < 0)
+		return rc;
+	names = names_new(setup->pools, setup->config->pools_len);
+	if (!names || flows_follow(gateway->flows, setup) < 0) {
+		names_free(names);
+		checks_free(checks);
+		return -ENOMEM;
+	}
+	pool_commit(pool);
+	resolver_use(gateway->resolver, names);
+	health_use(gateway->health, checks);
+	return 0;
+}
+
+static int source_try(struct gateway *gateway, const char *name, const struct sourced *sourced)
+{
+	_free_ char *error = NULL;
+	struct pool *pool;
+	int rc;
+
+	if (atomic_load(&gateway->stopping) || !gateway->setup || !gateway->health)
+		return -ECANCELED;
+	pool = source_pool(gateway->setup, name, sourced->source);
+	if (!pool)
+		return -ENOENT;
+	pool_source_failed(pool, sourced);
+	rc = sourced->listing ? pool_prepare(pool, sourced) : -EALREADY;
+	if (rc < 0)
+		return rc;
+	rc = source_follow(gateway, pool, &error);
+	if (rc < 0) {
+		pool_abandon(pool);
+		log_limited(LOG_LEVEL_ERR, "pool %s: %s: cannot be followed: %s", name, sourced->source,
+			error ? error : strerror(-rc));
+		return rc;
+	}
+	log_info("pool %s: %s: names %u backends now, of %u in the pool", name, sourced->source,
+		 sourced->listing->len, pool_backends(pool));
+	return 0;
+}
+
+int reload_source(void *arg, const char *pool, const struct sourced *sourced)
+{
+	struct gateway *gateway = arg;
+	int rc;
+
+	pthread_mutex_lock(&gateway->changing);
+	rc = source_try(gateway, pool, sourced);
+	pthread_mutex_unlock(&gateway->changing);
+	return rc;
+}
+
 /* ---- and who is told ---- */
 
 static void notify_begin(void)

@@ -11,6 +11,8 @@
 
 #include "gateway.h"
 
+struct sourced;
+
 struct reloaded {
 	unsigned int listeners; /* now */
 	unsigned int added, removed;
@@ -26,5 +28,13 @@ struct reloaded {
  * Return: 0 or a negative errno.
  */
 int reload(struct gateway *gateway, struct reloaded *out, char **error);
+
+/**
+ * reload_source() - a source says something else: its pool gets other backends, and nothing else changes
+ * @arg: the gateway
+ *
+ * A source_changed_fn (paths/source.h), also in what it returns.
+ */
+int reload_source(void *arg, const char *pool, const struct sourced *sourced);
 
 #endif

@@ -190,7 +190,7 @@ static int known_fill(struct look *look, const struct setup *setup, bool down)
 
 	for (unsigned int p = 0; p < setup->config->pools_len; p++)
 		backends += pool_backends(setup->pools[p]);
-	look->known = calloc(backends, POOL_ADDRS_MAX * sizeof(struct addr));
+	look->known = calloc(backends + 1, POOL_ADDRS_MAX * sizeof(struct addr));
 	if (!look->known)
 		return -ENOMEM;
 	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
@@ -206,6 +206,8 @@ static int known_fill(struct look *look, const struct setup *setup, bool down)
 				rc = -EAGAIN;
 			look->known_len += len;
 		}
+		if (!pool_is_told(setup->pools[p]))
+			rc = -EAGAIN;
 	}
 	qsort(look->known, look->known_len, sizeof(struct addr), known_compare);
 	return rc;

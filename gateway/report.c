@@ -306,9 +306,9 @@ static const char *const states[POOL_STATES] = {
 	[POOL_STATE_FULL] = "full",
 };
 
-const char *report_state(const struct pool *pool, unsigned int index)
+const char *report_state(const struct member *member)
 {
-	return states[pool_state(pool, index, now_ms())];
+	return states[member_state(member, now_ms())];
 }
 
 static json_t *addresses_json(struct backend *backend)
@@ -324,15 +324,20 @@ static json_t *addresses_json(struct backend *backend)
 }
 
 /* What the file says of it, if it says something, and what is left of an ejection */
-static json_t *backend_extras(json_t *document, const struct config_backend *config,
-			      const struct backend *backend, const char *state)
+static json_t *backend_extras(json_t *document, const struct member *member, const char *state)
 {
+	const struct backend *backend = member->backend;
 	uint64_t now = now_ms(), ejected_ms = atomic_load(&backend->ejected_ms);
 
-	if (config->weight != 1)
-		json_object_set_new(document, "weight", json_integer(config->weight));
-	if (config->flows_max)
-		json_object_set_new(document, "max_flows", json_integer(config->flows_max));
+	if (member->weight != 1)
+		json_object_set_new(document, "weight", json_integer(member->weight));
+	if (member->flows_max)
+		json_object_set_new(document, "max_flows", json_integer(member->flows_max));
+	if (member->rank)
+		json_object_set_new(document, "rank", json_integer(member->rank));
+	if (backend->config->host)
+		json_object_set_new(document, "lookups_failed",
+				    json_integer(COUNT(backend->lookups_failed)));
 	if (strcmp(state, states[POOL_STATE_EJECTED]) == 0 && ejected_ms > now)
 		json_object_set_new(document, "ejected_ms", json_integer(COUNT(ejected_ms - now)));
 	return document;
@@ -354,35 +359,65 @@ static void check_add(struct backend *backend, json_t *document)
 	json_object_set_new(document, "check_took_ms", json_integer(COUNT(last.took_ms)));
 }
 
-static json_t *backend_json(const struct config_pool *config, struct pool *pool, unsigned int index)
+static json_t *backend_json(const struct member *member)
 {
-	struct backend *backend = pool_backend(pool, index);
-	const char *state = report_state(pool, index);
+	struct backend *backend = member->backend;
+	const char *state = report_state(member);
 	json_t *document = json_pack(
 		"{s:s, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I}", "backend",
 		backend->config->text, "state", state, "admin", backend_admin_word(backend->admin),
-		"backup", config->backends[index].backup, "addresses", addresses_json(backend),
+		"backup", member->backup, "addresses", addresses_json(backend),
 		"flows", COUNT(backend->flows), "chosen", COUNT(backend->chosen), "failed",
 		COUNT(backend->failed), "handed_off", COUNT(backend->handed_off), "relayed",
 		COUNT(backend->relayed));
 
 	check_add(backend, document);
-	return backend_extras(document, &config->backends[index], backend, state);
+	return backend_extras(document, member, state);
+}
+
+/* NULL: no memory */
+static json_t *backends_json(struct pool *pool)
+{
+	struct roster *roster = pool_roster(pool);
+	json_t *backends = json_array();
+
+	for (unsigned int b = 0; backends && b < roster->len; b++) {
+		if (json_array_append_new(backends, backend_json(&roster->members[b])) < 0) {
+			json_decref(backends);
+			backends = NULL;
+		}
+	}
+	roster_drop(roster);
+	return backends;
+}
+
+/* NULL: no memory */
+static json_t *sources_json(const struct config_pool *config, struct pool *pool)
+{
+	struct roster *roster = pool_roster(pool);
+	json_t *sources = json_array();
+
+	for (unsigned int e = 0; e < config->backends_len; e++) {
+		if (!config_is_source(&config->backends[e]))
+			continue;
+		json_array_append_new(
+			sources, json_pack("{s:s, s:b, s:I}", "source", config->backends[e].text,
+					   "told", roster->told[e], "lookups_failed",
+					   COUNT(pool_source_failures(pool, e))));
+	}
+	roster_drop(roster);
+	return sources;
 }
 
 static json_t *pool_json(const struct config_pool *config, struct pool *pool)
 {
-	json_t *backends = json_array();
+	json_t *backends = backends_json(pool);
 
-	for (unsigned int b = 0; b < pool_backends(pool); b++) {
-		if (json_array_append_new(backends, backend_json(config, pool, b)) < 0) {
-			json_decref(backends);
-			return NULL;
-		}
-	}
-	return json_pack("{s:s, s:s, s:I, s:o}", "name", pool_name(pool), "policy",
+	if (!backends)
+		return NULL;
+	return json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", pool_name(pool), "policy",
 			 policies[config->policy], "panicked", COUNT(pool_panicked(pool)),
-			 "backends", backends);
+			 "sources", sources_json(config, pool), "backends", backends);
 }
 
 int report_pools(const struct setup *setup, json_t **out)

@@ -40,7 +40,7 @@ unsigned int report_listener(const struct setup *setup, const struct ladon_flow 
 const char *report_listener_name(const struct setup *setup, const struct ladon_flow *flow);
 
 /** report_state() - what keeps new connections from a backend, in a word; "up": nothing */
-const char *report_state(const struct pool *pool, unsigned int index);
+const char *report_state(const struct member *member);
 
 /** report_pool_name() - NULL for a flow to a backend that no pool has any more */
 const char *report_pool_name(const struct setup *setup, const struct ladon_flow *flow);

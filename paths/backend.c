@@ -40,6 +40,8 @@ struct backend *backend_new(const struct config_backend *config, const char *poo
 	backend = &own->backend;
 	at = own->texts;
 	own->config = *config;
+	own->config.srv = own->config.file = NULL;
+	own->config.listed = NULL;
 	own->config.text = text_copy(&at, config->text);
 	if (config->host)
 		own->config.host = text_copy(&at, config->host);
@@ -210,19 +212,39 @@ uint64_t backend_changes(void)
 
 /* ---- where it is ---- */
 
+/* With the lock held */
+static bool has(const struct backend *backend, const struct addr *addr)
+{
+	for (unsigned int i = 0; i < backend->addrs_len; i++)
+		if (addr_equal(&backend->addrs[i], addr))
+			return true;
+	return false;
+}
+
+static void forget_connects(struct backend *backend)
+{
+	atomic_store(&backend->failed_in_a_row, 0);
+	atomic_store(&backend->ejections, 0);
+	atomic_store(&backend->ejected_ms, 0);
+}
+
 void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len)
 {
-	unsigned int former;
+	bool stays = false;
 
 	if (len == 0)
 		return;
 	if (len > POOL_ADDRS_MAX)
 		len = POOL_ADDRS_MAX;
 	pthread_mutex_lock(&backend->lock);
+	for (unsigned int i = 0; !stays && i < len; i++)
+		stays = has(backend, &addrs[i]);
 	memcpy(backend->addrs, addrs, len * sizeof(*addrs));
-	former = atomic_exchange(&backend->addrs_len, len);
+	atomic_store(&backend->addrs_len, len);
+	if (!stays)
+		forget_connects(backend);
 	pthread_mutex_unlock(&backend->lock);
-	if (!former)
+	if (!stays)
 		atomic_fetch_add(&changes, 1);
 }
 
@@ -249,11 +271,10 @@ struct addr backend_next_addr(struct backend *backend)
 
 bool backend_has(struct backend *backend, const struct addr *addr)
 {
-	bool found = false;
+	bool found;
 
 	pthread_mutex_lock(&backend->lock);
-	for (unsigned int i = 0; !found && i < backend->addrs_len; i++)
-		found = addr_equal(&backend->addrs[i], addr);
+	found = has(backend, addr);
 	pthread_mutex_unlock(&backend->lock);
 	return found;
 }

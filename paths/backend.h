@@ -53,6 +53,7 @@ struct backend_check {
 };
 
 struct check;
+struct name;
 
 struct backend {
 	const struct config_backend *config; /* a copy of its own */
@@ -68,6 +69,7 @@ struct backend {
 	atomic_uint_fast64_t returned_ms; /* when it was last let in again; 0: always there */
 	atomic_uint failed_in_a_row;	  /* connects */
 	atomic_uint ejections;		  /* since one succeeded */
+	atomic_uint lookups_failed;	  /* in a row; paths/resolve.c's */
 
 	/* counters */
 	atomic_uint_fast64_t flows;	       /* live now: relayed and handed off */
@@ -80,6 +82,7 @@ struct backend {
 
 	bool indexed;	      /* gateway/flows.c, under its lock */
 	struct check *check;  /* paths/health.c's, in its thread */
+	struct name *name;    /* paths/resolve.c's, in its thread */
 	pthread_mutex_t lock; /* over what follows */
 	struct addr addrs[POOL_ADDRS_MAX];
 	unsigned int next_addr;
@@ -150,7 +153,11 @@ void backends_watch(void (*fn)(void *arg), void *arg);
 
 /* ---- where it is ---- */
 
-/** backend_set_addrs() - what a look-up found; an empty answer keeps the old one */
+/**
+ * backend_set_addrs() - what a look-up found; an empty answer keeps the old one
+ *
+ * What connects have found out is forgotten if none of the addresses stays.
+ */
 void backend_set_addrs(struct backend *backend, const struct addr *addrs, unsigned int len);
 
 /** backend_addrs() - copy what is known now. Return: how many, at most POOL_ADDRS_MAX */

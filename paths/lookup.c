@@ -6,6 +6,8 @@
  * wait, then it has an answer until a time. The lock is over the tree of them and what they
  * say; c-ares and the descriptors are the thread's alone.
  *
+ * SRV records are not kept, so there is no struct but the query.
+ *
  * A query is its asker's: only there it is looked at where the answer goes, so to forget
  * needs no lock, and it always comes back to be freed.
  */
@@ -13,6 +15,7 @@
 
 #include <ares.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <search.h>
 #include <stdbool.h>
@@ -26,11 +29,14 @@
 #include <unistd.h>
 
 #include "../gateway/loop.h"
+#include "srv.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 #define TIMEOUT_MS  2000 /* of the first try; c-ares doubles it for the next */
 #define TRIES	    2
 #define EVENTS_MAX  32
+#define CLASS_IN    1 /* RFC 1035 section 3.2.4 */
+#define TYPE_SRV    33
 
 struct query {
 	struct note note; /* first: it is one */
@@ -38,12 +44,17 @@ struct query {
 	struct notes *notes;
 	struct answer answer;
 	struct query *next;
+
+	/* of SRV records only */
+	struct lookups *lookups;
+	struct srvs *srvs; /* what .answer points to */
+	STAILQ_ENTRY(query) todo;
+	char name[];
 };
 
 struct known {
 	struct lookups *lookups;
 	struct answer answer;
-	uint64_t until_ms;
 	bool asked; /* for the first time, or again: .answer is not valid */
 	struct query *waiting;
 	TAILQ_ENTRY(known) used;
@@ -53,11 +64,13 @@ struct known {
 
 struct lookups {
 	char *servers;
+	bool search;
 	pthread_mutex_t lock; /* over what follows */
 	void *names;	      /* tsearch(3)'s tree of struct known */
 	unsigned int len, waiting;
 	TAILQ_HEAD(, known) used; /* longest ago first; those that are asked for, too */
 	STAILQ_HEAD(, known) todo;
+	STAILQ_HEAD(, query) todo_srv;
 	bool started, stopping;
 
 	pthread_t thread;
@@ -67,6 +80,7 @@ struct lookups {
 	ares_channel channel;
 	bool is_open;
 	bool is_ending; /* who is under way is told so, and not asked again */
+	bool is_asking; /* an answer at once is not of the network */
 	struct timespec conf; /* when resolv.conf was written that the channel has read */
 };
 
@@ -128,17 +142,17 @@ static void query_run(struct note *note)
 		lookup->query = NULL;
 		lookup->told(lookup, &query->answer);
 	}
+	free(query->srvs);
 	free(query);
 }
 
-static void known_tell(struct known *known, const struct answer *answer, uint64_t keep_ms)
+static void known_tell(struct known *known, const struct answer *answer)
 {
 	struct lookups *lookups = known->lookups;
 	struct query *query, *next;
 
 	pthread_mutex_lock(&lookups->lock);
 	known->answer = *answer;
-	known->until_ms = clock_ms() + keep_ms;
 	known->asked = false;
 	query = known->waiting;
 	known->waiting = NULL;
@@ -183,6 +197,20 @@ static uint64_t keep_ms(int ttl_s)
 	return ttl_s < LOOKUP_MOST_MS / 1000 ? (uint64_t)ttl_s * 1000 : LOOKUP_MOST_MS;
 }
 
+/* @ttl_s: of the least record */
+static uint64_t answer_keep_ms(const struct lookups *lookups, const struct answer *answer,
+			       int ttl_s)
+{
+	switch (answer->status) {
+	case LOOKUP_FOUND:
+		return lookups->is_asking ? LOOKUP_HOSTS_MS : keep_ms(ttl_s);
+	case LOOKUP_NONE:
+		return LOOKUP_NONE_MS;
+	default:
+		return LOOKUP_FAILED_MS;
+	}
+}
+
 /* The servers have changed before one of them has answered. */
 static void known_again(struct known *known)
 {
@@ -211,10 +239,49 @@ static void known_answered(void *arg, int status, int timeouts, struct ares_addr
 	else if (status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA ||
 		 status == ARES_EBADNAME)
 		answer.status = LOOKUP_NONE;
-	known_tell(known, &answer,
-		   answer.len				? keep_ms(ttl_s)
-		   : answer.status == LOOKUP_NONE	? LOOKUP_NONE_MS
-							: LOOKUP_FAILED_MS);
+	answer.until_ms = clock_ms() + answer_keep_ms(known->lookups, &answer, ttl_s);
+	known_tell(known, &answer);
+}
+
+/* ---- SRV records ---- */
+
+static void srv_parsed(struct query *query, const uint8_t *bytes, size_t len)
+{
+	uint32_t ttl_s;
+	int rc;
+
+	query->srvs = malloc(sizeof(*query->srvs));
+	rc = query->srvs ? srv_parse(bytes, len, query->srvs) : -ENOMEM;
+	if (rc == -ENODATA)
+		query->answer.status = LOOKUP_NONE;
+	if (rc < 0)
+		return;
+	ttl_s = query->srvs->ttl_s;
+	query->answer.status = LOOKUP_FOUND;
+	query->answer.srvs = query->srvs;
+	query->answer.until_ms = clock_ms() + keep_ms(ttl_s < INT_MAX ? (int)ttl_s : INT_MAX);
+}
+
+static void srv_answered(void *arg, int status, int timeouts, unsigned char *bytes, int len)
+{
+	struct query *query = arg;
+	struct lookups *lookups = query->lookups;
+	bool again = status == ARES_EDESTRUCTION && !lookups->is_ending;
+
+	(void)timeouts;
+	query->answer = (struct answer){ .status = LOOKUP_FAILED };
+	if (status == ARES_SUCCESS)
+		srv_parsed(query, bytes, (size_t)len);
+	else if (status == ARES_ENOTFOUND || status == ARES_ENODATA)
+		query->answer.status = LOOKUP_NONE;
+	pthread_mutex_lock(&lookups->lock);
+	if (again)
+		STAILQ_INSERT_TAIL(&lookups->todo_srv, query, todo);
+	else
+		lookups->waiting--;
+	pthread_mutex_unlock(&lookups->lock);
+	if (!again)
+		notes_leave(query->notes, &query->note);
 }
 
 /* ---- the thread ---- */
@@ -243,7 +310,7 @@ static void channel_close(struct lookups *lookups)
 static void channel_open(struct lookups *lookups)
 {
 	struct ares_options options = {
-		.flags = ARES_FLAG_NOSEARCH, /* strangers' names: db is not db.our.domain */
+		.flags = lookups->search ? 0 : ARES_FLAG_NOSEARCH,
 		.timeout = TIMEOUT_MS,
 		.tries = TRIES,
 		.lookups = (char[]){ 'f', 'b', '\0' },
@@ -278,10 +345,12 @@ static void name_ask(struct lookups *lookups, struct known *known)
 						   .ai_socktype = SOCK_STREAM };
 
 	channel_renew(lookups);
+	lookups->is_asking = true;
 	if (lookups->is_open)
 		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered, known);
 	else
 		known_answered(known, ARES_ENOTINITIALIZED, 0, NULL);
+	lookups->is_asking = false;
 }
 
 /* Return: the next name to be asked for; NULL: there is none for now */
@@ -296,6 +365,27 @@ static struct known *todo_next(struct lookups *lookups, bool *stopping)
 	*stopping = lookups->stopping;
 	pthread_mutex_unlock(&lookups->lock);
 	return known;
+}
+
+static void srv_ask(struct lookups *lookups, struct query *query)
+{
+	channel_renew(lookups);
+	if (lookups->is_open)
+		ares_search(lookups->channel, query->name, CLASS_IN, TYPE_SRV, srv_answered, query);
+	else
+		srv_answered(query, ARES_ENOTINITIALIZED, 0, NULL, 0);
+}
+
+static struct query *todo_next_srv(struct lookups *lookups)
+{
+	struct query *query;
+
+	pthread_mutex_lock(&lookups->lock);
+	query = STAILQ_FIRST(&lookups->todo_srv);
+	if (query)
+		STAILQ_REMOVE_HEAD(&lookups->todo_srv, todo);
+	pthread_mutex_unlock(&lookups->lock);
+	return query;
 }
 
 static int patience_ms(struct lookups *lookups)
@@ -331,12 +421,15 @@ static void round_run(struct lookups *lookups)
 static void *lookups_run(void *arg)
 {
 	struct lookups *lookups = arg;
+	struct query *query;
 	struct known *known;
 	bool stopping;
 
 	do {
 		while ((known = todo_next(lookups, &stopping)))
 			name_ask(lookups, known);
+		while ((query = todo_next_srv(lookups)))
+			srv_ask(lookups, query);
 		if (!stopping)
 			round_run(lookups);
 	} while (!stopping);
@@ -405,13 +498,52 @@ int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *not
 	if (known) {
 		TAILQ_REMOVE(&lookups->used, known, used);
 		TAILQ_INSERT_TAIL(&lookups->used, known, used);
-		rc = !known->asked && now_ms < known->until_ms ? 0
+		rc = !known->asked && now_ms < known->answer.until_ms ? 0
 							       : known_wait(known, lookup, notes);
 		if (rc == 0)
 			*out = known->answer;
 		known_trim(lookups);
 	}
 	pthread_mutex_unlock(&lookups->lock);
+	return rc;
+}
+
+/* The lock is held. */
+static int srv_wait(struct lookups *lookups, struct query *query)
+{
+	int rc = lookups_start(lookups);
+
+	if (rc == 0 && lookups->waiting == LOOKUP_WAITING_MAX)
+		rc = -EBUSY;
+	if (rc < 0)
+		return rc;
+	lookups->waiting++;
+	STAILQ_INSERT_TAIL(&lookups->todo_srv, query, todo);
+	eventfd_write(lookups->wake_fd, 1);
+	return -EINPROGRESS;
+}
+
+int lookup_ask_srv(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
+		   const char *name)
+{
+	size_t size = strlen(name) + 1;
+	struct query *query = calloc(1, sizeof(*query) + size);
+	int rc;
+
+	if (!query)
+		return -ENOMEM;
+	memcpy(query->name, name, size);
+	query->note.run = query_run;
+	query->lookup = lookup;
+	query->lookups = lookups;
+	query->notes = notes;
+	pthread_mutex_lock(&lookups->lock);
+	rc = srv_wait(lookups, query);
+	pthread_mutex_unlock(&lookups->lock);
+	if (rc == -EINPROGRESS)
+		lookup->query = query;
+	else
+		free(query);
 	return rc;
 }
 
@@ -424,7 +556,7 @@ void lookup_forget(struct lookup *lookup)
 
 /* ---- life ---- */
 
-struct lookups *lookups_new(const char *servers)
+struct lookups *lookups_new(const char *servers, bool search)
 {
 	struct lookups *lookups = calloc(1, sizeof(*lookups));
 	struct epoll_event event = { .events = EPOLLIN };
@@ -432,11 +564,13 @@ struct lookups *lookups_new(const char *servers)
 	if (!lookups)
 		return NULL;
 	lookups->servers = servers ? strdup(servers) : NULL;
+	lookups->search = search;
 	lookups->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	lookups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	pthread_mutex_init(&lookups->lock, NULL);
 	TAILQ_INIT(&lookups->used);
 	STAILQ_INIT(&lookups->todo);
+	STAILQ_INIT(&lookups->todo_srv);
 	event.data.fd = lookups->wake_fd;
 	if ((servers && !lookups->servers) || lookups->wake_fd < 0 || lookups->epoll_fd < 0 ||
 	    epoll_ctl(lookups->epoll_fd, EPOLL_CTL_ADD, lookups->wake_fd, &event) < 0 ||

@@ -7,12 +7,15 @@
  * the records say, within bounds; that a name has no address, for a few seconds. A name that
  * several ask for is asked once.
  *
+ * SRV records are looked up by the same thread.
+ *
  * Memory is bounded: so many answers are kept, the one that was used longest ago gives way, and
  * so many names may be waited for; who asks for one more is told that it is too much.
  */
 #ifndef LADON_LOOKUP_H
 #define LADON_LOOKUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../base/addr.h"
@@ -23,7 +26,8 @@
 #define LOOKUP_WAITING_MAX 1024 /* names */
 #define LOOKUP_LEAST_MS	   1000
 #define LOOKUP_MOST_MS	   (3600 * 1000)
-#define LOOKUP_NONE_MS	   5000 /* how long it is believed that there is no address */
+#define LOOKUP_HOSTS_MS	   5000 /* how long it is believed what /etc/hosts says, */
+#define LOOKUP_NONE_MS	   5000 /* ... that there is no address, */
 #define LOOKUP_FAILED_MS   1000 /* ... or that nobody answers */
 
 enum lookup_status {
@@ -34,16 +38,20 @@ enum lookup_status {
 
 /**
  * struct answer - of the name servers
+ * @until_ms: CLOCK_MONOTONIC; who asks before gets the same answer
  * @addrs: port 0; in the order of RFC 6724, both families
  */
 struct answer {
 	enum lookup_status status;
+	uint64_t until_ms;
+	const struct srvs *srvs; /* of lookup_ask_srv(), if found; then there are no addresses */
 	unsigned int len;
 	struct addr addrs[LOOKUP_ADDRS_MAX];
 };
 
 struct lookups;
 struct query;
+struct srvs;
 
 /* Zeroed but for .told, it waits for nothing. */
 struct lookup {
@@ -55,10 +63,11 @@ struct lookup {
 /**
  * lookups_new() - the thread begins with the first question
  * @servers: "10.0.0.1,[2001:db8::1]:5353" instead of those of resolv.conf; NULL: those
+ * @search: names may be relative to the search domains of resolv.conf
  *
  * Return: NULL: no memory.
  */
-struct lookups *lookups_new(const char *servers);
+struct lookups *lookups_new(const char *servers, bool search);
 
 /** lookups_stop() - who waits is told that it failed, by a note; NULL is fine */
 void lookups_stop(struct lookups *lookups);
@@ -77,6 +86,14 @@ void lookups_free(struct lookups *lookups);
  */
 int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
 	       const char *name, uint64_t now_ms, struct answer *out);
+
+/**
+ * lookup_ask_srv() - the SRV records of @name
+ *
+ * As lookup_ask(), but an answer is not kept, so that it never returns 0.
+ */
+int lookup_ask_srv(struct lookup *lookup, struct lookups *lookups, struct notes *notes,
+		   const char *name);
 
 /** lookup_forget() - the answer is not wanted any more; in the thread that has asked. Always fine */
 void lookup_forget(struct lookup *lookup);

@@ -7,20 +7,18 @@
  *
  * Who can be used is not asked of each backend for each connection: the usable
  * ones stand in a list (turn.h), made anew when a state has changed or an ejection
- * ends. There are two, of ordinary backends and of backups; the second is looked
- * at when nobody of the first is left. The cost of a choice does not depend on how
+ * ends. There is one for each tier (roster.h); the next is looked at when nobody of those
+ * before is left. The cost of a choice does not depend on how
  * many there are, or on its logarithm only; a walk over all of them is for
  * who comes back after a failure, and where many are full.
  */
 #include "pool.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/own.h"
-#include "ring.h"
-#include "turn.h"
 
 #define LEAST_SCAN    16 /* usable backends of which each is asked for its flows */
 #define LEAST_OTHERS  2	 /* of more: so many beside the one whose turn it is */
@@ -29,37 +27,17 @@
 #define SLOW_FLOOR    10 /* a share begins with a tenth */
 #define PAUSE_DOUBLES 5	 /* of an ejection: 32 times at most */
 
-enum tier_name {
-	ORDINARY,
-	BACKUP,
-	TIERS,
-};
-
-struct member {
-	struct backend *backend; /* held */
-	const struct config_backend *config;
-	uint64_t due; /* of its turn when it last left the line */
-	bool usable;
-};
-
-/* The usable ones of a kind. With a policy that takes turns it is in their order, else in the file's. */
-struct tier {
-	struct line line; /* of indices of members */
-	struct ring *
-		ring; /* POOL_HASH: of all members of the kind, usable or not; NULL: there are none */
-};
-
 struct pool {
 	const struct config_pool *config;
 	atomic_uint_fast64_t panicked;
-	pthread_mutex_t lock; /* over what follows */
-	struct tier tiers[TIERS];
+	atomic_uint *failures; /* of each backend of the configuration that is a source */
+	struct roster *next;  /* held; not in force yet; of who may change the pool only. NULL: none */
+	pthread_mutex_t lock; /* over what follows, and what is in the roster for it */
+	struct roster *roster; /* held */
 	uint64_t changes;  /* backend_changes() that the tiers were made of */
 	uint64_t until_ms; /* ... or an ejection ends */
 	bool panics;	   /* nobody is valid: who might be well is used */
 	uint64_t random;
-	unsigned int len;
-	struct member members[];
 };
 
 /* ---- pools ---- */
@@ -69,127 +47,51 @@ static bool takes_turns(const struct pool *pool)
 	return pool->config->policy == POOL_ROUND_ROBIN || pool->config->policy == POOL_LEAST_FLOWS;
 }
 
-static bool pool_has(const struct pool *pool, const struct backend *backend)
-{
-	for (unsigned int i = 0; i < pool->len; i++)
-		if (pool->members[i].backend == backend)
-			return true;
-	return false;
-}
-
-/*
- * The one of the same text that @pool does not have yet: a text may be written
- * twice. @at: where the last one was found; most lists keep their order.
- */
-static const struct member *member_inherit(const struct pool *pool, const struct pool *former,
-					   const char *text, unsigned int *at)
-{
-	for (unsigned int i = 0; former && i < former->len; i++) {
-		unsigned int next = (*at + i) % former->len;
-		const struct member *member = &former->members[next];
-
-		if (strcmp(member->backend->config->text, text) != 0 ||
-		    pool_has(pool, member->backend))
-			continue;
-		*at = next + 1;
-		return member;
-	}
-	return NULL;
-}
-
 /* Dues are in the line as long as somebody stands there. */
-static void dues_keep(struct pool *pool)
+static void dues_keep(struct roster *roster)
 {
-	for (int t = 0; t < TIERS; t++) {
-		const struct line *line = &pool->tiers[t].line;
+	for (unsigned int t = 0; t < roster->tiers_len; t++) {
+		const struct line *line = &roster->tiers[t].line;
 
 		for (unsigned int i = 0; i < line->len; i++)
-			pool->members[line->turns[i].index].due = line->turns[i].due;
+			roster->members[line->turns[i].index].due = line->turns[i].due;
 	}
 }
 
-static int tier_init(struct pool *pool, enum tier_name kind)
+/* With the lock of the former one's pool held */
+static void turns_go_on(struct roster *roster, struct roster *former)
 {
-	struct tier *tier = &pool->tiers[kind];
-	_free_ struct ring_member *members = calloc(pool->len, sizeof(*members));
-	unsigned int len = 0;
-
-	if (!members)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < pool->len; i++) {
-		const struct config_backend *config = pool->members[i].config;
-
-		if (config->backup == (kind == BACKUP))
-			members[len++] = (struct ring_member){ .name = config->text,
-							       .weight = config->weight,
-							       .index = (uint16_t)i };
-	}
-	if (len == 0)
-		return 0;
-	tier->line.turns = calloc(len, sizeof(*tier->line.turns));
-	if (!tier->line.turns)
-		return -ENOMEM;
-	if (pool->config->policy == POOL_HASH)
-		tier->ring = ring_new(members, len);
-	return pool->config->policy != POOL_HASH || tier->ring ? 0 : -ENOMEM;
+	dues_keep(former);
+	roster_take_turns(roster, former);
 }
 
-/* A backend that is new in the pool of a daemon that runs comes back as others do: slowly. */
-static int member_add(struct pool *pool, const struct config_backend *config, struct pool *former,
-		      unsigned int *at)
+/* Nobody changes the former pool meanwhile. */
+static int roster_first(struct pool *pool, struct pool *former)
 {
-	const struct member *old = member_inherit(pool, former, config->text, at);
-	struct member *member = &pool->members[pool->len];
+	int rc = roster_new(pool->config, former ? former->roster : NULL,
+			    former ? former->config : NULL, NULL, &pool->roster);
 
-	member->config = config;
-	if (old) {
-		member->backend = old->backend;
-		member->due = old->due;
-		backend_hold(old->backend);
-	} else {
-		member->backend = backend_new(config, pool->config->name);
-		if (!member->backend)
-			return -ENOMEM;
-		if (former)
-			backend_returned(member->backend);
-	}
-	pool->len++;
+	if (rc < 0 || !former)
+		return rc;
+	pthread_mutex_lock(&former->lock);
+	turns_go_on(pool->roster, former->roster);
+	pthread_mutex_unlock(&former->lock);
 	return 0;
-}
-
-static int members_add(struct pool *pool, struct pool *former)
-{
-	unsigned int at = 0;
-	int rc = 0;
-
-	if (former) {
-		pthread_mutex_lock(&former->lock);
-		dues_keep(former);
-		for (int t = 0; t < TIERS; t++)
-			pool->tiers[t].line.now = former->tiers[t].line.now;
-		pthread_mutex_unlock(&former->lock);
-		pool->panicked = former->panicked;
-	}
-	for (unsigned int i = 0; rc == 0 && i < pool->config->backends_len; i++)
-		rc = member_add(pool, &pool->config->backends[i], former, &at);
-	return rc;
 }
 
 struct pool *pool_new(const struct config_pool *config, struct pool *former)
 {
-	struct pool *pool =
-		calloc(1, sizeof(*pool) + config->backends_len * sizeof(*pool->members));
-	int rc;
+	struct pool *pool = calloc(1, sizeof(*pool));
 
 	if (!pool)
 		return NULL;
 	pool->config = config;
 	pool->changes = UINT64_MAX;
 	pthread_mutex_init(&pool->lock, NULL);
-	rc = members_add(pool, former);
-	for (int t = 0; rc == 0 && t < TIERS; t++)
-		rc = tier_init(pool, t);
-	if (rc < 0) {
+	if (former)
+		pool->panicked = former->panicked;
+	pool->failures = calloc(config->backends_len, sizeof(*pool->failures));
+	if (!pool->failures || roster_first(pool, former) < 0) {
 		pool_free(pool);
 		return NULL;
 	}
@@ -200,30 +102,96 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
-	for (unsigned int i = 0; i < pool->len; i++)
-		backend_drop(pool->members[i].backend);
-	for (int t = 0; t < TIERS; t++) {
-		free(pool->tiers[t].line.turns);
-		ring_free(pool->tiers[t].ring);
-	}
+	roster_drop(pool->next);
+	roster_drop(pool->roster);
 	pthread_mutex_destroy(&pool->lock);
+	free(pool->failures);
 	free(pool);
+}
+
+/* ---- who is in it ---- */
+
+int pool_prepare(struct pool *pool, const struct sourced *sourced)
+{
+	assert(!pool->next);
+	if (roster_is(pool->roster, pool->config, sourced))
+		return -EALREADY;
+	return roster_new(pool->config, pool->roster, pool->config, sourced, &pool->next);
+}
+
+void pool_commit(struct pool *pool)
+{
+	struct roster *former = pool->roster;
+
+	pthread_mutex_lock(&pool->lock);
+	turns_go_on(pool->next, former);
+	pool->roster = pool->next;
+	pool->changes = UINT64_MAX;
+	pthread_mutex_unlock(&pool->lock);
+	pool->next = NULL;
+	roster_drop(former);
+}
+
+void pool_abandon(struct pool *pool)
+{
+	roster_drop(pool->next);
+	pool->next = NULL;
+}
+
+void pool_source_failed(struct pool *pool, const struct sourced *sourced)
+{
+	for (unsigned int e = 0; e < pool->config->backends_len; e++)
+		if (sourced_is(sourced, &pool->config->backends[e]))
+			atomic_store(&pool->failures[e], sourced->failures);
+}
+
+unsigned int pool_source_failures(const struct pool *pool, unsigned int entry)
+{
+	return atomic_load(&pool->failures[entry]);
+}
+
+struct roster *pool_roster(struct pool *pool)
+{
+	struct roster *roster;
+
+	pthread_mutex_lock(&pool->lock);
+	roster = roster_hold(pool->roster);
+	pthread_mutex_unlock(&pool->lock);
+	return roster;
+}
+
+static const struct roster *latest(const struct pool *pool)
+{
+	return pool->next ? pool->next : pool->roster;
+}
+
+unsigned int pool_backends(const struct pool *pool)
+{
+	return latest(pool)->len;
+}
+
+struct backend *pool_backend(struct pool *pool, unsigned int index)
+{
+	assert(index < latest(pool)->len);
+	return latest(pool)->members[index].backend;
+}
+
+bool pool_is_told(const struct pool *pool)
+{
+	for (unsigned int e = 0; e < pool->config->backends_len; e++)
+		if (!latest(pool)->told[e])
+			return false;
+	return true;
+}
+
+const struct config_pool *pool_config(const struct pool *pool)
+{
+	return pool->config;
 }
 
 const char *pool_name(const struct pool *pool)
 {
 	return pool->config->name;
-}
-
-unsigned int pool_backends(const struct pool *pool)
-{
-	return pool->len;
-}
-
-struct backend *pool_backend(struct pool *pool, unsigned int index)
-{
-	assert(index < pool->len);
-	return pool->members[index].backend;
 }
 
 uint64_t pool_panicked(const struct pool *pool)
@@ -236,7 +204,7 @@ uint64_t pool_panicked(const struct pool *pool)
 /* TURN_SHARE times the weight; less for a while after a return, if the pool is to start slowly. */
 static uint64_t member_share(const struct pool *pool, const struct member *member, uint64_t now_ms)
 {
-	uint64_t share = (uint64_t)member->config->weight * TURN_SHARE;
+	uint64_t share = (uint64_t)member->weight * TURN_SHARE;
 	uint64_t since_ms, slow_ms = pool->config->slow_ms;
 
 	if (!slow_ms)
@@ -251,33 +219,38 @@ static uint64_t member_share(const struct pool *pool, const struct member *membe
 
 static void tiers_make(struct pool *pool, uint64_t now_ms)
 {
-	for (int t = 0; t < TIERS; t++)
-		pool->tiers[t].line.len = 0;
-	for (unsigned int i = 0; i < pool->len; i++) {
-		struct member *member = &pool->members[i];
+	struct roster *roster = pool->roster;
+
+	for (unsigned int t = 0; t < roster->tiers_len; t++)
+		roster->tiers[t].line.len = 0;
+	for (unsigned int i = 0; i < roster->len; i++) {
+		struct member *member = &roster->members[i];
 
 		member->usable = pool->panics
 					 ? backend_is_doubted(member->backend, pool->config->reset)
 					 : backend_is_valid(member->backend, now_ms);
 		if (member->usable)
-			line_join(&pool->tiers[member->config->backup].line, i, member->due,
-				  member_share(pool, member, now_ms), i, pool->len);
+			line_join(&roster->tiers[member->tier].line, i, member->due,
+				  member_share(pool, member, now_ms), i, roster->len);
 	}
-	for (int t = 0; takes_turns(pool) && t < TIERS; t++)
-		line_order(&pool->tiers[t].line);
+	for (unsigned int t = 0; takes_turns(pool) && t < roster->tiers_len; t++)
+		line_order(&roster->tiers[t].line);
 }
 
 static bool nobody(const struct pool *pool)
 {
-	return pool->tiers[ORDINARY].line.len == 0 && pool->tiers[BACKUP].line.len == 0;
+	for (unsigned int t = 0; t < pool->roster->tiers_len; t++)
+		if (pool->roster->tiers[t].line.len)
+			return false;
+	return true;
 }
 
 static uint64_t ejection_ends(const struct pool *pool, uint64_t now_ms)
 {
 	uint64_t until_ms = UINT64_MAX;
 
-	for (unsigned int i = 0; i < pool->len; i++) {
-		uint64_t ends_ms = atomic_load(&pool->members[i].backend->ejected_ms);
+	for (unsigned int i = 0; i < pool->roster->len; i++) {
+		uint64_t ends_ms = atomic_load(&pool->roster->members[i].backend->ejected_ms);
 
 		if (ends_ms > now_ms && ends_ms < until_ms)
 			until_ms = ends_ms;
@@ -292,7 +265,7 @@ static void tiers_follow(struct pool *pool, uint64_t now_ms)
 
 	if (pool->changes == changes && now_ms < pool->until_ms)
 		return;
-	dues_keep(pool);
+	dues_keep(pool->roster);
 	pool->changes = changes;
 	pool->until_ms = ejection_ends(pool, now_ms);
 	pool->panics = false;
@@ -316,7 +289,7 @@ struct choice {
 
 static struct member *member_at(const struct choice *choice, unsigned int at)
 {
-	return &choice->pool->members[choice->tier->line.turns[at].index];
+	return &choice->pool->roster->members[choice->tier->line.turns[at].index];
 }
 
 static uint64_t share_at(const struct choice *choice, unsigned int at)
@@ -331,7 +304,7 @@ static uint64_t flows_of(const struct member *member)
 
 static bool is_full(const struct member *member)
 {
-	return member->config->flows_max && flows_of(member) >= member->config->flows_max;
+	return member->flows_max && flows_of(member) >= member->flows_max;
 }
 
 static unsigned int times_tried(const struct pool_tries *tries, const struct backend *backend)
@@ -462,7 +435,7 @@ static uint64_t rank(const struct choice *choice, const struct member *member)
 /* Of a backend that starts slowly, the same part of its keys has come back already each time. */
 static bool has_come_back(const struct choice *choice, const struct member *member)
 {
-	uint64_t whole = (uint64_t)member->config->weight * TURN_SHARE;
+	uint64_t whole = (uint64_t)member->weight * TURN_SHARE;
 	uint64_t share = member_share(choice->pool, member, choice->now_ms);
 
 	return share == whole || rank(choice, member) % whole < share;
@@ -486,7 +459,7 @@ static struct member *pick_hash(const struct choice *choice)
 {
 	for (uint64_t step = 0; step < RING_STEPS; step++) {
 		unsigned int index = ring_find(choice->tier->ring, choice->tries->key, step);
-		struct member *member = &choice->pool->members[index];
+		struct member *member = &choice->pool->roster->members[index];
 
 		if (member->usable && fits(choice, member) && has_come_back(choice, member))
 			return member;
@@ -506,14 +479,14 @@ static struct member *pick_by_policy(const struct choice *choice)
 	return policies[choice->pool->config->policy](choice);
 }
 
-/* Backups come last, after all other addresses of the others' names. */
+/* A tier comes after all other addresses of the names of those before. */
 static struct member *pick(struct pool *pool, const struct pool_tries *tries, uint64_t now_ms)
 {
 	struct choice choice = { .pool = pool, .tries = tries, .now_ms = now_ms };
 	struct member *member = NULL;
 
-	for (int t = 0; t < TIERS; t++) {
-		choice.tier = &pool->tiers[t];
+	for (unsigned int t = 0; t < pool->roster->tiers_len; t++) {
+		choice.tier = &pool->roster->tiers[t];
 		for (choice.times = 0; choice.times <= tries->len; choice.times++) {
 			if (choice.tier->line.len > 0)
 				member = pick_by_policy(&choice);
@@ -543,6 +516,7 @@ uint64_t pool_key(const struct pool *pool, const struct addr *source, const char
 struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t now_ms,
 			  struct addr *out)
 {
+	struct backend *backend = NULL; /* it outlives the roster, as it has a flow */
 	struct member *member;
 
 	if (tries->len == POOL_TRIES_MAX)
@@ -551,23 +525,22 @@ struct backend *pool_pick(struct pool *pool, struct pool_tries *tries, uint64_t 
 	tiers_follow(pool, now_ms);
 	member = pick(pool, tries, now_ms);
 	if (member) {
-		*out = backend_next_addr(member->backend);
-		backend_take(member->backend);
+		backend = member->backend;
+		*out = backend_next_addr(backend);
+		backend_take(backend);
 		if (pool->panics)
 			atomic_fetch_add(&pool->panicked, 1);
-		tries->tried[tries->len++] = member->backend;
+		tries->tried[tries->len++] = backend;
 	}
 	pthread_mutex_unlock(&pool->lock);
-	return member ? member->backend : NULL;
+	return backend;
 }
 
-enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms)
+enum pool_state member_state(const struct member *member, uint64_t now_ms)
 {
-	const struct member *member = &pool->members[index];
 	const struct backend *backend = member->backend;
 	enum backend_admin admin = atomic_load(&backend->admin);
 
-	assert(index < pool->len);
 	if (backend_is_valid(backend, now_ms))
 		return is_full(member) ? POOL_STATE_FULL : POOL_STATE_UP;
 	if (!backend_has_address(backend))
@@ -583,8 +556,8 @@ enum pool_lack pool_lack(struct pool *pool, uint64_t now_ms)
 
 	pthread_mutex_lock(&pool->lock);
 	tiers_follow(pool, now_ms);
-	for (unsigned int i = 0; i < pool->len; i++)
-		if (backend_has_address(pool->members[i].backend))
+	for (unsigned int i = 0; i < pool->roster->len; i++)
+		if (backend_has_address(pool->roster->members[i].backend))
 			lack = POOL_LACKS_VALID;
 	if (!nobody(pool))
 		lack = POOL_LACKS_ROOM;
@@ -598,8 +571,8 @@ static unsigned int ejected(const struct pool *pool, uint64_t now_ms)
 {
 	unsigned int len = 0;
 
-	for (unsigned int i = 0; i < pool->len; i++)
-		len += atomic_load(&pool->members[i].backend->ejected_ms) > now_ms;
+	for (unsigned int i = 0; i < pool->roster->len; i++)
+		len += atomic_load(&pool->roster->members[i].backend->ejected_ms) > now_ms;
 	return len;
 }
 
@@ -615,7 +588,7 @@ uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms
 		return 0; /* what is requested is another one each time */
 	pthread_mutex_lock(&pool->lock);
 	if (atomic_load(&backend->ejected_ms) <= now_ms &&
-	    (uint64_t)(ejected(pool, now_ms) + 1) * 100 <= (uint64_t)pool->len * eject->share) {
+	    (uint64_t)(ejected(pool, now_ms) + 1) * 100 <= (uint64_t)pool->roster->len * eject->share) {
 		unsigned int before = atomic_load(&backend->ejections);
 
 		for_ms = (uint64_t)eject->for_ms
@@ -626,15 +599,20 @@ uint64_t pool_failed(struct pool *pool, struct backend *backend, uint64_t now_ms
 	return for_ms;
 }
 
+/* Such a pool has one backend, and never another. */
 struct backend *pool_requested(struct pool *pool)
 {
-	return pool->members[0].config->requested ? pool->members[0].backend : NULL;
+	return pool->config->backends[0].requested ? pool->roster->members[0].backend : NULL;
 }
 
 struct backend *pool_find(struct pool *pool, const struct addr *addr)
 {
-	for (unsigned int i = 0; i < pool->len; i++)
-		if (backend_has(pool->members[i].backend, addr))
-			return pool->members[i].backend;
-	return NULL;
+	struct roster *roster = pool_roster(pool);
+	struct backend *found = NULL;
+
+	for (unsigned int i = 0; !found && i < roster->len; i++)
+		if (backend_has(roster->members[i].backend, addr))
+			found = roster->members[i].backend;
+	roster_drop(roster);
+	return found;
 }

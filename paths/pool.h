@@ -11,7 +11,7 @@
 #ifndef LADON_POOL_H
 #define LADON_POOL_H
 
-#include "backend.h"
+#include "roster.h"
 
 #define POOL_TRIES_MAX 8 /* backends that one connection tries */
 
@@ -35,8 +35,34 @@ struct pool *pool_new(const struct config_pool *config, struct pool *former);
 void pool_free(struct pool *pool);
 
 const char *pool_name(const struct pool *pool);
+const struct config_pool *pool_config(const struct pool *pool);
+
+/**
+ * pool_prepare() - a source of the pool says something else
+ *
+ * Connections go on with those that the pool has, until pool_commit() or pool_abandon();
+ * pool_backend() and pool_backends() go by the new ones from now on. One thread at a time may change a
+ * pool: who holds gateway->changing.
+ *
+ * Return: 0; -EALREADY: it said so before; -E2BIG: too many backends; -ENOMEM.
+ */
+int pool_prepare(struct pool *pool, const struct sourced *sourced);
+void pool_commit(struct pool *pool);
+void pool_abandon(struct pool *pool);
+
+/** pool_source_failed() - how often the source could not be asked, until now; 0: it was. From any thread */
+void pool_source_failed(struct pool *pool, const struct sourced *sourced);
+unsigned int pool_source_failures(const struct pool *pool, unsigned int entry);
+
+/** pool_backends(), pool_backend() - for who may change the pool; others use pool_roster() */
 unsigned int pool_backends(const struct pool *pool);
 struct backend *pool_backend(struct pool *pool, unsigned int index);
+
+/** pool_is_told() - has each source said once whom it stands for? As pool_backends() */
+bool pool_is_told(const struct pool *pool);
+
+/** pool_roster() - who is in it now; roster_drop() it */
+struct roster *pool_roster(struct pool *pool);
 
 /**
  * pool_pick() - the backend that is next by the pool's policy, without those tried
@@ -77,7 +103,7 @@ enum pool_state {
 	POOL_STATE_FULL,
 	POOL_STATES,
 };
-enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms);
+enum pool_state member_state(const struct member *member, uint64_t now_ms);
 
 /* Why pool_pick() had nobody, of a connection that has tried nobody */
 enum pool_lack {
@@ -99,7 +125,7 @@ uint64_t pool_panicked(const struct pool *pool);
 /** pool_requested() - the backend that stands for whatever a client asks for; NULL: not such a pool */
 struct backend *pool_requested(struct pool *pool);
 
-/** pool_find() - the backend with this address, or NULL. For flows that a former daemon made */
+/** pool_find() - the backend with this address, or NULL; not held: to tell whether there is one */
 struct backend *pool_find(struct pool *pool, const struct addr *addr);
 
 #endif

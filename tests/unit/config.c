@@ -18,6 +18,7 @@
 #include "../../base/cidr.h"
 #include "../../base/keys.h"
 #include "../../base/own.h"
+#include "../../paths/listing.h"
 #include "../../gateway/config.h"
 #include "../../gateway/config_admit.h"
 #include "../../gateway/config_node.h"
@@ -154,6 +155,13 @@ static const struct mistake pool_mistakes[] = {
 	{ "no weight", BACKEND("{ address: 'a:1', weight: 0 }"), "f:5: pools[0].backends[0].weight: \"0\" will not do; it takes a number from 1 to 1000" },
 	{ "too heavy", BACKEND("{ address: 'a:1', weight: 1001 }"), "f:5: pools[0].backends[0].weight: \"1001\" will not do; it takes a number from 1 to 1000" },
 	{ "a limit of nothing", BACKEND("{ address: 'a:1', max-flows: 0 }"), "f:5: pools[0].backends[0].max-flows: \"0\" will not do; it takes a number from 1 to 4294967295" },
+	{ "weights of SRV records", BACKEND("{ srv: _a._tcp.b, weight: 2 }"), "f:5: pools[0].backends[0].weight: does not go with 'srv'" },
+	{ "SRV records without a domain", BACKEND("{ srv: _http }"), "f:5: pools[0].backends[0].srv: \"_http\" will not do; it takes the name of SRV records, as in _https._tcp.example.org" },
+	{ "SRV records of any name", BACKEND("{ srv: '*.b' }"), "f:5: pools[0].backends[0].srv: \"*.b\" will not do; it takes the name of SRV records, as in _https._tcp.example.org" },
+	{ "a file beside an address", BACKEND("{ file: /a, address: 'a:1' }"), "f:5: pools[0].backends[0].address: does not go with 'file'" },
+	{ "a file of backups", BACKEND("{ file: /a, backup: yes }"), "f:5: pools[0].backends[0].backup: does not go with 'file'" },
+	{ "a file somewhere", BACKEND("{ file: backends }"), "f:5: pools[0].backends[0].file: \"backends\" will not do; it takes a path that begins with '/' and has at most 4096 characters" },
+	{ "a file that is none", BACKEND("{ file: /dev/null }"), "f:5: pools[0].backends[0].file: /dev/null is no ordinary file" },
 	{ "backups for nobody", BACKEND("{ address: 'a:1', backup: yes }"), "f:4: pools[0].backends: has only backups; leave 'backup' out of one at least" },
 	{ "IPv4 without a port", BACKEND("10.0.0.1"), "f:5: pools[0].backends[0]: \"10.0.0.1\" has no port; write \"10.0.0.1:443\"" },
 	{ "IPv6 without brackets", BACKEND("2001:db8::1:443"), "f:5: pools[0].backends[0]: \"2001:db8::1:443\" will not do; IPv6 is written in brackets and with a port, as in \"[2001:db8::1]:443\"" },
@@ -711,8 +719,8 @@ static void deny_wins_over_allow(void **state)
 	config_free(config);
 }
 
-/* With @list in the file, whose path stands behind @key */
-static struct config *parse_listed(const char *list, const char *path, const char *key,
+/* With @list in the file, whose path stands behind @before */
+static struct config *parse_listed(const char *list, const char *path, const char *before,
 				   char **error)
 {
 	_free_ char *text = NULL;
@@ -721,13 +729,13 @@ static struct config *parse_listed(const char *list, const char *path, const cha
 	assert_non_null(file);
 	fputs(list, file);
 	fclose(file);
-	assert_true(asprintf(&text, LISTEN("0.0.0.0:1") "%s%s\n", key, path) > 0);
+	assert_true(asprintf(&text, "%s%s\n", before, path) > 0);
 	return config_parse("f", text, strlen(text), error);
 }
 
 static void addresses_from_a_file(void **state)
 {
-	static const char allow[] = "  allow:\n  - 192.0.2.1\n  - file:";
+	static const char allow[] = LISTEN("0.0.0.0:1") "  allow:\n  - 192.0.2.1\n  - file:";
 	char path[] = "/tmp/ladon-unit-XXXXXX";
 	_free_ char *error = NULL, *wanted = NULL;
 	struct config *config;
@@ -758,7 +766,7 @@ static void addresses_from_a_file(void **state)
 
 static void keys_from_a_file_that_is_private(void **state)
 {
-	static const char tokens[] = "  tokens: ";
+	static const char tokens[] = LISTEN("0.0.0.0:1") "  tokens: ";
 	char path[] = "/tmp/ladon-unit-XXXXXX";
 	_free_ char *error = NULL, *malformed = NULL, *public = NULL;
 	struct config *config;
@@ -786,6 +794,42 @@ static void keys_from_a_file_that_is_private(void **state)
 			     "then; chmod o= it",
 			     path) > 0);
 	assert_string_equal(error, public);
+	unlink(path);
+}
+
+static void backends_from_a_file_and_srv_records(void **state)
+{
+	static const char before[] = LISTENERS "pools:\n- name: web\n  backends:\n"
+					       "  - { srv: _A._tcp.B, backup: yes, max-flows: 9 }\n"
+					       "  - file: ";
+	char path[] = "/tmp/ladon-unit-XXXXXX";
+	_free_ char *error = NULL, *wanted = NULL;
+	const struct config_backend *backends;
+	struct config *config;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	config = parse_listed("# all of us\n10.0.0.1:1\nb:2 weight=3\n", path, before, &error);
+	assert_null(error);
+	backends = config->pools[0].backends;
+	assert_string_equal(backends[0].text, "srv:_a._tcp.b");
+	assert_string_equal(backends[0].srv, "_a._tcp.b");
+	assert_int_equal(backends[0].flows_max, 9);
+	assert_true(backends[0].backup);
+	assert_null(backends[0].file);
+	assert_string_equal(backends[1].file, path);
+	assert_int_equal(backends[1].listed->len, 2);
+	assert_int_equal(backends[1].listed->list[1].config.weight, 3);
+	config_free(config);
+
+	assert_null(parse_listed("10.0.0.1:1\n10.0.0.1:2 wait=1\n", path, before, &error));
+	assert_true(asprintf(&wanted,
+			     "f:6: pools[0].backends[1].file: %s:2: \"wait=1\" is unknown; after the "
+			     "backend there may be weight=N, max-flows=N and backup=yes",
+			     path) > 0);
+	assert_string_equal(error, wanted);
 	unlink(path);
 }
 
@@ -995,6 +1039,7 @@ int main(void)
 		cmocka_unit_test(lists_become_rules_and_listeners),
 		cmocka_unit_test(deny_wins_over_allow),
 		cmocka_unit_test(addresses_from_a_file),
+		cmocka_unit_test(backends_from_a_file_and_srv_records),
 		cmocka_unit_test(keys_from_a_file_that_is_private),
 		cmocka_unit_test(targets_are_addresses_and_ports),
 		cmocka_unit_test(original_backends_are_where_clients_were_headed),

@@ -39,6 +39,8 @@ struct ladon {
 
 struct pool {
 	struct backend backend;
+	struct member member;
+	struct roster roster;
 };
 
 static struct ladon fake_ladon;
@@ -128,23 +130,35 @@ const char *pool_name(const struct pool *pool)
 	return "web";
 }
 
-unsigned int pool_backends(const struct pool *pool)
+static unsigned int rosters; /* that are held */
+
+struct roster *pool_roster(struct pool *pool)
+{
+	pool->member = (struct member){ .backend = &pool->backend,
+					.weight = 3,
+					.flows_max = 1000 };
+	pool->roster = (struct roster){ .len = 1, .members = &pool->member };
+	rosters++;
+	return &pool->roster;
+}
+
+unsigned int pool_source_failures(const struct pool *pool, unsigned int entry)
 {
 	(void)pool;
-	return 1;
+	assert_int_equal(entry, 0);
+	return 3;
 }
 
-struct backend *pool_backend(struct pool *pool, unsigned int index)
+void roster_drop(struct roster *roster)
 {
-	assert_int_equal(index, 0);
-	return &pool->backend;
+	(void)roster;
+	rosters--;
 }
 
-enum pool_state pool_state(const struct pool *pool, unsigned int index, uint64_t now_ms)
+enum pool_state member_state(const struct member *member, uint64_t now_ms)
 {
 	(void)now_ms;
-	assert_int_equal(index, 0);
-	return pool->backend.admin == BACKEND_DRAIN ? POOL_STATE_DRAIN : POOL_STATE_EJECTED;
+	return member->backend->admin == BACKEND_DRAIN ? POOL_STATE_DRAIN : POOL_STATE_EJECTED;
 }
 
 uint64_t pool_panicked(const struct pool *pool)
@@ -467,7 +481,6 @@ static void a_backend_is_set(void **state)
 	json_t *answer, *pools, *backend;
 
 	f->pool.backend.ejected_ms = UINT64_MAX;
-	f->backend.weight = 3;
 	pools = ask(f, "{\"command\": \"pool show\"}\n");
 	backend = json_array_get(
 		json_object_get(json_array_get(json_object_get(pools, "pools"), 0), "backends"), 0);

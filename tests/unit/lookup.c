@@ -3,7 +3,7 @@
  * lookup.c - names are looked up by a thread, and answers come to who has asked
  *
  * A name server of the test's own, on loopback, answers A questions by the name's first letter,
- * and counts them; AAAA has none. With a "c" the name is an alias, for a shorter time.
+ * and counts them; AAAA has none, SRV one if the letter is "v". With a "c" the name is an alias, for a shorter time.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,9 +26,11 @@
 
 #include "../../base/own.h"
 #include "../../paths/lookup.h"
+#include "../../paths/srv.h"
 
 #define HEADER	  12
 #define QTYPE_A	  1
+#define QTYPE_SRV 33
 #define WAIT_MS	  30000
 
 /* ---- the server ---- */
@@ -40,6 +42,16 @@ static struct {
 	atomic_uint asked; /* A questions */
 	atomic_bool hold;  /* answer nobody for now */
 } server;
+
+static size_t answer_srv(uint8_t *packet, size_t len)
+{
+	static const uint8_t record[] = { 0xc0, HEADER, 0, 33, 0, 1, 0, 0, 0,	60,  0,	 9,
+					  0,	1,	0, 2,  1, 1, 1, 'x', 0 };
+
+	memcpy(packet + len, record, sizeof(record));
+	packet[7] = 1;
+	return len + sizeof(record);
+}
 
 static size_t answer(uint8_t *packet, size_t len)
 {
@@ -56,6 +68,8 @@ static size_t answer(uint8_t *packet, size_t len)
 		memset(packet + HEADER, 0xff, len - HEADER);
 		return len;
 	}
+	if (packet[len - 3] == QTYPE_SRV && letter == 'v')
+		return answer_srv(packet, len);
 	if (!packet[7])
 		return len;
 	if (letter == 'c') {
@@ -131,6 +145,7 @@ static int server_stop(void **state)
 struct asker {
 	struct lookup lookup;
 	struct answer answer;
+	struct srvs srvs;
 	unsigned int told;
 };
 
@@ -139,6 +154,8 @@ static void told(struct lookup *lookup, const struct answer *answer)
 	struct asker *asker = (struct asker *)lookup;
 
 	asker->answer = *answer;
+	if (answer->srvs)
+		asker->srvs = *answer->srvs;
 	asker->told++;
 }
 
@@ -176,7 +193,7 @@ static int setup(void **state)
 {
 	struct asking *a = calloc(1, sizeof(*a));
 
-	a->lookups = lookups_new(server.csv);
+	a->lookups = lookups_new(server.csv, false);
 	a->notes.fd = eventfd(0, EFD_CLOEXEC);
 	server.asked = 0;
 	server.hold = false;
@@ -282,6 +299,75 @@ static void test_a_name_is_asked_for_once(void **state)
 	assert_int_equal(askers[4].answer.status, LOOKUP_FOUND);
 }
 
+static void test_hosts_is_believed_for_a_while(void **state)
+{
+	struct asking *a = *state;
+	struct asker asker = { 0 };
+	uint64_t before = now();
+
+	assert_int_equal(ask(&asker, a->lookups, &a->notes, "localhost", before), -EINPROGRESS);
+	while (!asker.told)
+		wait_note(&a->notes);
+	assert_int_equal(asker.answer.status, LOOKUP_FOUND);
+	assert_in_range(asker.answer.until_ms, before + LOOKUP_HOSTS_MS, now() + LOOKUP_HOSTS_MS);
+	assert_int_equal(server.asked, 0);
+}
+
+static void test_srv_records(void **state)
+{
+	static const struct {
+		const char *name;
+		enum lookup_status status;
+	} rows[] = {
+		{ "v.test", LOOKUP_FOUND },
+		{ "n.test", LOOKUP_NONE },
+		{ "e.test", LOOKUP_NONE },
+		{ "s.test", LOOKUP_FAILED },
+	};
+	struct asking *a = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct asker *asker = calloc(1, sizeof(*asker));
+		uint64_t before = now();
+
+		asker->lookup.told = told;
+		assert_int_equal(
+			lookup_ask_srv(&asker->lookup, a->lookups, &a->notes, rows[i].name),
+			-EINPROGRESS);
+		while (!asker->told)
+			wait_note(&a->notes);
+		assert_int_equal(asker->answer.status, rows[i].status);
+		if (asker->answer.status == LOOKUP_FOUND) {
+			assert_int_equal(asker->srvs.len, 1);
+			assert_string_equal(asker->srvs.list[0].host, "x");
+			assert_int_equal(asker->srvs.list[0].port, 257);
+			assert_in_range(asker->answer.until_ms, before + 60000, now() + 60000);
+		}
+		free(asker);
+	}
+}
+
+static void test_srv_records_that_nobody_waits_for(void **state)
+{
+	static struct asker forgotten, waiting;
+	struct asking *a = *state;
+
+	server.hold = true;
+	forgotten.lookup.told = waiting.lookup.told = told;
+	assert_int_equal(lookup_ask_srv(&forgotten.lookup, a->lookups, &a->notes, "v.test"),
+			 -EINPROGRESS);
+	assert_int_equal(lookup_ask_srv(&waiting.lookup, a->lookups, &a->notes, "v.test"),
+			 -EINPROGRESS);
+	lookup_forget(&forgotten.lookup);
+	lookups_stop(a->lookups);
+	notes_run(&a->notes);
+	assert_int_equal(forgotten.told, 0);
+	assert_int_equal(waiting.told, 1);
+	assert_int_equal(waiting.answer.status, LOOKUP_FAILED);
+	assert_int_equal(lookup_ask_srv(&waiting.lookup, a->lookups, &a->notes, "v.test"),
+			 -ECANCELED);
+}
+
 static void test_too_many(void **state)
 {
 	static struct asker askers[LOOKUP_WAITING_MAX], one_more;
@@ -367,6 +453,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_there_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_name_is_asked_for_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hosts_is_believed_for_a_while, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_srv_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_srv_records_that_nobody_waits_for, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_kept_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asking_and_forgetting, setup, teardown),

@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../paths/pool.h"
@@ -291,6 +293,147 @@ static void what_is_known_of_a_backend_outlives_its_pool(void **state)
 	assert_true(pool_backend(pool, 0)->sick);
 	assert_int_equal(pool_backend(pool, 2)->flows, 0);
 	pool_free(pool);
+}
+
+/* ---- sources ---- */
+
+static struct config_backend sourced_configs[] = {
+	{ .text = "10.0.0.1:1", .weight = 1 },
+	{ .text = "srv:s", .srv = "s", .weight = 1, .flows_max = 7 },
+	{ .text = "file:f", .file = "f", .weight = 1 },
+};
+static const struct config_pool sourced_config = { .name = "p",
+						   .backends = sourced_configs,
+						   .backends_len = 3 };
+
+/* "TEXT/RANK TEXT/RANK ..." */
+static int say(struct pool *pool, const char *source, const char *texts)
+{
+	struct listing listing = { 0 };
+	struct sourced sourced = { .source = source, .listing = &listing };
+	char copy[200], why[LISTING_WHY_MAX], *rest;
+	int rc;
+
+	snprintf(copy, sizeof(copy), "%s", texts);
+	for (char *text = strtok_r(copy, " ", &rest); text; text = strtok_r(NULL, " ", &rest)) {
+		char *rank = strchr(text, '/');
+		struct listed *listed;
+
+		*rank = '\0';
+		assert_int_equal(listing_add(&listing, text, &listed, why), 0);
+		listed->config.rank = (uint16_t)(rank[1] - '0');
+		if (listed->config.host) {
+			listed->addrs = calloc(1, sizeof(*listed->addrs));
+			*listed->addrs = address("10.0.0.99:1");
+			listed->addrs_len = 1;
+		}
+	}
+	rc = pool_prepare(pool, &sourced);
+	listing_fini(&listing);
+	return rc;
+}
+
+static void is_in(struct pool *pool, const char *texts)
+{
+	char got[200] = "";
+
+	for (unsigned int i = 0; i < pool_backends(pool); i++) {
+		if (i)
+			strcat(got, " ");
+		strcat(got, pool_backend(pool, i)->config->text);
+	}
+	assert_string_equal(got, texts);
+}
+
+static void a_source_stands_for_what_it_says(void **state)
+{
+	struct pool *pool;
+	struct roster *roster;
+
+	(void)state;
+	sourced_configs[0].addr = address("10.0.0.1:1");
+	pool = pool_new(&sourced_config, NULL);
+	is_in(pool, "10.0.0.1:1");
+	assert_false(pool_is_told(pool));
+	assert_int_equal(say(pool, "srv:s", "10.0.0.2:1/0 name:1/0"), 0);
+	is_in(pool, "10.0.0.1:1 10.0.0.2:1 name:1");
+	assert_int_equal(pick_one(pool), 0);
+	assert_int_equal(pick_one(pool), 0); /* it is not in force yet */
+	pool_commit(pool);
+	backend_set_admin(pool_backend(pool, 1), BACKEND_DRAIN);
+	backend_set_sick(pool_backend(pool, 0), true);
+	assert_int_equal(pick_one(pool), 2); /* whose address came with it */
+	assert_int_equal(say(pool, "srv:s", "10.0.0.2:1/0 name:1/0"), -EALREADY);
+
+	assert_int_equal(say(pool, "file:f", "10.0.0.2:1/0 10.0.0.4:1/0"), 0);
+	pool_abandon(pool);
+	is_in(pool, "10.0.0.1:1 10.0.0.2:1 name:1");
+	assert_int_equal(say(pool, "file:f", "10.0.0.2:1/0 10.0.0.4:1/0"), 0);
+	pool_commit(pool);
+	is_in(pool, "10.0.0.1:1 10.0.0.2:1 name:1 10.0.0.2:1 10.0.0.4:1");
+	assert_int_equal(pool_backend(pool, 1)->admin, BACKEND_DRAIN);
+	assert_int_equal(pool_backend(pool, 3)->admin, BACKEND_AUTO); /* another one */
+	assert_true(pool_is_told(pool));
+
+	/* who goes through it has those that were there */
+	roster = pool_roster(pool);
+	assert_int_equal(say(pool, "srv:s", ""), 0);
+	pool_commit(pool);
+	is_in(pool, "10.0.0.1:1 10.0.0.2:1 10.0.0.4:1");
+	assert_true(pool_backend(pool, 0)->sick);
+	assert_int_equal(roster->len, 5);
+	assert_string_equal(roster->members[2].backend->config->text, "name:1");
+	assert_int_equal(roster->members[2].flows_max, 7);
+	roster_drop(roster);
+	pool_free(pool);
+}
+
+static void a_source_keeps_what_it_said_over_a_reload(void **state)
+{
+	struct config_backend others[] = { { .text = "10.0.0.9:1", .weight = 1 },
+					   { .text = "file:g", .file = "g", .weight = 1 },
+					   { .text = "srv:s", .srv = "s", .weight = 1 },
+					   { .text = "srv:s", .srv = "s", .weight = 1, .backup = true } };
+	const struct config_pool later = { .name = "p", .backends = others, .backends_len = 4 };
+	struct pool *former = pool_new(&sourced_config, NULL), *pool;
+	struct backend *backend;
+
+	(void)state;
+	others[0].addr = address("10.0.0.9:1");
+	assert_int_equal(say(former, "srv:s", "10.0.0.2:1/0 10.0.0.3:1/1"), 0);
+	pool_commit(former);
+	backend = pool_backend(former, 1);
+	pool = pool_new(&later, former);
+	pool_free(former);
+	is_in(pool, "10.0.0.9:1 10.0.0.2:1 10.0.0.3:1 10.0.0.2:1 10.0.0.3:1");
+	assert_ptr_equal(pool_backend(pool, 1), backend);
+	assert_false(pool_is_told(pool)); /* the file is new, and was not read */
+	pool_free(pool);
+}
+
+/* Ordinary ones of all ranks, then backups */
+static void ranks_are_for_when_nobody_before_can_be_used(void **state)
+{
+	struct config_pool config = sourced_config;
+
+	(void)state;
+	for (int policy = 0; policy < POOL_POLICIES; policy++) {
+		struct pool *pool;
+
+		config.policy = (enum pool_policy)policy;
+		sourced_configs[2].backup = true;
+		pool = pool_new(&config, NULL);
+		assert_int_equal(say(pool, "srv:s", "10.0.0.2:1/2 10.0.0.3:1/1"), 0);
+		pool_commit(pool);
+		assert_int_equal(pick_one(pool), 0);
+		backend_set_sick(pool_backend(pool, 0), true);
+		assert_int_equal(pick_one(pool), 2);
+		backend_set_sick(pool_backend(pool, 2), true);
+		assert_int_equal(pick_one(pool), 1);
+		backend_set_sick(pool_backend(pool, 2), false);
+		assert_int_equal(pick_one(pool), 2);
+		pool_free(pool);
+	}
 }
 
 static void a_text_that_is_written_twice_is_two_backends(void **state)
@@ -1054,6 +1197,9 @@ int main(void)
 		cmocka_unit_test(an_empty_answer_keeps_the_addresses),
 		cmocka_unit_test(a_backend_is_found_by_its_address),
 		cmocka_unit_test(what_is_known_of_a_backend_outlives_its_pool),
+		cmocka_unit_test(a_source_stands_for_what_it_says),
+		cmocka_unit_test(a_source_keeps_what_it_said_over_a_reload),
+		cmocka_unit_test(ranks_are_for_when_nobody_before_can_be_used),
 		cmocka_unit_test(a_text_that_is_written_twice_is_two_backends),
 		cmocka_unit_test(the_turn_goes_on_in_the_next_pool),
 		cmocka_unit_test(turns_go_by_weight_all_the_time),
