@@ -82,7 +82,7 @@ class Turn:
         return server
 
     def _argv(self, what, seconds, n):
-        return [LOAD, what, *(["-t"] if self.tls else []), "-n", str(n),
+        return [LOAD, what, *self.subject.asked(), "-n", str(n),
                 join(self.subject.address, PORT), str(seconds)]
 
     def load(self, what, *, n=1, cpu=None):

@@ -6,7 +6,8 @@
  * server either echoes them and all that follows, or sends as fast as it can
  * until the client closes. With -t a TLS ClientHello goes before the request,
  * for gateways that route by server name; the server skips it and no TLS is
- * spoken.
+ * spoken. With -s and -c the gateway is asked for a server first, by SOCKS 5 or
+ * by CONNECT.
  *
  * Everything has a limit, in seconds and in number, and runs on one thread. A
  * client prints one line of JSON about the time after its warm-up.
@@ -37,6 +38,9 @@
 #define ERRORS_MAX    1000 /* then a client gives up */
 #define STALL_NS      (3 * 1000000000ull)
 #define SECONDS_MAX   600
+#define ASKS_MAX      2
+#define ASK_MAX	      256
+#define ANSWER_MAX    512
 
 static unsigned char chunk[CHUNK];
 
@@ -164,6 +168,132 @@ static void hello_build(unsigned char *hello)
 	put16(p, (unsigned int)(end - p) - 2);
 }
 
+/* ---- what a client asks a proxy for before that ---- */
+
+/* hear() - recv(2) where the end of the stream is an error too */
+static ssize_t hear(int fd, void *out, size_t len, int flags)
+{
+	ssize_t n = recv(fd, out, len, flags);
+
+	if (n == 0)
+		errno = ECONNRESET;
+	return n ? n : -1;
+}
+
+enum kind { KIND_PLAIN, KIND_TLS, KIND_SOCKS, KIND_CONNECT };
+
+/**
+ * struct way - how a connection gets to its server
+ * @asks: what is said to the gateway itself, one after the other, each answered
+ */
+struct way {
+	enum kind kind;
+	unsigned int asks_len;
+	struct {
+		unsigned char bytes[ASK_MAX];
+		size_t len;
+	} asks[ASKS_MAX];
+};
+
+/**
+ * struct answer - to the ask that is under way
+ * @asks: how many were answered before it
+ * @asked: it was said
+ */
+struct answer {
+	unsigned int asks;
+	bool asked;
+	size_t len;
+	unsigned char bytes[ANSWER_MAX];
+};
+
+/* way_socks() - RFC 1928: no authentication, then CONNECT to @target */
+static void way_socks(struct way *way, const struct addr *target)
+{
+	const bool ip6 = target->sa.sa_family == AF_INET6;
+	unsigned char *p = way->asks[1].bytes;
+
+	memcpy(way->asks[0].bytes, (unsigned char[]){ 5, 1, 0 }, 3);
+	way->asks[0].len = 3;
+	p = (unsigned char *)memcpy(p, (unsigned char[]){ 5, 1, 0, ip6 ? 4 : 1 }, 4) + 4;
+	if (ip6)
+		p = (unsigned char *)memcpy(p, &target->in6.sin6_addr, 16) + 16;
+	else
+		p = (unsigned char *)memcpy(p, &target->in.sin_addr, 4) + 4;
+	p = put16(p, addr_port(target));
+	way->asks[1].len = (size_t)(p - way->asks[1].bytes);
+	way->asks_len = 2;
+	way->kind = KIND_SOCKS;
+}
+
+/* way_connect() - RFC 9110 section 9.3.6; @target as it was written */
+static void way_connect(struct way *way, const char *target)
+{
+	int len = snprintf((char *)way->asks[0].bytes, ASK_MAX,
+			   "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target);
+
+	way->asks[0].len = (size_t)len < ASK_MAX ? (size_t)len : ASK_MAX - 1;
+	way->asks_len = 1;
+	way->kind = KIND_CONNECT;
+}
+
+/* answer_len() - how long it is, as far as its bytes tell; 0: that is not known yet */
+static size_t answer_len(const struct way *way, const struct answer *a)
+{
+	const unsigned char *end;
+
+	if (way->kind == KIND_CONNECT) {
+		end = memmem(a->bytes, a->len, "\r\n\r\n", 4);
+		return end ? (size_t)(end - a->bytes) + 4 : 0;
+	}
+	if (a->asks == 0)
+		return 2;
+	return a->len < 4 ? 0 : a->bytes[3] == 4 ? 22 : 10;
+}
+
+static bool answer_agrees(const struct way *way, const struct answer *a)
+{
+	if (way->kind == KIND_CONNECT)
+		return !memcmp(a->bytes, "HTTP/1.", 7) && !memcmp(a->bytes + 8, " 200", 4);
+	return a->bytes[0] == 5 && a->bytes[1] == 0;
+}
+
+/**
+ * way_ask() - what is left to be said and heard before the first bytes
+ *
+ * Nothing follows an answer before its next question, so all that is received belongs to it.
+ *
+ * Return: 0 when all is answered; -1 on failure, EAGAIN: call again, ECONNREFUSED: it said no
+ */
+static int way_ask(const struct way *way, struct answer *a, int fd)
+{
+	while (a->asks < way->asks_len) {
+		const size_t ask_len = way->asks[a->asks].len;
+		ssize_t n;
+
+		if (!a->asked && send(fd, way->asks[a->asks].bytes, ask_len, MSG_NOSIGNAL) !=
+					 (ssize_t)ask_len)
+			return -1;
+		a->asked = true;
+		n = hear(fd, a->bytes + a->len, ANSWER_MAX - a->len, 0);
+		if (n < 0)
+			return -1;
+		a->len += (size_t)n;
+		if (answer_len(way, a) != a->len) {
+			if (a->len < ANSWER_MAX)
+				continue;
+			errno = EPROTO;
+			return -1;
+		}
+		if (!answer_agrees(way, a)) {
+			errno = ECONNREFUSED;
+			return -1;
+		}
+		*a = (struct answer){ .asks = a->asks + 1 };
+	}
+	return 0;
+}
+
 /**
  * struct first - what a connection begins with
  * @bytes: a ClientHello or nothing, then the request
@@ -176,8 +306,10 @@ struct first {
 	unsigned char *request;
 };
 
-static void first_init(struct first *first, char what, bool tls)
+static void first_init(struct first *first, char what, const struct way *way)
 {
+	const bool tls = way->kind == KIND_TLS;
+
 	memset(first, 0, sizeof(*first));
 	first->request = first->bytes + (tls ? HELLO_LEN : 0);
 	first->len = (size_t)(first->request - first->bytes) + REQUEST_LEN;
@@ -187,8 +319,9 @@ static void first_init(struct first *first, char what, bool tls)
 }
 
 /* dial() - a blocking connection that has said its first bytes; ends the program on failure */
-static int dial(const struct addr *to, const struct first *first)
+static int dial(const struct addr *to, const struct way *way, const struct first *first)
 {
+	struct answer answer = { 0 };
 	const struct timeval patience = { .tv_sec = 3 };
 	const int one = 1;
 	_close_ int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -200,19 +333,11 @@ static int dial(const struct addr *to, const struct first *first)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, &to->sa, addr_len(to)) < 0)
 		die("connect");
+	if (way_ask(way, &answer, fd) < 0)
+		die("the proxy's answer");
 	if (send(fd, first->bytes, first->len, MSG_NOSIGNAL) != (ssize_t)first->len)
 		die("send");
 	return TAKE_FD(fd);
-}
-
-/* hear() - recv(2) where the end of the stream is an error too */
-static ssize_t hear(int fd, void *out, size_t len, int flags)
-{
-	ssize_t n = recv(fd, out, len, flags);
-
-	if (n == 0)
-		errno = ECONNRESET;
-	return n ? n : -1;
 }
 
 static int epoll_new(void)
@@ -369,7 +494,7 @@ static void serve(const struct addr *at, double seconds)
 /* ---- bulk ---- */
 
 /* bulk() - download over @n connections at once */
-static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void bulk(const struct addr *to, double seconds, unsigned int n, const struct way *way)
 {
 	struct window window = window_after(0.3, seconds);
 	struct epoll_event events[SLOTS_MAX];
@@ -377,9 +502,9 @@ static void bulk(const struct addr *to, double seconds, unsigned int n, bool tls
 	struct first first;
 	uint64_t now, bytes = 0;
 
-	first_init(&first, 'b', tls);
+	first_init(&first, 'b', way);
 	for (unsigned int i = 0; i < n; i++) {
-		int fd = dial(to, &first);
+		int fd = dial(to, way, &first);
 
 		epoll_set(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, (uint32_t)fd);
 	}
@@ -411,7 +536,7 @@ static int compare_u32(const void *a, const void *b)
 }
 
 /* ping() - one byte there and back, again and again on one connection */
-static void ping(const struct addr *to, double seconds, bool tls)
+static void ping(const struct addr *to, double seconds, const struct way *way)
 {
 	struct window window = window_after(0.1, seconds);
 	_free_ uint32_t *ns = calloc(SAMPLES_MAX, sizeof(*ns));
@@ -423,8 +548,8 @@ static void ping(const struct addr *to, double seconds, bool tls)
 
 	if (!ns)
 		die("memory");
-	first_init(&first, 'e', tls);
-	fd = dial(to, &first);
+	first_init(&first, 'e', way);
+	fd = dial(to, way, &first);
 	if (hear(fd, echo, sizeof(echo), MSG_WAITALL) != sizeof(echo))
 		die("recv");
 	while ((sent = now_ns()) < window.ends && n < SAMPLES_MAX) {
@@ -452,6 +577,7 @@ static void ping(const struct addr *to, double seconds, bool tls)
  * struct slot - one connection that is being made
  * @fd: -1: none
  * @began: ns
+ * @answer: of a proxy, before that
  * @said: the first bytes were sent
  * @got: bytes of the echo
  * @request: what must come back
@@ -459,6 +585,7 @@ static void ping(const struct addr *to, double seconds, bool tls)
 struct slot {
 	int fd;
 	uint64_t began;
+	struct answer answer;
 	bool said;
 	size_t got;
 	unsigned char request[REQUEST_LEN];
@@ -474,6 +601,7 @@ struct slot {
  */
 struct burst {
 	const struct addr *to;
+	const struct way *way;
 	struct first first;
 	struct window window;
 	struct slot slots[SLOTS_MAX];
@@ -501,6 +629,7 @@ static void slot_begin(struct burst *b, struct slot *s)
 	b->left--;
 	b->begun++;
 	s->said = false;
+	s->answer = (struct answer){ 0 };
 	s->got = 0;
 	s->began = now_ns();
 	s->fd = socket(b->to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -564,6 +693,11 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 			slot_fail(b, s, "connect");
 			return;
 		}
+		if (way_ask(b->way, &s->answer, s->fd) < 0) {
+			if (errno != EAGAIN)
+				slot_fail(b, s, "the proxy's answer");
+			return;
+		}
 		s->said = slot_say(b, s);
 		if (!s->said)
 			slot_fail(b, s, "send");
@@ -622,7 +756,7 @@ static void burst_run(struct burst *b)
 	}
 }
 
-static struct burst *burst_new(const struct addr *to, unsigned int slots, bool tls)
+static struct burst *burst_new(const struct addr *to, unsigned int slots, const struct way *way)
 {
 	struct burst *b = calloc(1, sizeof(*b));
 
@@ -631,14 +765,15 @@ static struct burst *burst_new(const struct addr *to, unsigned int slots, bool t
 	b->to = to;
 	b->slots_len = slots;
 	b->epoll = epoll_new();
-	first_init(&b->first, 'e', tls);
+	b->way = way;
+	first_init(&b->first, 'e', way);
 	return b;
 }
 
 /* connections() - @n at a time, as many as there is time for */
-static void connections(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void connections(const struct addr *to, double seconds, unsigned int n, const struct way *way)
 {
-	_free_ struct burst *b = burst_new(to, n, tls);
+	_free_ struct burst *b = burst_new(to, n, way);
 
 	b->left = UINT64_MAX;
 	b->window = window_after(0.2, seconds);
@@ -650,9 +785,9 @@ static void connections(const struct addr *to, double seconds, unsigned int n, b
 }
 
 /* hold() - make @n connections and keep them until stdin ends or @seconds passed */
-static void hold(const struct addr *to, double seconds, unsigned int n, bool tls)
+static void hold(const struct addr *to, double seconds, unsigned int n, const struct way *way)
 {
-	_free_ struct burst *b = burst_new(to, 64, tls);
+	_free_ struct burst *b = burst_new(to, 64, way);
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 
 	b->left = n;
@@ -669,7 +804,9 @@ static void hold(const struct addr *to, double seconds, unsigned int n, bool tls
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: load serve|bulk|ping|connect|hold [-t] [-n CONNECTIONS] ADDR:PORT SECONDS\n",
+	fputs("usage: load serve|bulk|ping|connect|hold [-t | -s SERVER | -c SERVER] [-n CONNECTIONS] "
+	      "ADDR:PORT SECONDS\n"
+	      "       SERVER is an ADDR:PORT that the gateway is asked for, by SOCKS or CONNECT\n",
 	      stderr);
 	exit(2);
 }
@@ -687,15 +824,19 @@ static void fds_raise(void)
 
 int main(int argc, char **argv)
 {
+	struct way way = { .kind = KIND_PLAIN };
+	struct addr addr, target;
 	unsigned int n = 1;
-	bool tls = false;
 	double seconds;
-	struct addr addr;
 	int option;
 
-	while ((option = getopt(argc, argv, "tn:")) != -1) {
+	while ((option = getopt(argc, argv, "ts:c:n:")) != -1) {
 		if (option == 't')
-			tls = true;
+			way.kind = KIND_TLS;
+		else if (option == 's' && addr_parse(optarg, &target) == 0)
+			way_socks(&way, &target);
+		else if (option == 'c' && addr_parse(optarg, &target) == 0)
+			way_connect(&way, optarg);
 		else if (option == 'n')
 			n = (unsigned int)strtoul(optarg, NULL, 10);
 		else
@@ -710,13 +851,13 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[optind], "serve"))
 		serve(&addr, seconds);
 	else if (!strcmp(argv[optind], "bulk") && n <= SLOTS_MAX)
-		bulk(&addr, seconds, n, tls);
+		bulk(&addr, seconds, n, &way);
 	else if (!strcmp(argv[optind], "ping"))
-		ping(&addr, seconds, tls);
+		ping(&addr, seconds, &way);
 	else if (!strcmp(argv[optind], "connect") && n <= SLOTS_MAX)
-		connections(&addr, seconds, n, tls);
+		connections(&addr, seconds, n, &way);
 	else if (!strcmp(argv[optind], "hold"))
-		hold(&addr, seconds, n, tls);
+		hold(&addr, seconds, n, &way);
 	else
 		usage();
 	return 0;
