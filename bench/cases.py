@@ -159,6 +159,8 @@ def round_trip(turn):
     for n in (1, 2) if len(cpus) > 1 else (1,):
         pin(turn.server.pid, cpus[0])
         got = turn.load("ping", cpu=cpus[n - 1])
+        if not got["round_trips"]:
+            raise RuntimeError("no round trip in time")
         out |= {f"rtt_p50/{n}": got["p50_us"], f"rtt_p99/{n}": got["p99_us"]}
     os.sched_setaffinity(turn.server.pid, cpus)
     return out
