@@ -53,6 +53,7 @@ unit_route     := gateway/route.c $(peek)
 unit_config    := $(config) $(peek) gateway/proxy_header.c
 unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
+unit_loop      := gateway/loop.c gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
@@ -75,7 +76,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup peek talk prefix words proxy_header route config pool ring backend flows timer access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := addr cidr lookup peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_prefix    := $(unit_prefix)
@@ -279,7 +280,9 @@ demo: deps-demo
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libpcre2-dev libc-ares-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl haproxy openssl iproute2 \
-		  nftables ethtool procps mandoc clang-format util-linux conntrack strace
+		  nftables ethtool procps mandoc clang-format util-linux conntrack strace \
+		  openssh-client openssh-server git gnutls-bin netcat-openbsd socat nginx
+packages_browser := chromium-headless-shell
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
 # Others' daemons, which bench-peers unpacks below build/ and does not install, so that no service
@@ -289,7 +292,11 @@ packages_peers_need := libwrap0 libconfig9 libev4 libudns0 libpcre3
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
 		  gnuplot-nox libcmocka-dev
 
-# As root, with apt-get at hand, install what is missing; else say so and go on.
+# As root, with apt-get at hand, install what is missing; else say so and go on. Servers among it are for
+# tests: they start neither now (policy-rc.d is for that; one that is there already stays) nor at boot.
+services := haproxy:haproxy nginx:nginx nginx-light:nginx openssh-server:ssh
+policy   := /usr/sbin/policy-rc.d
+
 define install
 	@missing=; for p in $(1); do \
 		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$p"; \
@@ -299,14 +306,27 @@ define install
 		echo "not installed:$$missing"; exit 0; \
 	fi; \
 	echo "installing:$$missing"; \
+	if [ ! -e $(policy) ]; then \
+		trap 'rm -f $(policy)' EXIT INT TERM; \
+		printf '#!/bin/sh\nexit 101\n' >$(policy) && chmod 755 $(policy); \
+	fi; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+		apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	rc=$$?; \
+	for s in $(services); do \
+		case "$$missing " in *" $${s%:*} "*) update-rc.d $${s#*:} disable || true; esac; \
+	done; \
+	exit $$rc
 endef
 
 deps-build:
 	$(call install,$(packages_build))
+# A hundred megabytes; the tests go without, if it is not to be had.
+deps-browser:
+	$(call install,$(packages_browser))
 deps-test:
 	$(call install,$(packages_build) $(packages_test))
+	@$(MAKE) --no-print-directory deps-browser || echo "deps-browser: not installed"
 deps-kernels:
 	$(call install,$(packages_build) $(packages_test) $(packages_kernels))
 deps-demo:
@@ -331,7 +351,7 @@ test: deps-test
 check-man:
 	mandoc -T lint -W warning man/*.[358]
 
-.PHONY: test deps-build deps-test deps-kernels deps-demo deps-bench check-man
+.PHONY: test deps-build deps-test deps-browser deps-kernels deps-demo deps-bench check-man
 
 # ---- install ----
 

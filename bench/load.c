@@ -6,8 +6,8 @@
  * server either echoes them and all that follows, or sends as fast as it can
  * until the client closes. With -t a TLS ClientHello goes before the request,
  * for gateways that route by server name; the server skips it and no TLS is
- * spoken. With -s and -c the gateway is asked for a server first, by SOCKS 5 or
- * by CONNECT.
+ * spoken. With -s or -c the connection is to a proxy, which is asked by SOCKS 5 or by CONNECT
+ * for the target first.
  *
  * Everything has a limit, in seconds and in number, and runs on one thread. A
  * client prints one line of JSON about the time after its warm-up.
@@ -28,6 +28,7 @@
 #include "../base/own.h"
 
 #define REQUEST_LEN   64
+#define ASK_MAX	      160
 #define HELLO_LEN     517 /* what browsers pad to: RFC 7685 */
 #define HELLO_NAME    "bench.example"
 #define TLS_HANDSHAKE 0x16 /* first byte of a ClientHello's record */
@@ -38,9 +39,6 @@
 #define ERRORS_MAX    1000 /* then a client gives up */
 #define STALL_NS      (3 * 1000000000ull)
 #define SECONDS_MAX   600
-#define ASKS_MAX      2
-#define ASK_MAX	      256
-#define ANSWER_MAX    512
 
 static unsigned char chunk[CHUNK];
 
@@ -129,6 +127,16 @@ static void window_print(struct window *w)
 
 /* ---- what a client says first ---- */
 
+/* hear() - recv(2) where the end of the stream is an error too */
+static ssize_t hear(int fd, void *out, size_t len, int flags)
+{
+	ssize_t n = recv(fd, out, len, flags);
+
+	if (n == 0)
+		errno = ECONNRESET;
+	return n ? n : -1;
+}
+
 static unsigned char *put16(unsigned char *p, unsigned int value)
 {
 	*p++ = (unsigned char)(value >> 8);
@@ -168,160 +176,113 @@ static void hello_build(unsigned char *hello)
 	put16(p, (unsigned int)(end - p) - 2);
 }
 
-/* ---- what a client asks a proxy for before that ---- */
-
-/* hear() - recv(2) where the end of the stream is an error too */
-static ssize_t hear(int fd, void *out, size_t len, int flags)
-{
-	ssize_t n = recv(fd, out, len, flags);
-
-	if (n == 0)
-		errno = ECONNRESET;
-	return n ? n : -1;
-}
-
-enum kind { KIND_PLAIN, KIND_TLS, KIND_SOCKS, KIND_CONNECT };
-
 /**
- * struct way - how a connection gets to its server
- * @asks: what is said to the gateway itself, one after the other, each answered
+ * struct ask - something to say to a proxy, and its answer
+ * @answer_len: 0: it ends with an empty line
  */
-struct way {
-	enum kind kind;
-	unsigned int asks_len;
-	struct {
-		unsigned char bytes[ASK_MAX];
-		size_t len;
-	} asks[ASKS_MAX];
+struct ask {
+	unsigned char bytes[ASK_MAX];
+	size_t len, answer_len;
 };
 
-/**
- * struct answer - to the ask that is under way
- * @asks: how many were answered before it
- * @asked: it was said
- */
-struct answer {
-	unsigned int asks;
-	bool asked;
-	size_t len;
-	unsigned char bytes[ANSWER_MAX];
+/* How a gateway is told what the connection is for */
+struct manner {
+	bool tls;	   /* by the name in a ClientHello */
+	struct addr socks; /* by SOCKS 5: the target; or family 0 */
+	struct addr http;  /* by CONNECT */
 };
-
-/* way_socks() - RFC 1928: no authentication, then CONNECT to @target */
-static void way_socks(struct way *way, const struct addr *target)
-{
-	const bool ip6 = target->sa.sa_family == AF_INET6;
-	unsigned char *p = way->asks[1].bytes;
-
-	memcpy(way->asks[0].bytes, (unsigned char[]){ 5, 1, 0 }, 3);
-	way->asks[0].len = 3;
-	p = (unsigned char *)memcpy(p, (unsigned char[]){ 5, 1, 0, ip6 ? 4 : 1 }, 4) + 4;
-	if (ip6)
-		p = (unsigned char *)memcpy(p, &target->in6.sin6_addr, 16) + 16;
-	else
-		p = (unsigned char *)memcpy(p, &target->in.sin_addr, 4) + 4;
-	p = put16(p, addr_port(target));
-	way->asks[1].len = (size_t)(p - way->asks[1].bytes);
-	way->asks_len = 2;
-	way->kind = KIND_SOCKS;
-}
-
-/* way_connect() - RFC 9110 section 9.3.6; @target as it was written */
-static void way_connect(struct way *way, const char *target)
-{
-	int len = snprintf((char *)way->asks[0].bytes, ASK_MAX,
-			   "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target);
-
-	way->asks[0].len = (size_t)len < ASK_MAX ? (size_t)len : ASK_MAX - 1;
-	way->asks_len = 1;
-	way->kind = KIND_CONNECT;
-}
-
-/* answer_len() - how long it is, as far as its bytes tell; 0: that is not known yet */
-static size_t answer_len(const struct way *way, const struct answer *a)
-{
-	const unsigned char *end;
-
-	if (way->kind == KIND_CONNECT) {
-		end = memmem(a->bytes, a->len, "\r\n\r\n", 4);
-		return end ? (size_t)(end - a->bytes) + 4 : 0;
-	}
-	if (a->asks == 0)
-		return 2;
-	return a->len < 4 ? 0 : a->bytes[3] == 4 ? 22 : 10;
-}
-
-static bool answer_agrees(const struct way *way, const struct answer *a)
-{
-	if (way->kind == KIND_CONNECT)
-		return !memcmp(a->bytes, "HTTP/1.", 7) && !memcmp(a->bytes + 8, " 200", 4);
-	return a->bytes[0] == 5 && a->bytes[1] == 0;
-}
-
-/**
- * way_ask() - what is left to be said and heard before the first bytes
- *
- * Nothing follows an answer before its next question, so all that is received belongs to it.
- *
- * Return: 0 when all is answered; -1 on failure, EAGAIN: call again, ECONNREFUSED: it said no
- */
-static int way_ask(const struct way *way, struct answer *a, int fd)
-{
-	while (a->asks < way->asks_len) {
-		const size_t ask_len = way->asks[a->asks].len;
-		ssize_t n;
-
-		if (!a->asked && send(fd, way->asks[a->asks].bytes, ask_len, MSG_NOSIGNAL) !=
-					 (ssize_t)ask_len)
-			return -1;
-		a->asked = true;
-		n = hear(fd, a->bytes + a->len, ANSWER_MAX - a->len, 0);
-		if (n < 0)
-			return -1;
-		a->len += (size_t)n;
-		if (answer_len(way, a) != a->len) {
-			if (a->len < ANSWER_MAX)
-				continue;
-			errno = EPROTO;
-			return -1;
-		}
-		if (!answer_agrees(way, a)) {
-			errno = ECONNREFUSED;
-			return -1;
-		}
-		*a = (struct answer){ .asks = a->asks + 1 };
-	}
-	return 0;
-}
 
 /**
  * struct first - what a connection begins with
+ * @asks: to a proxy
  * @bytes: a ClientHello or nothing, then the request
  * @len: of both
  * @request: where the request begins
  */
 struct first {
+	struct ask asks[2];
+	unsigned int asks_len;
 	unsigned char bytes[HELLO_LEN + REQUEST_LEN];
 	size_t len;
 	unsigned char *request;
 };
 
-static void first_init(struct first *first, char what, const struct way *way)
+/* RFC 1928 sections 3 and 4: no authentication; CONNECT, the target's address and port */
+static void asks_socks(struct first *first, const struct addr *target)
 {
-	const bool tls = way->kind == KIND_TLS;
+	const bool is_ip6 = target->sa.sa_family == AF_INET6;
+	struct ask *hello = &first->asks[0], *request = &first->asks[1];
+	unsigned char *p = request->bytes;
 
+	memcpy(hello->bytes, "\x05\x01", 3);
+	hello->len = 3;
+	hello->answer_len = 2;
+	memcpy(p, is_ip6 ? "\x05\x01\x00\x04" : "\x05\x01\x00\x01", 4);
+	if (is_ip6)
+		memcpy(p + 4, &target->in6.sin6_addr, 16);
+	else
+		memcpy(p + 4, &target->in.sin_addr, 4);
+	request->len = is_ip6 ? 22 : 10;
+	memcpy(p + request->len - 2, is_ip6 ? &target->in6.sin6_port : &target->in.sin_port, 2);
+	request->answer_len = 10; /* the proxy's address, of IPv4 */
+	first->asks_len = 2;
+}
+
+/* RFC 9110 section 9.3.6 */
+static void asks_http(struct first *first, const struct addr *target)
+{
+	struct ask *ask = &first->asks[0];
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(target, text);
+	ask->len = (size_t)snprintf((char *)ask->bytes, sizeof(ask->bytes),
+				    "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", text, text);
+	first->asks_len = 1;
+}
+
+static void first_init(struct first *first, char what, const struct manner *how)
+{
 	memset(first, 0, sizeof(*first));
-	first->request = first->bytes + (tls ? HELLO_LEN : 0);
+	if (how->socks.sa.sa_family)
+		asks_socks(first, &how->socks);
+	if (how->http.sa.sa_family)
+		asks_http(first, &how->http);
+	first->request = first->bytes + (how->tls ? HELLO_LEN : 0);
 	first->len = (size_t)(first->request - first->bytes) + REQUEST_LEN;
-	if (tls)
+	if (how->tls)
 		hello_build(first->bytes);
 	first->request[0] = (unsigned char)what;
 }
 
-/* dial() - a blocking connection that has said its first bytes; ends the program on failure */
-static int dial(const struct addr *to, const struct way *way, const struct first *first)
+/**
+ * ask_hear() - some more of a proxy's answer
+ * @heard: bytes of it so far; @tail: the last four
+ *
+ * Return: 1: that was all, and it is a yes; 0: there is more to come; -1: errno, EAGAIN as well
+ */
+static int ask_hear(int fd, const struct ask *ask, size_t *heard, uint32_t *tail, int flags)
 {
-	struct answer answer = { 0 };
+	unsigned char bytes[512];
+	ssize_t n =
+		hear(fd, bytes, ask->answer_len ? ask->answer_len - *heard : sizeof(bytes), flags);
+
+	for (ssize_t i = 0; i < n; i++, ++*heard) {
+		*tail = *tail << 8 | bytes[i];
+		/* SOCKS: METHOD and REP are 0. HTTP/1.x 200 */
+		if ((ask->answer_len && *heard == 1 && bytes[i] != 0) ||
+		    (!ask->answer_len && *heard == 9 && bytes[i] != '2')) {
+			errno = ECONNREFUSED;
+			return -1;
+		}
+	}
+	if (n < 0)
+		return -1;
+	return ask->answer_len ? *heard == ask->answer_len : *tail == 0x0d0a0d0a;
+}
+
+/* dial() - a blocking connection that has said its first bytes; ends the program on failure */
+static int dial(const struct addr *to, const struct first *first)
+{
 	const struct timeval patience = { .tv_sec = 3 };
 	const int one = 1;
 	_close_ int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -333,8 +294,19 @@ static int dial(const struct addr *to, const struct way *way, const struct first
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, &to->sa, addr_len(to)) < 0)
 		die("connect");
-	if (way_ask(way, &answer, fd) < 0)
-		die("the proxy's answer");
+	for (unsigned int i = 0; i < first->asks_len; i++) {
+		const struct ask *ask = &first->asks[i];
+		size_t heard = 0;
+		uint32_t tail = 0;
+		int rc = 0;
+
+		if (send(fd, ask->bytes, ask->len, MSG_NOSIGNAL) != (ssize_t)ask->len)
+			die("send");
+		while (rc == 0)
+			rc = ask_hear(fd, ask, &heard, &tail, 0);
+		if (rc < 0)
+			die("proxy");
+	}
 	if (send(fd, first->bytes, first->len, MSG_NOSIGNAL) != (ssize_t)first->len)
 		die("send");
 	return TAKE_FD(fd);
@@ -494,7 +466,7 @@ static void serve(const struct addr *at, double seconds)
 /* ---- bulk ---- */
 
 /* bulk() - download over @n connections at once */
-static void bulk(const struct addr *to, double seconds, unsigned int n, const struct way *way)
+static void bulk(const struct addr *to, double seconds, unsigned int n, const struct manner *how)
 {
 	struct window window = window_after(0.3, seconds);
 	struct epoll_event events[SLOTS_MAX];
@@ -502,9 +474,9 @@ static void bulk(const struct addr *to, double seconds, unsigned int n, const st
 	struct first first;
 	uint64_t now, bytes = 0;
 
-	first_init(&first, 'b', way);
+	first_init(&first, 'b', how);
 	for (unsigned int i = 0; i < n; i++) {
-		int fd = dial(to, way, &first);
+		int fd = dial(to, &first);
 
 		epoll_set(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, (uint32_t)fd);
 	}
@@ -536,7 +508,7 @@ static int compare_u32(const void *a, const void *b)
 }
 
 /* ping() - one byte there and back, again and again on one connection */
-static void ping(const struct addr *to, double seconds, const struct way *way)
+static void ping(const struct addr *to, double seconds, const struct manner *how)
 {
 	struct window window = window_after(0.1, seconds);
 	_free_ uint32_t *ns = calloc(SAMPLES_MAX, sizeof(*ns));
@@ -548,8 +520,8 @@ static void ping(const struct addr *to, double seconds, const struct way *way)
 
 	if (!ns)
 		die("memory");
-	first_init(&first, 'e', way);
-	fd = dial(to, way, &first);
+	first_init(&first, 'e', how);
+	fd = dial(to, &first);
 	if (hear(fd, echo, sizeof(echo), MSG_WAITALL) != sizeof(echo))
 		die("recv");
 	while ((sent = now_ns()) < window.ends && n < SAMPLES_MAX) {
@@ -577,17 +549,17 @@ static void ping(const struct addr *to, double seconds, const struct way *way)
  * struct slot - one connection that is being made
  * @fd: -1: none
  * @began: ns
- * @answer: of a proxy, before that
- * @said: the first bytes were sent
- * @got: bytes of the echo
+ * @said: how much of what is to be said: each ask, then the first bytes
+ * @got: bytes of the answer, or the echo
+ * @tail: as of ask_hear()
  * @request: what must come back
  */
 struct slot {
 	int fd;
 	uint64_t began;
-	struct answer answer;
-	bool said;
+	unsigned int said;
 	size_t got;
+	uint32_t tail;
 	unsigned char request[REQUEST_LEN];
 };
 
@@ -601,7 +573,6 @@ struct slot {
  */
 struct burst {
 	const struct addr *to;
-	const struct way *way;
 	struct first first;
 	struct window window;
 	struct slot slots[SLOTS_MAX];
@@ -628,8 +599,7 @@ static void slot_begin(struct burst *b, struct slot *s)
 		return;
 	b->left--;
 	b->begun++;
-	s->said = false;
-	s->answer = (struct answer){ 0 };
+	s->said = 0;
 	s->got = 0;
 	s->began = now_ns();
 	s->fd = socket(b->to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -670,16 +640,37 @@ static int slot_errno(const struct slot *s)
 	return err ? err : ECONNRESET;
 }
 
-/* slot_say() - the first bytes, all at once: a new socket has room */
+/* slot_say() - what comes next, all at once: a new socket has room */
 static bool slot_say(const struct burst *b, struct slot *s)
 {
+	const struct ask *ask = &b->first.asks[s->said];
+	const bool asks = s->said < b->first.asks_len;
 	struct iovec iov[] = {
-		{ (void *)b->first.bytes, b->first.len - REQUEST_LEN },
-		{ s->request, REQUEST_LEN },
+		{ asks ? (void *)ask->bytes : (void *)b->first.bytes,
+		  asks ? ask->len : b->first.len - REQUEST_LEN },
+		{ s->request, asks ? 0 : REQUEST_LEN },
 	};
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
 
-	return sendmsg(s->fd, &message, MSG_NOSIGNAL) == (ssize_t)b->first.len;
+	s->said++;
+	s->got = 0;
+	return sendmsg(s->fd, &message, MSG_NOSIGNAL) == (ssize_t)(iov[0].iov_len + iov[1].iov_len);
+}
+
+/* slot_ask() - Return: true: the first bytes have been said, and what comes is the echo */
+static bool slot_ask(struct burst *b, struct slot *s)
+{
+	while (s->said <= b->first.asks_len) {
+		int rc = ask_hear(s->fd, &b->first.asks[s->said - 1], &s->got, &s->tail, 0);
+
+		if (rc < 0 && errno == EAGAIN)
+			return false;
+		if (rc < 0 || (rc == 1 && !slot_say(b, s))) {
+			slot_fail(b, s, "proxy");
+			return false;
+		}
+	}
+	return true;
 }
 
 static void slot_event(struct burst *b, struct slot *s, uint32_t events)
@@ -693,16 +684,12 @@ static void slot_event(struct burst *b, struct slot *s, uint32_t events)
 			slot_fail(b, s, "connect");
 			return;
 		}
-		if (way_ask(b->way, &s->answer, s->fd) < 0) {
-			if (errno != EAGAIN)
-				slot_fail(b, s, "the proxy's answer");
-			return;
-		}
-		s->said = slot_say(b, s);
-		if (!s->said)
+		if (!slot_say(b, s))
 			slot_fail(b, s, "send");
 		return;
 	}
+	if (!slot_ask(b, s))
+		return;
 	while (s->got < REQUEST_LEN) { /* edges are told once: to the end */
 		n = hear(s->fd, echo, REQUEST_LEN - s->got, 0);
 		if (n < 0 && errno == EAGAIN)
@@ -756,7 +743,7 @@ static void burst_run(struct burst *b)
 	}
 }
 
-static struct burst *burst_new(const struct addr *to, unsigned int slots, const struct way *way)
+static struct burst *burst_new(const struct addr *to, unsigned int slots, const struct manner *how)
 {
 	struct burst *b = calloc(1, sizeof(*b));
 
@@ -765,15 +752,15 @@ static struct burst *burst_new(const struct addr *to, unsigned int slots, const 
 	b->to = to;
 	b->slots_len = slots;
 	b->epoll = epoll_new();
-	b->way = way;
-	first_init(&b->first, 'e', way);
+	first_init(&b->first, 'e', how);
 	return b;
 }
 
 /* connections() - @n at a time, as many as there is time for */
-static void connections(const struct addr *to, double seconds, unsigned int n, const struct way *way)
+static void connections(const struct addr *to, double seconds, unsigned int n,
+			const struct manner *how)
 {
-	_free_ struct burst *b = burst_new(to, n, way);
+	_free_ struct burst *b = burst_new(to, n, how);
 
 	b->left = UINT64_MAX;
 	b->window = window_after(0.2, seconds);
@@ -785,9 +772,9 @@ static void connections(const struct addr *to, double seconds, unsigned int n, c
 }
 
 /* hold() - make @n connections and keep them until stdin ends or @seconds passed */
-static void hold(const struct addr *to, double seconds, unsigned int n, const struct way *way)
+static void hold(const struct addr *to, double seconds, unsigned int n, const struct manner *how)
 {
-	_free_ struct burst *b = burst_new(to, 64, way);
+	_free_ struct burst *b = burst_new(to, 64, how);
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 
 	b->left = n;
@@ -804,9 +791,8 @@ static void hold(const struct addr *to, double seconds, unsigned int n, const st
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: load serve|bulk|ping|connect|hold [-t | -s SERVER | -c SERVER] [-n CONNECTIONS] "
-	      "ADDR:PORT SECONDS\n"
-	      "       SERVER is an ADDR:PORT that the gateway is asked for, by SOCKS or CONNECT\n",
+	fputs("usage: load serve|bulk|ping|connect|hold [-t] [-s TARGET | -c TARGET] [-n CONNECTIONS] "
+	      "ADDR:PORT SECONDS\n",
 	      stderr);
 	exit(2);
 }
@@ -824,19 +810,19 @@ static void fds_raise(void)
 
 int main(int argc, char **argv)
 {
-	struct way way = { .kind = KIND_PLAIN };
-	struct addr addr, target;
 	unsigned int n = 1;
+	struct manner how = { 0 };
 	double seconds;
+	struct addr addr;
 	int option;
 
-	while ((option = getopt(argc, argv, "ts:c:n:")) != -1) {
+	while ((option = getopt(argc, argv, "tn:s:c:")) != -1) {
 		if (option == 't')
-			way.kind = KIND_TLS;
-		else if (option == 's' && addr_parse(optarg, &target) == 0)
-			way_socks(&way, &target);
-		else if (option == 'c' && addr_parse(optarg, &target) == 0)
-			way_connect(&way, optarg);
+			how.tls = true;
+		else if (option == 's' && addr_parse(optarg, &how.socks) == 0)
+			continue;
+		else if (option == 'c' && addr_parse(optarg, &how.http) == 0)
+			continue;
 		else if (option == 'n')
 			n = (unsigned int)strtoul(optarg, NULL, 10);
 		else
@@ -851,13 +837,13 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[optind], "serve"))
 		serve(&addr, seconds);
 	else if (!strcmp(argv[optind], "bulk") && n <= SLOTS_MAX)
-		bulk(&addr, seconds, n, &way);
+		bulk(&addr, seconds, n, &how);
 	else if (!strcmp(argv[optind], "ping"))
-		ping(&addr, seconds, &way);
+		ping(&addr, seconds, &how);
 	else if (!strcmp(argv[optind], "connect") && n <= SLOTS_MAX)
-		connections(&addr, seconds, n, &way);
+		connections(&addr, seconds, n, &how);
 	else if (!strcmp(argv[optind], "hold"))
-		hold(&addr, seconds, n, &way);
+		hold(&addr, seconds, n, &how);
 	else
 		usage();
 	return 0;

@@ -52,6 +52,16 @@ static int first_talk(struct conn *c, const struct talk *talk)
 	return 0;
 }
 
+/*
+ * Part of a message to ladon: it may be acknowledged, and Nagle's algorithm keeps the rest back
+ * until it is. Some clients write each line of a CONNECT for itself.
+ */
+static void first_encourage(struct conn *c, const struct talk *talk)
+{
+	if (talk->begun && !talk->asks && c->first.len > first_own(c))
+		conn_acknowledge(c, LADON_REASON_ACKED);
+}
+
 static int first_refuse(struct conn *c, const struct hello *hello)
 {
 	c->protocol = hello->protocol;
@@ -179,8 +189,10 @@ static int first_look(struct conn *c, struct hello *hello)
 		talk->user_is = c->user_is;
 		answer = peek_first(&c->listener->peek, talk, c->first.bytes, c->first.len, hello);
 		rc = first_talk(c, talk);
-		if (rc == 0 && answer == PEEK_MORE)
+		if (rc == 0 && answer == PEEK_MORE) {
+			first_encourage(c, talk);
 			rc = talk->asks ? first_ask(c, talk) : -EAGAIN;
+		}
 	} while (rc == 0 && answer == PEEK_MORE);
 	if (rc < 0)
 		return rc;

@@ -96,6 +96,7 @@ static void loop_round(struct loop *loop)
 
 	n = epoll_wait(loop->epoll, events, EVENTS_MAX, loop_patience(loop));
 	loop->now_ms = clock_ms();
+	timers_advance(&loop->timers, loop->now_ms);
 	for (int i = 0; i < n; i++) {
 		struct watch *watch = events[i].data.ptr;
 

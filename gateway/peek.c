@@ -106,7 +106,7 @@ size_t peek_alert(uint8_t description, uint8_t out[7])
 void talk_start(struct talk *talk)
 {
 	talk->consumed = talk->say_len = talk->token_len = 0;
-	talk->asks = talk->silent = false;
+	talk->begun = talk->asks = talk->silent = false;
 	talk->target = talk->token = NULL;
 }
 

@@ -79,6 +79,7 @@ struct talk {
 	size_t say_len;
 	uint8_t say[PEEK_SAY_MAX]; /* all that ladon has to have said by now; not the last answer,
 				    * which depends on the backend, but for PEEK_BAD in SOCKS */
+	bool begun; /* with PEEK_MORE: a message has begun, and all so far is for ladon, whatever follows */
 	bool asks;		   /* with PEEK_MORE: is this user right? No byte more is to come before */
 	char user[PEEK_USER_MAX];  /* with .asks; as it came, without NULs */
 	char password[PEEK_USER_MAX];

@@ -393,6 +393,7 @@ enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
 	if (answer == PEEK_OTHER)
 		return answer;
 	talk_start(talk);
+	talk->begun = len >= method_len;
 	if (answer == PEEK_FOUND && !hello.port)
 		answer = hello_refuse(&hello, PEEK_PROTOCOL_CONNECT, LADON_REASON_PEEK_MALFORMED, 0);
 	if (answer == PEEK_FOUND) {

@@ -172,6 +172,7 @@ enum peek_answer peek_socks5(const struct peek_rules *rules, struct talk *talk,
 	if (len && take8(&r) != SOCKS5)
 		return PEEK_OTHER;
 	talk_start(talk);
+	talk->begun = len > 0;
 	if (!len)
 		return PEEK_MORE;
 	answer = read_methods(rules, talk, &r, out);
@@ -231,6 +232,7 @@ enum peek_answer peek_socks4(const struct peek_rules *rules, struct talk *talk,
 	if (len && take8(&r) != SOCKS4)
 		return PEEK_OTHER;
 	talk_start(talk);
+	talk->begun = len > 0;
 	command = take8(&r);
 	hello.port = take16(&r);
 	address = take(&r, 4);

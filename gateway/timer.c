@@ -99,6 +99,15 @@ uint64_t timers_next(const struct timers *timers)
 	return next;
 }
 
+void timers_advance(struct timers *timers, uint64_t now_ms)
+{
+	uint64_t next = timers_next(timers);
+	uint64_t to = next < now_ms ? next : now_ms;
+
+	if (timers->now_ms < to)
+		timers->now_ms = to;
+}
+
 /* Move the timers of a slot from the wheel to @due. */
 static void slot_take(struct timers *timers, unsigned int level, unsigned int slot,
 		      struct timer **due)
@@ -139,6 +148,5 @@ void timers_run(struct timers *timers, uint64_t now_ms)
 
 	while ((at = timers_next(timers)) <= now_ms)
 		moment_run(timers, at);
-	if (timers->now_ms < now_ms)
-		timers->now_ms = now_ms;
+	timers_advance(timers, now_ms);
 }

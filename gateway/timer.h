@@ -46,6 +46,14 @@ void timers_init(struct timers *timers, uint64_t now_ms);
 /** timers_next() - when timers_run() has work; TIMER_NEVER: no timer is set */
 uint64_t timers_next(const struct timers *timers);
 
+/**
+ * timers_advance() - it is @now_ms, or as late as it can be with nothing that is due having run
+ *
+ * How fine a slot has to be goes by how far ahead the time is: after a sleep, before the
+ * first timer_set(), or that one would be late by an eighth of the sleep.
+ */
+void timers_advance(struct timers *timers, uint64_t now_ms);
+
 /** timers_run() - run everything that is due at @now_ms, in order of the slots */
 void timers_run(struct timers *timers, uint64_t now_ms);
 

@@ -138,7 +138,8 @@ static bool guard_get(struct ladon *ladon, int fd, struct ladon_guard *out)
  * and the last acknowledgement of the handshake may ride on them (net/ipv4/tcp_input.c:
  * tcp_rcv_synsent_state_process()): a packet less for everybody, and the backend wakes once.
  * Bytes that the caller has consumed go nowhere: without that acknowledgement the backend
- * would know of no connection when the handoff is done.
+ * would know of no connection when the handoff is done. So it would with a client that has been
+ * acknowledged: what it has said may all be consumed later.
  */
 static bool back_hears_at_once(struct ladon *ladon, int front_fd, const struct tcp_info *front)
 {
@@ -146,7 +147,7 @@ static bool back_hears_at_once(struct ladon *ladon, int front_fd, const struct t
 
 	if (!front->tcpi_bytes_received)
 		return false;
-	return !atomic_load_explicit(&ladon->consumes, memory_order_relaxed) ||
+	return !atomic_load_explicit(&ladon->differ, memory_order_relaxed) ||
 	       (guard_get(ladon, front_fd, &guard) && front->tcpi_bytes_received > guard.base);
 }
 
@@ -232,6 +233,7 @@ int ladon_acknowledge(struct ladon *ladon, int fd)
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
+	atomic_store_explicit(&ladon->differ, true, memory_order_relaxed);
 	if (guard_set(ladon, fd, &(struct ladon_guard){ .mode = LADON_GUARD_OFF }) < 0 &&
 	    bpf_map_delete_elem(ladon->guards_fd, &fd) < 0) /* it takes no memory */
 		return -errno;
@@ -265,7 +267,7 @@ int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes)
 	uint64_t received = bytes;
 	int rc;
 
-	atomic_store_explicit(&ladon->consumes, true, memory_order_relaxed);
+	atomic_store_explicit(&ladon->differ, true, memory_order_relaxed);
 	guard.base = bytes;
 	guard.mode = LADON_GUARD_QUIET;
 	rc = guard_set(ladon, fd, &guard);

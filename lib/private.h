@@ -72,7 +72,7 @@ struct ladon {
 
 	struct links *links;
 	uint32_t vrf;	      /* the process's own (ip vrf exec): its ifindex, or 0 */
-	atomic_bool consumes; /* somebody has called ladon_consumed() */
+	atomic_bool differ; /* a front socket's guard need not be what ladon_listen() has laid on any more */
 	atomic_bool has_vrfs; /* there are, or were, some here */
 	struct sources *sources;
 	struct conntrack *conntrack; /* NULL: the kernel has no netfilter */

@@ -81,11 +81,11 @@ def pytest_runtest_makereport(item):
     report = outcome.get_result()
     net = getattr(item, "funcargs", {}).get("net")
     if report.failed and net and net.spaces:
-        for daemon in net.daemons[-1:]:
-            report.sections.append(("ladond", daemon.log()[-6000:]))
         try:
+            for daemon in net.daemons[-1:]:
+                report.sections.append(("ladond", daemon.log()[-6000:]))
             report.sections.append(("counters", str(net.trouble())))
-        except OSError:
+        except OSError:  # it is closed already
             pass
 
 

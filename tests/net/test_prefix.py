@@ -232,7 +232,7 @@ GOOD = {
     "for any target": token(),
     "for this host": token(target=on_the_wire(BACKENDS[0], 0)),
     "for this target": token(target=on_the_wire(BACKENDS[0], 9000)),
-    "for a minute": token(expires=int(time.time()) + 60),
+    "for a day": token(expires=int(time.time()) + 86400),  # from when this file was read
 }
 
 

@@ -5,13 +5,12 @@
 """
 import contextlib
 import json
-import os
 import socket
 import struct
 
 import pytest
 
-from lib import ends
+from lib import ends, servers
 from lib.net import BACKENDS, BACKENDS6, CLIENT, CLIENT6, GATEWAY, GATEWAY6, until
 
 SIZE = 3 * ends.MB
@@ -271,24 +270,9 @@ frontend f
 """
 
 
-def haproxy(net, space, text, at):
-    path = os.path.join(net.dir, "haproxy.cfg")
-    with open(path, "w") as file:
-        file.write(text)
-    process = space.popen("haproxy", "-db", "-f", path)
-    net.closers.append(process.kill)
-
-    def listens():
-        with contextlib.suppress(OSError), space.socket(at[0]) as sock:
-            sock.connect(at)
-            return True
-
-    until(listens, "haproxy listens")
-
-
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_haproxy_behind(net, version):
-    haproxy(net, net.backend, HAPROXY, (BACKENDS[0], 9000))
+    servers.haproxy(net, net.backend, HAPROXY, (BACKENDS[0], 9000))
     ladon = net.ladond(config(pool=f", send-proxy: {version}"))
     with ends.connect(net.client) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import struct
+import time
 
 import pytest
 
@@ -153,6 +154,33 @@ def test_request_and_data_in_one_segment_and_in_many(net, piece):
             assert ends.receive_exactly(sock, 10) == b"still more"
         assert server.result() == 18
     assert "b" not in net.trouble()
+
+
+def test_a_request_in_two_writes(net):
+    """Nagle's algorithm keeps the second one back until the first is acknowledged, and it is at once.
+
+    Then the target learns that it has a client, though that has said nothing that is for it.
+    """
+    ladon = net.ladond(EXIT)
+    server = ends.Server(net.backend, lambda s: (s.sendall(b"220 hello\r\n"), ends.echo(s))[1], port=9000)
+    waited = []
+    for request, reply in [*reversed(REQUESTS.values())] * 3:  # the daemon's first is not a dialogue of answers
+        with ends.connect(net.client) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+            sock.sendall(request[:-2])
+            began = time.monotonic()
+            until(lambda: not ends.unacknowledged(sock), "it is acknowledged")
+            waited.append(time.monotonic() - began)
+            sock.sendall(request[-2:])
+            ends.receive_exactly(sock, reply)
+            assert ends.receive_exactly(sock, 11) == b"220 hello\r\n"
+            sock.sendall(b"word")
+            assert ends.receive_exactly(sock, 4) == b"word"
+        assert server.result() == 4
+    assert min(waited) < 0.05
+    ladon.wait_handed_off(len(waited))
+    assert ladon.reasons() == {}
+    assert net.trouble() == {}
 
 
 def test_a_slow_target_is_handed_off_too(net):

@@ -132,9 +132,11 @@ static void expect(const struct row *row, size_t i, enum peek_answer wanted)
 	struct hello hello;
 	struct talk talk;
 
-	for (size_t n = 0; n < row->len; n++)
+	for (size_t n = 0; n < row->len; n++) {
 		if (peek(row->who, row->bytes, n, &talk, &hello) != PEEK_MORE)
 			fail_msg("row %zu: decided after %zu bytes", i, n);
+		assert_int_equal(talk.begun, n >= (row->protocol == CONNECT ? 8 : 1));
+	}
 	if (peek(row->who, row->bytes, row->len, &talk, &hello) != wanted)
 		fail_msg("row %zu: another answer", i);
 	assert_int_equal(hello.protocol, row->protocol);
@@ -230,6 +232,8 @@ static void test_beside_others(void **state)
 	assert_int_equal(hello.protocol, PEEK_PROTOCOL_HTTP1);
 	assert_int_equal(talk.consumed, 0);
 	assert_int_equal(peek(OPEN, TEXT("\x16\3\1"), &talk, &hello), PEEK_MORE);
+	assert_int_equal(peek(OPEN, TEXT("CONNECT"), &talk, &hello), PEEK_MORE);
+	assert_false(talk.begun);
 	assert_int_equal(peek(OPEN, TEXT("\6"), &talk, &hello), PEEK_FOUND);
 	assert_int_equal(hello.protocol, PEEK_PROTOCOL_NONE);
 }

@@ -42,7 +42,7 @@ static void probe_run(struct timer *timer)
 static void probe_set(struct probe *p, uint64_t at_ms)
 {
 	p->timer.run = probe_run;
-	p->set_ms = clock_now;
+	p->set_ms = wheel.now_ms; /* behind, if something is due that has not run */
 	p->at_ms = at_ms;
 	p->ran_ms = 0;
 	timer_set(&wheel, &p->timer, at_ms);
@@ -84,6 +84,32 @@ static void test_a_timer_is_never_early_and_late_by_an_eighth_at_most(void **sta
 	}
 }
 
+/* A thread that nobody has given anything to do, for a night, and then a timer of its first event */
+static void test_a_sleep_makes_no_timer_late(void **state)
+{
+	static const uint64_t sleeps[] = { 1, 100, 5000, 123456, 8 * 3600 * 1000 };
+	struct probe early = { 0 }, p = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sleeps) / sizeof(sleeps[0]); i++) {
+		clock_now = 1000;
+		timers_init(&wheel, clock_now);
+		probe_set(&early, clock_now + sleeps[i] / 2 + 1);
+		clock_now += sleeps[i];
+		timers_run(&wheel, clock_now);
+		clock_now += sleeps[i];
+		timers_advance(&wheel, clock_now);
+		probe_set(&p, clock_now + 100);
+		timers_run(&wheel, clock_now);
+		while (!p.ran_ms) {
+			clock_now = timers_next(&wheel);
+			timers_run(&wheel, clock_now);
+		}
+		assert_true(early.ran_ms);
+		assert_true(clock_now <= 1000 + 2 * sleeps[i] + 100 + 100 / 7 + 1);
+	}
+}
+
 static void test_a_time_in_the_past_runs_at_once(void **state)
 {
 	(void)state;
@@ -110,6 +136,10 @@ static void test_many_timers_set_moved_and_stopped_at_random(void **state)
 	clock_now = 1000;
 	timers_init(&wheel, clock_now);
 	for (unsigned int round = 0; round < 3000; round++) {
+		if (round % 3 == 0) { /* events, late: they set timers while others are due */
+			clock_now += (uint64_t)random() % 90;
+			timers_advance(&wheel, clock_now);
+		}
 		for (unsigned int n = 0; n < 50; n++) {
 			struct probe *p = &probes[random() % PROBES];
 
@@ -186,6 +216,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_timer_is_never_early_and_late_by_an_eighth_at_most),
+		cmocka_unit_test(test_a_sleep_makes_no_timer_late),
 		cmocka_unit_test(test_a_time_in_the_past_runs_at_once),
 		cmocka_unit_test(test_many_timers_set_moved_and_stopped_at_random),
 		cmocka_unit_test(test_a_timer_that_sets_itself_runs_once_per_turn),

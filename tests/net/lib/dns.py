@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """dns.py - a name server whose answers the test decides, and may change (RFC 1035)"""
+import contextlib
 import socket
 import struct
 import threading
@@ -17,17 +18,22 @@ class NameServer:
 
     def __init__(self, space, address, ttl=1):
         self.names, self.asked, self.ttl = {}, [], ttl
+        self.is_closed = False
         self.socket = space.socket(address, socket.SOCK_DGRAM)
+        self.socket.settimeout(1)
         self.socket.bind((address, 53))
+        space.closers.append(self.close)
         threading.Thread(target=self._serve, daemon=True).start()
 
+    def close(self):
+        self.is_closed = True
+
     def _serve(self):
-        while True:
-            try:
-                query, peer = self.socket.recvfrom(512)
-            except (OSError, ValueError):
-                return
-            self.socket.sendto(self._answer(query), peer)
+        with self.socket:
+            while not self.is_closed:
+                with contextlib.suppress(TimeoutError):
+                    query, peer = self.socket.recvfrom(512)
+                    self.socket.sendto(self._answer(query), peer)
 
     def _answer(self, query):
         labels, at = [], 12

@@ -94,6 +94,7 @@ class Namespace:
         """of: a process that is in it; None: a new one"""
         self.name = name
         self.closers = []
+        self.forgotten = {}
         run("ip", "netns", *(("add", name) if of is None else ("attach", name, str(of))))
         self.fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         self.sysctl("net.ipv6.conf.all.accept_dad", 0)
@@ -214,7 +215,11 @@ class Namespace:
     def trouble(self):
         """The counters of TROUBLE that are not zero; {} is the hoped-for answer."""
         now = self.counters()
-        return {name: now[name] for name in TROUBLE if now.get(name)}
+        return {name: count for name in TROUBLE if (count := now.get(name, 0) - self.forgotten.get(name, 0))}
+
+    def forget_trouble(self):
+        """What has been counted so far is no trouble of whoever asks later."""
+        self.forgotten = self.counters()
 
     def tracked(self):
         """TCP connections that conntrack knows, as lines of conntrack(8)."""
@@ -328,19 +333,23 @@ class Net:
         """Per namespace, the counters that should have stayed zero."""
         return {s.name[-1]: t for s in self.spaces if (t := s.trouble())}
 
-    def only_repetitions(self, most=10):
+    def forget_trouble(self):
+        for space in self.spaces:
+            space.forget_trouble()
+
+    def only_repetitions(self, most=10, also=()):
         """Both ends spoke at once, in the very moment of the handoff.
 
         What one says after its first bytes may arrive before them, which the other says in its
         next data, and what is between tc and a socket when that vanishes is not acknowledged:
         either way a few segments are repeated. And what comes to a backend before the ACK of its
         handshake, which rides on the first bytes, may look old to it (TSEcrRejected, of Linux 6.15).
-        Nothing else may happen.
+        Nothing else may happen, but for `also`.
         """
         for space, counters in self.trouble().items():
             assert space != "g" and set(counters) <= {"TcpExtTCPOFOQueue", "TcpRetransSegs",
                                                       "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv",
-                                                      "TcpExtTSEcrRejected"}
+                                                      "TcpExtTSEcrRejected", *also}
             assert counters.get("TcpRetransSegs", 0) <= most
 
     def bpffs(self):

@@ -16,13 +16,14 @@ ALERT_UNRECOGNIZED_NAME = 112
 
 
 class Certificates:
-    """One self-signed certificate for all names of the tests; `ca` is what clients trust."""
+    """One self-signed certificate for some names, if nothing is said all of the tests; `ca` is what clients trust."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *names):
+        os.makedirs(directory, exist_ok=True)
         self.ca = os.path.join(directory, "cert.pem")
         self.key = os.path.join(directory, "key.pem")
-        names = ",".join(f"DNS:{n}" for n in ("example.org", "*.example.org", "example.net",
-                                               "*.example.net"))
+        names = ",".join(f"DNS:{n}" for n in names or ("example.org", "*.example.org", "example.net",
+                                                        "*.example.net"))
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes", "-days", "2", "-subj", "/CN=ladon tests", "-addext",
             f"subjectAltName={names}", "-keyout", self.key, "-out", self.ca)
