@@ -261,7 +261,15 @@ bench: deps-bench
 	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/bench/peek $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
-.PHONY: bench
+# Those that `make bench BENCH=--ways` compares with, as far as they are to be had
+bench-peers:
+	$(call install,$(packages_peers_need))
+	@mkdir -p $(BUILD)/bench/peers && cd $(BUILD)/bench/peers && for p in $(packages_peers); do \
+		ls $${p}_*.deb >/dev/null 2>&1 || apt-get download -qq $$p >/dev/null 2>&1; \
+		dpkg-deb -x $${p}_*.deb . 2>/dev/null || echo "bench: no package $$p"; \
+	done
+
+.PHONY: bench bench-peers
 
 # ---- demo ----
 
@@ -282,6 +290,10 @@ packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python
 packages_browser := chromium-headless-shell
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
+# Others' daemons, which bench-peers unpacks below build/ and does not install, so that no service
+# starts now or at the next boot; and the libraries that they need
+packages_peers := microsocks dante-server sslh sniproxy
+packages_peers_need := libwrap0 libconfig9 libev4 libudns0 libpcre3
 packages_bench := python3 iproute2 nftables ethtool procps util-linux haproxy nginx-light libnginx-mod-stream \
 		  gnuplot-nox libcmocka-dev
 

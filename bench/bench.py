@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../tests/net"))
 import cases  # noqa: E402
 import results as reports  # noqa: E402
 from lib.gateway import BUILD  # noqa: E402
-from subjects import SUBJECTS, Direct, Unavailable  # noqa: E402
+from subjects import SUBJECTS, Direct, Unavailable, ladon_of  # noqa: E402
 
 # Those of a line share a turn. bulk_mtu changes the links and comes last.
 FULL = (("memory",),
@@ -25,6 +25,8 @@ FULL = (("memory",),
 QUICK = (("round_trip", "connections", "bulk_mtu"),)
 FULL_SUBJECTS = ("forward", "dnat", "ladon", "relay", "haproxy", "nginx")
 QUICK_SUBJECTS = ("forward", "ladon", "haproxy")
+WAYS_SUBJECTS = ("forward", "ladon-tls", "ladon-socks", "ladon-connect", "haproxy-tls", "nginx-tls", "sslh", "sniproxy",
+                 "microsocks", "dante")
 QUICK_SECONDS = 45  # no round begins that would not end by then
 SECONDS_MAX = 20  # all loads of a turn fit into cases.TURN_SECONDS
 BUSY_MAX = 0.1  # of the machine, before the start, without a warning
@@ -58,15 +60,28 @@ def parse():
     parser.add_argument("--subjects", type=words_of(SUBJECTS), metavar="A,B")
     parser.add_argument("--cases", type=words_of([case for turn in FULL for case in turn]), metavar="A,B")
     parser.add_argument("--tls", action="store_true", help="route by the name in a ClientHello")
+    parser.add_argument("--ways", action="store_true", help="by name, SOCKS and CONNECT, beside who does the same")
+    parser.add_argument("--before", metavar="DIR", help="a build directory; its ladond is the subject 'before'")
     arguments = parser.parse_args()
-    arguments.subjects = arguments.subjects or (QUICK_SUBJECTS if arguments.quick else FULL_SUBJECTS)
-    arguments.turns = QUICK if arguments.quick else FULL
+    arguments.subjects = arguments.subjects or default_subjects(arguments)
+    if arguments.before:
+        SUBJECTS["before"] = ladon_of(arguments.before)
+        arguments.subjects = [*arguments.subjects, "before"]
+    arguments.turns = QUICK if arguments.quick or arguments.ways else FULL
     if arguments.cases:
         arguments.turns = (arguments.cases,)
     arguments.seconds = arguments.seconds or (0.8 if arguments.quick else 2)
     if not 0.1 <= arguments.seconds <= SECONDS_MAX:
         parser.error(f"--seconds: 0.1 to {SECONDS_MAX}")
     return arguments
+
+
+def default_subjects(arguments):
+    if arguments.ways:
+        return WAYS_SUBJECTS
+    if arguments.before:
+        return ("ladon",)
+    return QUICK_SUBJECTS if arguments.quick else FULL_SUBJECTS
 
 
 def words_of(known):
@@ -101,7 +116,7 @@ def measure(arguments, notes):
             except Unavailable as reason:
                 notes.append(f"{name} was not measured: {reason}")
                 del subjects[name]
-    if not arguments.quick and "ladon" in subjects:
+    if not arguments.quick and not arguments.cases and "ladon" in subjects:
         add_translate(measured, notes)
         add_parts(measured, notes)
     progress("")

@@ -82,7 +82,7 @@ class Turn:
         return server
 
     def _argv(self, what, seconds, n):
-        return [LOAD, what, *(["-t"] if self.tls else []), "-n", str(n),
+        return [LOAD, what, *self.subject.asked(), "-n", str(n),
                 join(self.subject.address, PORT), str(seconds)]
 
     def load(self, what, *, n=1, cpu=None):
@@ -159,6 +159,8 @@ def round_trip(turn):
     for n in (1, 2) if len(cpus) > 1 else (1,):
         pin(turn.server.pid, cpus[0])
         got = turn.load("ping", cpu=cpus[n - 1])
+        if not got["round_trips"]:
+            raise RuntimeError("no round trip in time")
         out |= {f"rtt_p50/{n}": got["p50_us"], f"rtt_p99/{n}": got["p99_us"]}
     os.sched_setaffinity(turn.server.pid, cpus)
     return out

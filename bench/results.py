@@ -34,8 +34,8 @@ FIGURES = [
     Figure("reload", "reload", "ms", "{:.0f}", False, None, "less"),
 ]
 
-# ladon's figure, and what it must be: times another subject's, or as it stands
-Target = collections.namedtuple("Target", "raw relation bound subject")
+# A figure of ladon's (of @mine), and what it must be: times another subject's, or as it stands
+Target = collections.namedtuple("Target", "raw relation bound subject mine", defaults=["ladon"])
 TARGETS = [
     Target("bulk_gso", ">=", 0.95, "forward"),
     Target("bulk_mtu", ">=", 0.90, "forward"),
@@ -46,6 +46,9 @@ TARGETS = [
     Target("handoff_p50", "<=", 15, None),
     Target("translate", "<=", 60, None),
     Target("memory", "<=", 400, None),
+    *(Target(*bound, "ladon-tls", mine) for mine in ("ladon-socks", "ladon-connect")
+      for bound in (("bulk_mtu", ">=", 0.95), ("rtt_p50/1", "<=", 1.05))),
+    Target("connections", ">=", 0.97, "before"),
     *(Target(part, "<=", bound, None) for part, bound in PARTS.items()),
     Target("reload", "<=", 1000, None),
 ]
@@ -147,15 +150,15 @@ def targets(results):
     for target in TARGETS:
         figure = figures[target.raw]
         if target.subject:
-            seen = results.ratio(figure, "ladon", target.subject)
+            seen = results.ratio(figure, target.mine, target.subject)
         else:
-            value = results.value(figure, "ladon")
+            value = results.value(figure, target.mine)
             seen = value and value.median
         if seen is None:
             continue
         met = seen >= target.bound if target.relation == ">=" else seen <= target.bound
         unit = f"x {target.subject}" if target.subject else figure.unit
-        lines.append(f"{'ok' if met else 'MISSED':8}{figure.case:24}{seen:8.2f}  "
+        lines.append(f"{'ok' if met else 'MISSED':8}{target.mine:14}{figure.case:24}{seen:8.2f}  "
                      f"{target.relation} {target.bound:g} {unit}")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ import resource
 import shutil
 import textwrap
 
-from lib.gateway import Ladond
+from lib.gateway import BUILD, Ladond
 from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, join, until
 
 BACKEND = BACKENDS[0]
@@ -25,6 +25,9 @@ PROXY_PORTS = "2000 60999"  # of connections to the backend: as many as ladon ha
 TLS_NAME = "bench.example"  # what `load -t` asks for
 
 
+PEERS = [os.path.join(BUILD, "bench/peers/usr", folder) for folder in ("bin", "sbin")]  # make bench-peers
+
+
 class Unavailable(Exception):
     """The subject cannot be measured on this machine; the text says why."""
 
@@ -32,16 +35,24 @@ class Unavailable(Exception):
 class Subject:
     """What all have in common. `address` is where the client connects to, `backend` where the server is.
 
-    tls: the gateway reads a ClientHello and routes by its server name; else it
-    knows the backend from the start.
+    way: "tls": the gateway reads a ClientHello and routes by its server name; "socks", "connect": the
+    client asks it for the backend; "plain": it knows the backend from the start; None: one of the
+    first and the last, as the command line says.
     """
 
     address = GATEWAY
     backend = BACKEND
+    way = None
 
     def __init__(self, net, tls):
         self.net = net
-        self.tls = tls
+        self.way = self.way or ("tls" if tls else "plain")
+        self.tls = self.way == "tls"
+
+    def asked(self):
+        """Options of `load` for the way."""
+        server = join(self.backend, PORT)
+        return {"plain": [], "tls": ["-t"], "socks": ["-s", server], "connect": ["-c", server]}[self.way]
 
     def start(self):
         """Return when connections are accepted. What it starts, net.close() ends."""
@@ -92,10 +103,13 @@ class Ladon(Subject):
 
     handoff = True
     kernel_ports = "61000 65535"  # outside of source-ports
+    build = BUILD
 
     def start(self):
         self.net.gateway.sysctl("net.ipv4.ip_local_port_range", self.kernel_ports)
-        route = f'routes: [{{tls: {TLS_NAME}, pool: web}}]' if self.tls else "pool: web"
+        route = {"tls": f"routes: [{{tls: {TLS_NAME}, pool: web}}]", "plain": "pool: web"}.get(
+            self.way, 'routes: [{target: "*", pool: web}]')
+        backends = "requested" if self.way in ("socks", "connect") else f'["{join(self.backend, PORT)}"]'
         try:
             self.daemon = Ladond(self.net, f"""
                 handoff: {"yes" if self.handoff else "no"}
@@ -106,8 +120,8 @@ class Ladon(Subject):
                     {route}
                 pools:
                   - name: web
-                    backends: ["{join(self.backend, PORT)}"]
-                """, "--log", "warn")
+                    backends: {backends}
+                """, "--log", "warn", build=self.build)
         except (AssertionError, OSError) as error:
             raise Unavailable(str(error)) from error
 
@@ -149,6 +163,24 @@ class Ladon46(Ladon):
     backend = BACKENDS6[0]
 
 
+class LadonTls(Ladon):
+    """Routed by the name in a ClientHello, whatever the command line says."""
+
+    way = "tls"
+
+
+class LadonSocks(Ladon):
+    """Asked for the backend by SOCKS 5."""
+
+    way = "socks"
+
+
+class LadonConnect(Ladon):
+    """And by CONNECT."""
+
+    way = "connect"
+
+
 class Relay(Ladon):
     """ladond with the handoff off: the same gateway, copying in user space."""
 
@@ -161,19 +193,23 @@ class Proxy(Subject):
 
     def start(self):
         self.net.gateway.sysctl("net.ipv4.ip_local_port_range", PROXY_PORTS)
-        program = shutil.which(self.program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        program = shutil.which(self.program, path=":".join([os.environ["PATH"], "/usr/sbin", "/sbin", *PEERS]))
         if not program:
             raise Unavailable(f"{self.program} is not installed")
         path = os.path.join(self.net.dir, f"{self.program}.conf")
         with open(path, "w") as file:
             file.write(textwrap.dedent(self.config()).rstrip() + "\n")
         with open(os.path.join(self.net.dir, "log"), "w+") as log:
-            process = self.net.gateway.popen(program, *self.arguments, path, stderr=log, stdout=log)
+            process = self.net.gateway.popen(program, *self.argv(path), stderr=log, stdout=log)
         self.net.gateway.closers.append(lambda: _terminate(process))
         until(lambda: process.poll() is not None or self._listens(), f"{self.program} listens")
         if process.poll() is not None:
             with open(os.path.join(self.net.dir, "log")) as log:
                 raise Unavailable(f"{self.program} ended: {log.read()}")
+
+    def argv(self, path):
+        """Its arguments; path: where config() has been written."""
+        return (*self.arguments, path)
 
     def _listens(self):
         with self.net.gateway.enter(), open("/proc/thread-self/net/tcp") as lines:
@@ -237,6 +273,92 @@ class Nginx(Proxy):
         """
 
 
+class HaproxyTls(Haproxy):
+    way = "tls"
+
+
+class NginxTls(Nginx):
+    way = "tls"
+
+
+class Sslh(Proxy):
+    """The variant with one process for all; it takes no other number."""
+
+    program = "sslh-select"
+    way = "tls"
+
+    def argv(self, path):
+        return (f"-F{path}",)
+
+    def config(self):
+        return f"""
+        foreground: true; inetd: false; numeric: true; timeout: 5;
+        listen: ( {{ host: "{GATEWAY}"; port: "{PORT}"; }} );
+        protocols: (
+            {{ name: "tls"; host: "{BACKEND}"; port: "{PORT}"; sni_hostnames: [ "{TLS_NAME}" ]; log_level: 0; }}
+        );
+        """
+
+
+class Sniproxy(Proxy):
+    """One process: it takes no other number."""
+
+    program = "sniproxy"
+    arguments = ("-f", "-c")
+    way = "tls"
+
+    def config(self):
+        return f"""
+        user root
+        pidfile {self.net.dir}/sniproxy.pid
+        error_log {{
+            filename {self.net.dir}/sniproxy.log
+            priority warning
+        }}
+        listen {GATEWAY}:{PORT} {{
+            proto tls
+            table names
+        }}
+        table names {{
+            {TLS_NAME} {BACKEND}:{PORT}
+        }}
+        """
+
+
+class Microsocks(Proxy):
+    """A thread per connection. It writes a line for each, too."""
+
+    program = "microsocks"
+    way = "socks"
+
+    def argv(self, path):
+        return "-i", GATEWAY, "-p", str(PORT)
+
+    def config(self):
+        return ""  # it has no file
+
+
+class Dante(Proxy):
+    program = "danted"
+    way = "socks"
+
+    def argv(self, path):
+        return "-N", str(WORKERS), "-p", f"{self.net.dir}/danted.pid", "-f", path
+
+    def config(self):
+        return f"""
+        errorlog: stderr
+        internal: {GATEWAY} port = {PORT}
+        external: backend0
+        clientmethod: none
+        socksmethod: none
+        user.privileged: root
+        user.unprivileged: nobody
+        client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
+        socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
+        """
+
+
 SUBJECTS = {
     "forward": Forward,
     "dnat": Dnat,
@@ -247,7 +369,21 @@ SUBJECTS = {
     "ladon66": Ladon66,
     "ladon64": Ladon64,
     "ladon46": Ladon46,
+    "ladon-tls": LadonTls,
+    "ladon-socks": LadonSocks,
+    "ladon-connect": LadonConnect,
+    "haproxy-tls": HaproxyTls,
+    "nginx-tls": NginxTls,
+    "sslh": Sslh,
+    "sniproxy": Sniproxy,
+    "microsocks": Microsocks,
+    "dante": Dante,
 }
+
+
+def ladon_of(build):
+    """The subject of another build tree's ladond."""
+    return type("LadonBefore", (Ladon,), {"build": os.path.abspath(build)})
 
 
 def _terminate(process):
