@@ -311,7 +311,7 @@ int programs_load(struct ladon *ladon)
 {
 	libbpf_print_fn_t printer = libbpf_set_print(libbpf_say);
 	bool is_loaded;
-	uint32_t kernel;
+	uint32_t kernel = 0;
 	int rc = 0;
 
 	loading = ladon;
