@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A test run can put a packet into the ingress of an interface: before the call returns tc has seen
-it there, with skb->tc_index as it was set, as one that is sent to all, and may make it one for this host.
+"""A test run can put a packet into the ingress of an interface: tc sees it there, on whatever CPU such packets
+go to, with skb->tc_index as it was set, as one that is sent to all, and may make it one for this host.
 
 datapath/probe.h: that is how probes are sent.
 """
@@ -10,6 +10,7 @@ import struct
 
 import bpf
 import place
+from lib.net import until
 
 BROADCAST = 1  # linux/if_packet.h
 
@@ -21,6 +22,7 @@ def check():
         program.attach("enter", "eth0", bpf.INGRESS)
         program.tell()
         assert put(program, "eth0") == 0
+        until(lambda: program.seen()[0], "tc sees the packet")
         count, came_as, became = program.seen()[:3]
         assert (count, came_as, became) == (1, BROADCAST, 0), (count, came_as, became)
         space.ip("link set eth0 down")
