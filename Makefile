@@ -24,7 +24,7 @@ endif
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
 lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
-	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c \
+	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c gateway/config_forwards.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
 resolve := paths/resolve.c paths/source.c paths/srv.c
 pool    := paths/pool.c paths/roster.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
@@ -37,7 +37,7 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(filter gateway/%,$(peek)) gateway/vouch.c gateway/proxy_header.c gateway/proxied.c \
 	   gateway/route.c gateway/asked.c gateway/original.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
-	   gateway/report.c gateway/privilege.c \
+	   gateway/report.c gateway/privilege.c gateway/forwards.c gateway/nft.c \
 	   $(filter paths/%,$(config)) $(filter paths/%,$(pool)) $(resolve) paths/lookup.c $(health)
 cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
 	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
@@ -56,6 +56,7 @@ unit_flows     := gateway/flows.c $(pool) base/log.c
 unit_timer     := gateway/timer.c
 unit_loop      := gateway/loop.c gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
+unit_nft       := gateway/nft.c base/cidr.c base/addr.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
 unit_lookup    := paths/lookup.c paths/srv.c paths/listing.c paths/place.c gateway/loop.c gateway/timer.c base/note.c base/addr.c
@@ -69,7 +70,7 @@ unit_ring      := paths/ring.c paths/turn.c
 unit_backend   := paths/backend.c paths/ring.c paths/turn.c base/addr.c
 unit_resolve   := $(resolve) paths/listing.c paths/place.c $(pool) gateway/loop.c gateway/timer.c base/note.c base/file.c base/log.c
 unit_health    := $(health) gateway/loop.c gateway/timer.c $(pool) base/log.c
-unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/addr.c base/log.c
+unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/cidr.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_translate :=
@@ -79,7 +80,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := nft addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_prefix    := $(unit_prefix)
@@ -106,7 +107,7 @@ arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
 bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
-gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares
+gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lnftables
 cli_libs     := -ljansson -lcrypto
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -152,7 +153,7 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -lnftables -o $@
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
 	@mkdir -p $(@D)
@@ -283,7 +284,7 @@ demo: deps-demo
 # ---- everything, from a machine with nothing installed ----
 
 packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libmnl-dev \
-		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libpcre2-dev libc-ares-dev linux-libc-dev
+		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libpcre2-dev libc-ares-dev libnftables-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl haproxy openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace \
 		  openssh-client openssh-server git gnutls-bin netcat-openbsd socat nginx

@@ -34,6 +34,7 @@ struct cli {
 int summary_show(struct cli *cli);
 int backend_set(struct cli *cli);
 int connect_run(struct cli *cli);
+int forward_show(struct cli *cli);
 int listener_show(struct cli *cli);
 int pool_show(struct cli *cli);
 int flow_show(struct cli *cli);

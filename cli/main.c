@@ -81,6 +81,8 @@ static const struct command {
 	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS },
 	    { "all", ARGUMENT_FLAG } },
 	  "end flows: each end is told with a reset as soon as it speaks" },
+	{ "forward", "show", forward_show, {},
+	  "ports that the kernel's NAT sends elsewhere" },
 	{ "listener", "show", listener_show, {},
 	  "where clients come in, and what became of them" },
 	{ "pool", "show", pool_show, {},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * show.c - ladon, ladon listener: how things stand
+ * show.c - ladon, ladon forward, ladon listener: how things stand
  */
 #include "cli.h"
 #include "request.h"
@@ -40,6 +40,33 @@ int listener_show(struct cli *cli)
 		return CLI_FAILED;
 	out_open(&cli->out, NULL);
 	listeners_out(&cli->out, document);
+	out_close(&cli->out);
+	json_decref(document);
+	return CLI_DONE;
+}
+
+static const struct out_field forward_fields[] = {
+	{ "listen", OUT_TEXT, "forward" }, { "protocol", OUT_TEXT, NULL }, { "to", OUT_TEXT, NULL },
+	{ "source", OUT_TEXT, NULL },	   { "hairpin", OUT_TEXT, NULL },
+};
+
+int forward_show(struct cli *cli)
+{
+	json_t *document = request_document(cli, "forward show");
+	const json_t *forward;
+	size_t i;
+
+	if (!document)
+		return CLI_FAILED;
+	out_open(&cli->out, NULL);
+	out_list(&cli->out, "forwards");
+	json_array_foreach(json_object_get(document, "forwards"), i, forward)
+	{
+		out_open(&cli->out, NULL);
+		out_fields(&cli->out, forward, FIELDS(forward_fields));
+		out_close(&cli->out);
+	}
+	out_end(&cli->out);
 	out_close(&cli->out);
 	json_decref(document);
 	return CLI_DONE;

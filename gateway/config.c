@@ -28,6 +28,7 @@
 #include "../base/keys.h"
 #include "../base/own.h"
 #include "config_admit.h"
+#include "config_forwards.h"
 #include "config_node.h"
 #include "config_health.h"
 #include "config_pool.h"
@@ -865,12 +866,14 @@ enum top_key {
 	TOP_PIN,
 	TOP_ACCESS_LOG,
 	TOP_REMOVED_BACKENDS,
+	TOP_FORWARDS,
 	TOP_KEYS,
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
 	"name-servers", "interfaces", "control", "control-group", "user", "pin", "access-log", "removed-backends",
+	"forwards",
 };
 /* clang-format on */
 
@@ -904,7 +907,7 @@ static int said_keep(const struct node *at, struct config *config)
 
 		said->key = top_keys[i];
 		said->line = at[i].line;
-		if (at[i].yaml && i != TOP_LISTENERS && i != TOP_POOLS)
+		if (at[i].yaml && i != TOP_LISTENERS && i != TOP_POOLS && i != TOP_FORWARDS)
 			rc = node_write(&at[i], &said->text);
 	}
 	return rc;
@@ -931,7 +934,7 @@ static int identity_read(const struct node *at, struct config *config)
 	return rc;
 }
 
-/* All but listeners and pools */
+/* All but listeners, pools and forwards */
 static int settings_read(struct reading *r, const struct node *at)
 {
 	struct config *config = r->config;
@@ -979,16 +982,16 @@ static int file_parse(struct reading *r, const struct node *root)
 
 	if (rc < 0)
 		return rc;
-	if (!at[TOP_LISTENERS].yaml)
+	if (!at[TOP_LISTENERS].yaml && !at[TOP_FORWARDS].yaml)
 		return node_fail(&at[TOP_LISTENERS], "is missing; without one nobody can connect");
-	if (!at[TOP_POOLS].yaml)
+	if (!at[TOP_POOLS].yaml && at[TOP_LISTENERS].yaml)
 		return node_fail(&at[TOP_POOLS], "is missing; without one there is nowhere to go");
 	rc = settings_read(r, at);
-	if (rc == 0)
+	if (rc == 0 && at[TOP_POOLS].yaml)
 		rc = each_read(r, &at[TOP_POOLS], pool_read);
-	if (rc == 0)
+	if (rc == 0 && at[TOP_LISTENERS].yaml)
 		rc = each_read(r, &at[TOP_LISTENERS], listener_read);
-	return rc;
+	return rc < 0 ? rc : config_forwards_read(&at[TOP_FORWARDS], r->config);
 }
 
 static struct config *config_new(const char *path)
@@ -1099,6 +1102,7 @@ void config_free(struct config *config)
 	}
 	for (unsigned int i = 0; i < CONFIG_KEYS; i++)
 		free(config->said[i].text);
+	config_forwards_free(config);
 	config_admits_free(config);
 	config_users_free(config);
 	config_targets_free(config);

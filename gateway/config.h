@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 #include "../base/addr.h"
+#include "../base/cidr.h"
 
 struct config_admit; /* config_admit.h */
-struct cidrs;	     /* base/cidr.h */
 struct keys;	     /* base/keys.h */
 struct listing;	     /* paths/listing.h */
 struct targets;	     /* target.h */
@@ -200,6 +200,26 @@ struct config_listener {
 	unsigned int routes_len;     /* at least 1 */
 };
 
+/* What becomes of the client's address when a port is forwarded. */
+enum forward_source {
+	FORWARD_KEEP,
+	FORWARD_MASQUERADE, /* the address of the interface that the packets leave by */
+	FORWARD_FIXED,
+};
+
+/* A port forward: the kernel's NAT, without a connection of ladon's. All of one family. */
+struct config_forward {
+	struct addr listen; /* what clients ask for, with the first port */
+	uint16_t last;	    /* port, host order; at least the first */
+	struct addr to;	    /* with the port that the first becomes; others follow in order */
+	bool tcp, udp;	    /* one at least */
+	bool has_hairpin;
+	enum forward_source source;
+	struct addr source_addr; /* FORWARD_FIXED only; without a port */
+	struct cidr hairpin;	 /* clients whose source is masqueraded all the same */
+	unsigned int line;	 /* of the file, for messages */
+};
+
 /* What a key of the file's top level was given, for messages. */
 struct config_said {
 	const char *key;
@@ -207,7 +227,7 @@ struct config_said {
 	char *text;	   /* its value in one line of YAML; NULL: it is not there */
 };
 
-#define CONFIG_KEYS 17	       /* of the top level */
+#define CONFIG_KEYS 18	       /* of the top level */
 #define CONFIG_KEEP UINT32_MAX /* config.removed_ms: for ever */
 
 struct config {
@@ -240,7 +260,9 @@ struct config {
 	struct users **users;	     /* of listeners */
 	unsigned int users_len;
 	struct config_listener *listeners;
-	unsigned int listeners_len; /* at least 1 */
+	unsigned int listeners_len; /* at least 1, if there are no forwards */
+	struct config_forward *forwards; /* no two take the same port, nor a listener's */
+	unsigned int forwards_len;
 };
 
 /**

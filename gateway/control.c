@@ -385,6 +385,7 @@ static const struct command {
 	{ .name = "stats show",	   .report = report_stats },
 	{ .name = "listener show", .report = report_listeners },
 	{ .name = "pool show",	   .report = report_pools },
+	{ .name = "forward show",  .report = report_forwards },
 	{ .name = "flow show",	   .run = run_flow_show, .keys = { "id", "client", "backend" } },
 	{ .name = "backend set",   .run = run_backend_set, .keys = { "pool", "backend", "state" } },
 	{ .name = "reload",	   .run = run_reload },

@@ -22,6 +22,7 @@
 
 struct ends;
 struct flows;
+struct forwards;
 struct health;
 struct removed;
 struct lookups;
@@ -51,6 +52,7 @@ struct gateway {
 	unsigned int workers_len;
 	struct flows *flows;
 	struct removed *removed;
+	struct forwards *forwards;	 /* NULL: none since the start */
 	struct resolver *resolver;
 	struct health *health;
 	struct tallies tallies;

@@ -31,6 +31,7 @@
 #include "control.h"
 #include "ends.h"
 #include "flows.h"
+#include "forwards.h"
 #include "gateway.h"
 #include "loop.h"
 #include "privilege.h"
@@ -386,7 +387,7 @@ static int rights_drop(struct daemon *d, const struct config *config)
 		return rc;
 	if (config->access_to == ACCESS_FILE)
 		privilege_leave_file(&d->privilege, config->access_path);
-	rc = privilege_drop(&d->privilege, d->gateway.ladon);
+	rc = privilege_drop(&d->privilege, d->gateway.ladon || d->gateway.forwards);
 	if (rc < 0) {
 		log_err("privileges: cannot be given up: %s", strerror(-rc));
 		return rc;
@@ -450,6 +451,8 @@ static int setup_begin(struct daemon *d, struct setup *setup)
 	const struct config_listener *failed;
 	int rc = rights_drop(d, setup->config);
 
+	if (rc == 0 && d->gateway.forwards)
+		rc = forwards_watch(d->gateway.forwards);
 	if (rc == 0)
 		rc = paths_open(d, setup);
 	if (rc < 0)
@@ -490,6 +493,10 @@ static int daemon_start(struct daemon *d, struct config *config)
 	}
 	d->gateway.setup = setup; /* for who asks; setup_use() puts it in force */
 	rc = handoff_open(d, config);
+	if (rc == 0 && config->forwards_len)
+		rc = forwards_start(config, &d->gateway.forwards);
+	else if (rc == 0)
+		forwards_cleanup(); /* of a former daemon's */
 	pthread_mutex_lock(&d->gateway.changing); /* ladon reload has to wait */
 	if (rc == 0)
 		rc = setup_begin(d, setup);
@@ -635,6 +642,7 @@ static void daemon_stop(struct daemon *d)
 		worker_tell(g->workers[i], WORKER_STOP);
 		worker_free(g->workers[i]);
 	}
+	forwards_stop(g->forwards);
 	if (g->setup)
 		setup_drop(g->setup);
 	health_stop(g->health);
@@ -679,6 +687,8 @@ static int cleanup(const struct config *config)
 		return -EBUSY;
 	}
 	rc = ladon_cleanup(config->pin);
+	if (rc == 0)
+		rc = forwards_cleanup();
 	if (rc == -EBUSY)
 		log_err("cleanup: another process uses the pin directory; stop it first");
 	else if (rc < 0)

@@ -14,6 +14,7 @@
 #include "../paths/health.h"
 #include "../paths/resolve.h"
 #include "flows.h"
+#include "forwards.h"
 #include "removed.h"
 #include "setup.h"
 
@@ -196,6 +197,22 @@ static void count(const struct setup *former, const struct setup *next, struct r
 	out->removed = former->config->listeners_len - (out->listeners - out->added);
 }
 
+/* The last that can fail. */
+static int forwards_change(const struct gateway *gateway, const struct setup *setup, char **error)
+{
+	_free_ char *why = NULL;
+	int rc;
+
+	if (!gateway->forwards && setup->config->forwards_len)
+		return refuse(error, -EOPNOTSUPP, "forwards",
+			      "there were none at the start; a restart is needed, which handed-off "
+			      "connections survive");
+	if (!gateway->forwards)
+		return 0;
+	rc = forwards_use(gateway->forwards, setup->config, &why);
+	return rc < 0 ? refuse(error, rc, "forwards", why ? why : strerror(-rc)) : 0;
+}
+
 static int reload_try(struct gateway *gateway, struct reloaded *out, char **error)
 {
 	struct names *names;
@@ -222,6 +239,14 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 		checks_free(checks);
 		setup_drop(setup);
 		return refuse(error, -ENOMEM, "reload", strerror(ENOMEM));
+	}
+	rc = forwards_change(gateway, setup, error);
+	if (rc < 0) {
+		names_free(names);
+		checks_free(checks);
+		flows_follow(gateway->flows, gateway->setup);
+		setup_drop(setup);
+		return rc;
 	}
 	/* From here on nothing can fail. */
 	count(gateway->setup, setup, out);

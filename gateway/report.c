@@ -8,6 +8,7 @@
  */
 #include "report.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -282,6 +283,62 @@ static json_t *listeners_json(const struct setup *setup)
 int report_listeners(const struct setup *setup, json_t **out)
 {
 	return document_add(json_object(), "listeners", listeners_json(setup), out);
+}
+
+/* ---- forwards ---- */
+
+#define PORTS_TEXT_MAX (ADDR_TEXT_MAX + sizeof("-65535"))
+
+/* As in the file: the first port, and if there are more, the last. Return: @out */
+static char *ports_format(const struct addr *first, unsigned int more, char out[PORTS_TEXT_MAX])
+{
+	size_t len = strlen(addr_format(first, out));
+
+	if (more)
+		snprintf(out + len, PORTS_TEXT_MAX - len, "-%u", addr_port(first) + more);
+	return out;
+}
+
+/* The same without a port. Return: @out */
+static const char *source_format(const struct config_forward *forward, char out[INET6_ADDRSTRLEN])
+{
+	const struct addr *source = &forward->source_addr;
+
+	if (forward->source == FORWARD_KEEP)
+		return "keep";
+	if (forward->source == FORWARD_MASQUERADE)
+		return "masquerade";
+	return inet_ntop(source->sa.sa_family,
+			 source->sa.sa_family == AF_INET ? (const void *)&source->in.sin_addr
+							 : (const void *)&source->in6.sin6_addr,
+			 out, INET6_ADDRSTRLEN);
+}
+
+static json_t *forward_json(const struct config_forward *forward)
+{
+	unsigned int more = (unsigned int)forward->last - addr_port(&forward->listen);
+	char listen[PORTS_TEXT_MAX], to[PORTS_TEXT_MAX], source[INET6_ADDRSTRLEN];
+	char prefix[CIDR_TEXT_MAX];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s*}", "listen",
+			 ports_format(&forward->listen, more, listen), "protocol",
+			 !forward->udp ? "tcp" : forward->tcp ? "both" : "udp", "to",
+			 ports_format(&forward->to, more, to), "source",
+			 source_format(forward, source), "hairpin",
+			 forward->has_hairpin ? cidr_format(&forward->hairpin, prefix) : NULL);
+}
+
+int report_forwards(const struct setup *setup, json_t **out)
+{
+	json_t *forwards = json_array();
+
+	for (unsigned int i = 0; i < setup->config->forwards_len; i++) {
+		if (json_array_append_new(forwards, forward_json(&setup->config->forwards[i])) < 0) {
+			json_decref(forwards);
+			return -ENOMEM;
+		}
+	}
+	return document_add(json_object(), "forwards", forwards, out);
 }
 
 int report_summary(const struct setup *setup, json_t **out)

@@ -47,6 +47,7 @@ const char *report_pool_name(const struct setup *setup, const struct ladon_flow 
 
 int report_listeners(const struct setup *setup, json_t **out);
 int report_pools(const struct setup *setup, json_t **out);
+int report_forwards(const struct setup *setup, json_t **out);
 
 /**
  * report_flows() - stream {"flows": [...]}, one flow per line

@@ -31,6 +31,7 @@
 #define LISTENERS	 "listeners: [{ listen: '0.0.0.0:443', pool: web }]\n"
 #define ROUTE(rule)	 POOLS "listeners:\n- listen: 0.0.0.0:443\n  routes:\n  - " rule "\n"
 #define BACKEND(backend) LISTENERS "pools:\n- name: web\n  backends:\n  - " backend "\n"
+#define FORWARD(keys)	 "forwards:\n- {" keys "}\n"
 #define LISTEN(address)	 POOLS "listeners:\n- listen: " address "\n  pool: web\n"
 
 struct mistake {
@@ -43,8 +44,8 @@ struct mistake {
 static const struct mistake file_mistakes[] = {
 	{ "empty", "", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
 	{ "comments only", "# nothing\n", "f:1: the file is empty; it takes at least 'listeners' and 'pools', see ladon.yaml(5)" },
-	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
-	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "a word", "ladon\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends, forwards" },
+	{ "a list", "- a\n", "f:1: must be a mapping; its keys are: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends, forwards" },
 	{ "two documents", LISTENERS POOLS "---\nworkers: 2\n", "f:3: a second document begins here; one file is one configuration" },
 	{ "a second document that is not YAML", LISTENERS POOLS "---\n[\n", "f:5: not YAML: did not find expected node content (while parsing a flow node of line 5); see ladon.yaml(5)" },
 	{ "a tab", "workers: 2\n\tflows: 3\n", "f:2: not YAML: found a tab character that violates indentation; indent with spaces, not with tabs, and put values with special characters in quotes" },
@@ -53,7 +54,7 @@ static const struct mistake file_mistakes[] = {
 	{ "an undefined alias", "workers: *two\n", "f:1: not YAML: found undefined alias; see ladon.yaml(5)" },
 	{ "bytes that are not UTF-8", "workers: 2\nflows: \xff\n", "f:2: not text in UTF-8; a configuration is a text file in YAML" },
 	{ "unknown key", "worker: 2\n", "f:1: worker: there is no such key; did you mean \"workers\"?" },
-	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends" },
+	{ "unknown key unlike any", "\ncolour: 2\n", "f:2: colour: there is no such key; here go: listeners, pools, workers, handoff, mode, timeouts, flows, source-ports, sources, name-servers, interfaces, control, control-group, user, pin, access-log, removed-backends, forwards" },
 	{ "a key with a zero byte", "\"flows\\0\": 2\n", "f:1: flows: there is no such key; did you mean \"flows\"?" },
 	{ "repeated key", "workers: 2\nflows: 9\nworkers: 3\n", "f:3: workers: the key is here a second time, after line 1; remove one of them" },
 	{ "a key that is a list", "[a]: 2\n", "f:1: has a mapping or a list for a key; a key is one word" },
@@ -215,6 +216,23 @@ static const struct mistake listener_mistakes[] = {
 	{ "a bad time", POOLS "listeners:\n- listen: 0.0.0.0:1\n  timeouts:\n    idle: x\n  pool: web\n", "f:5: listeners[0].timeouts.idle: \"x\" will not do; it takes a time from 1ms to 30d, such as 500ms, 10s, 5m or 2h" },
 };
 
+static const struct mistake forward_mistakes[] = {
+	{ "no address", FORWARD("to: '10.0.0.1:80'"), "f:2: forwards[0].listen: is missing; it takes an address and a port or a range of ports, as in \"192.0.2.1:8000-8010\" or \"[2001:db8::1]:443\"" },
+	{ "no port", FORWARD("listen: 192.0.2.1, to: '10.0.0.1:80'"), "f:2: forwards[0].listen: \"192.0.2.1\" will not do; it takes an address and a port or a range of ports, as in \"192.0.2.1:8000-8010\" or \"[2001:db8::1]:443\"" },
+	{ "port 0", FORWARD("listen: '192.0.2.1:0', to: '10.0.0.1:80'"), "f:2: forwards[0].listen: \"192.0.2.1:0\" will not do; it takes an address and a port or a range of ports, as in \"192.0.2.1:8000-8010\" or \"[2001:db8::1]:443\"" },
+	{ "a port too high", FORWARD("listen: '192.0.2.1:1-65536', to: '10.0.0.1:80'"), "f:2: forwards[0].listen: \"192.0.2.1:1-65536\" will not do; it takes an address and a port or a range of ports, as in \"192.0.2.1:8000-8010\" or \"[2001:db8::1]:443\"" },
+	{ "backward", FORWARD("listen: '192.0.2.1:9-8', to: '10.0.0.1:80'"), "f:2: forwards[0].listen: \"192.0.2.1:9-8\" ends before it begins" },
+	{ "any address", FORWARD("listen: '0.0.0.0:80', to: '10.0.0.1:80'"), "f:2: forwards[0].listen: \"0.0.0.0:80\" is no address to forward; name it, since packets for any address would be those that are only passing" },
+	{ "unequal ranges", FORWARD("listen: '192.0.2.1:80-82', to: '10.0.0.1:80-81'"), "f:2: forwards[0].to: has 2 ports and 'listen' 3; give both as many" },
+	{ "families", FORWARD("listen: '192.0.2.1:80', to: '[fd00::1]:80'"), "f:2: forwards[0].to: is IPv6 and 'listen' is IPv4, and the kernel translates no family into the other; use a listener and a pool for that" },
+	{ "a source of the other family", FORWARD("listen: '[fd00::1]:80', to: '[fd00::2]:80', source: 10.0.0.1"), "f:2: forwards[0].source: is IPv4 and 'listen' is IPv6, and the kernel translates no family into the other; use a listener and a pool for that" },
+	{ "a hairpin of the other family", FORWARD("listen: '[fd00::1]:80', to: '[fd00::2]:80', hairpin: 10.0.0.0/8"), "f:2: forwards[0].hairpin: is of another family than 'listen'" },
+	{ "a hairpin for nothing", FORWARD("listen: '192.0.2.1:80', to: '10.0.0.1:80', source: masquerade, hairpin: 10.0.0.0/8"), "f:2: forwards[0].hairpin: goes only with 'source: keep'; otherwise every client's source is changed already" },
+	{ "twice", FORWARD("listen: '192.0.2.1:80-90', to: '10.0.0.1:80-90'") "- {listen: '192.0.2.1:1-79', to: '10.0.0.1:1-79'}\n- {listen: '192.0.2.1:85', to: '10.0.0.1:80', protocol: both}\n", "f:4: forwards[2]: takes TCP port 85, which the forward of line 2 has; leave it to one of them" },
+	{ "a listener's", FORWARD("listen: '192.0.2.1:440-450', to: '10.0.0.1:440-450'") LISTENERS POOLS, "f:2: forwards[0]: takes port 443 from the listener 0.0.0.0:443 of line 3; leave it to one of them" },
+	{ "too many ports that change", FORWARD("listen: '192.0.2.1:1-65534', to: '10.0.0.1:2-65535', protocol: both") "- {listen: '192.0.2.2:1-65534', to: '10.0.0.1:2-65535', protocol: both}\n- {listen: '192.0.2.3:1-65534', to: '10.0.0.1:2-65535'}\n", "f:1: forwards: changes 327670 port numbers; up to 262144 may be, the others must stay as they are" },
+};
+
 static const struct mistake route_mistakes[] = {
 	{ "no routes", POOLS "listeners:\n- listen: 0.0.0.0:1\n  routes: []\n", "f:4: listeners[0].routes: is an empty list; write at least one item, or leave the key out" },
 	{ "no pool", ROUTE("tls: a"), "f:5: listeners[0].routes[0].pool: is missing; it takes the name of a pool" },
@@ -285,6 +303,7 @@ MISTAKES(file)
 MISTAKES(setting)
 MISTAKES(pool)
 MISTAKES(listener)
+MISTAKES(forward)
 MISTAKES(route)
 
 static struct config *parse(const char *text)
@@ -295,6 +314,28 @@ static struct config *parse(const char *text)
 	if (error)
 		fail_msg("%s", error);
 	return config;
+}
+
+static void forwards_arrive(void **state)
+{
+	struct config *config = parse(FORWARD("listen: '192.0.2.1:80-89', to: '10.0.0.1:8080-8089', "
+					      "protocol: both, source: 10.0.0.9")
+				      "- {listen: '192.0.2.1:90', to: '10.0.0.1:90', hairpin: 10.0.0.0/8}\n"
+				      "- {listen: '192.0.2.1:90', to: '10.0.0.1:90', protocol: udp}\n");
+	const struct config_forward *forward = config->forwards;
+
+	(void)state;
+	assert_int_equal(config->listeners_len, 0);
+	assert_int_equal(config->forwards_len, 3);
+	assert_true(forward[0].tcp && forward[0].udp && !forward[0].has_hairpin);
+	assert_int_equal(addr_port(&forward[0].listen), 80);
+	assert_int_equal(forward[0].last, 89);
+	assert_int_equal(addr_port(&forward[0].to), 8080);
+	assert_int_equal(forward[0].source, FORWARD_FIXED);
+	assert_true(forward[1].tcp && !forward[1].udp && forward[1].has_hairpin);
+	assert_int_equal(forward[1].source, FORWARD_KEEP);
+	assert_true(!forward[2].tcp && forward[2].udp);
+	config_free(config);
 }
 
 static void defaults_are_filled_in(void **state)
@@ -1025,6 +1066,8 @@ int main(void)
 		cmocka_unit_test(each_setting_mistake_has_its_message),
 		cmocka_unit_test(each_pool_mistake_has_its_message),
 		cmocka_unit_test(each_listener_mistake_has_its_message),
+		cmocka_unit_test(each_forward_mistake_has_its_message),
+		cmocka_unit_test(forwards_arrive),
 		cmocka_unit_test(each_route_mistake_has_its_message),
 		cmocka_unit_test(defaults_are_filled_in),
 		cmocka_unit_test(segments_that_fit_both_families),
