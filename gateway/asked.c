@@ -20,7 +20,7 @@ struct asked {
 	bool is_known;	   /* .found is there */
 	uint16_t port;
 	bool refused; /* an address, at least */
-	char name[]; /* as hello.name */
+	char name[];  /* as hello.name */
 };
 
 static void asked_told(struct lookup *lookup, const struct answer *answer)

@@ -10,8 +10,8 @@
 
 #include "../base/own.h"
 #include "admit.h"
-#include "config_admit.h"
 #include "asked.h"
+#include "config_admit.h"
 #include "conn.h"
 #include "proxied.h"
 #include "removed.h"
@@ -271,7 +271,8 @@ static int connect_transparent(struct conn *c)
 	for (int i = 0; i < PORT_TRIES && rc == -EADDRINUSE; i++) {
 		rc = back_open(c);
 		if (rc == 0)
-			rc = ladon_connect_from(ladon, c->front.fd, c->back.fd, &from.sa, &c->to.sa);
+			rc = ladon_connect_from(ladon, c->front.fd, c->back.fd, &from.sa,
+						&c->to.sa);
 		addr_set_port(&from, 0);
 	}
 	c->back_guarded = rc == 0 || rc == -EINPROGRESS;

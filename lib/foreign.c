@@ -146,16 +146,18 @@ static void obstacles_say(const struct ladon *ladon)
 {
 	for (size_t i = 0; i < FAMILIES; i++)
 		if (!family_works(families[i]))
-			ladon_say(ladon, LADON_LEVEL_WARN,
-				  "source transparent: a routing rule comes before ladon's, and what "
-				  "%s backends answer is lost; see ip%s rule, and give it a preference "
-				  "above %d",
-				  families[i] == AF_INET ? "IPv4" : "IPv6",
-				  families[i] == AF_INET ? "" : " -6", LADON_MARK_TABLE);
+			ladon_say(
+				ladon, LADON_LEVEL_WARN,
+				"source transparent: a routing rule comes before ladon's, and what "
+				"%s backends answer is lost; see ip%s rule, and give it a preference "
+				"above %d",
+				families[i] == AF_INET ? "IPv4" : "IPv6",
+				families[i] == AF_INET ? "" : " -6", LADON_MARK_TABLE);
 	if (source_is_marked())
-		ladon_say(ladon, LADON_LEVEL_WARN,
-			  "source transparent: what IPv4 backends answer is dropped as from a wrong "
-			  "source; sysctl net.ipv4.conf.all.src_valid_mark=0");
+		ladon_say(
+			ladon, LADON_LEVEL_WARN,
+			"source transparent: what IPv4 backends answer is dropped as from a wrong "
+			"source; sysctl net.ipv4.conf.all.src_valid_mark=0");
 }
 
 /* ---- the whole ---- */
@@ -187,10 +189,11 @@ int ladon_transparent(struct ladon *ladon)
 	if (rc >= 0)
 		rc = bpf_map_update_elem(ladon->jumps_fd, &jump, &ladon->deliver_fd, BPF_ANY);
 	if (rc < 0) {
-		ladon_say(ladon, LADON_LEVEL_ERR,
-			  "source transparent: %s (needs CAP_NET_ADMIN and policy routing, and is not "
-			  "for VRFs)",
-			  strerror(-rc));
+		ladon_say(
+			ladon, LADON_LEVEL_ERR,
+			"source transparent: %s (needs CAP_NET_ADMIN and policy routing, and is not "
+			"for VRFs)",
+			strerror(-rc));
 		return rc;
 	}
 	ladon->foreign = true;
@@ -200,7 +203,8 @@ int ladon_transparent(struct ladon *ladon)
 
 void foreign_tick(struct ladon *ladon)
 {
-	static const char text[] = "source transparent: the routing rule or table %d was deleted; %s";
+	static const char text[] =
+		"source transparent: the routing rule or table %d was deleted; %s";
 	int rc;
 
 	if (!ladon->foreign || ++ladon->foreign_ticks % TICKS)

@@ -45,12 +45,11 @@ static const struct part {
 	{                                                                                          \
 		"ladon_" #name, offsetof(struct ladon, name##_fd), false                           \
 	}
-	PROGRAM(ingress),  PROGRAM(egress), PROGRAM(local), PROGRAM(enter), PROGRAM(icmp),
-	PROGRAM(probe),	   PROGRAM(leave),  PROGRAM(tell),  PROGRAM(cross), PROGRAM(cross_icmp),
-	PROGRAM(deliver),
-	PROGRAM(activate), PROGRAM(edit),   PROGRAM(look),  PROGRAM(reap),  PROGRAM(ask),
-	MAP(flows),	   MAP(live),	    MAP(events),    MAP(counters),  MAP(guards),
-	MAP(interfaces),   MAP(jumps),	    MAP(hops),	    MAP(limits),
+	PROGRAM(ingress), PROGRAM(egress),   PROGRAM(local), PROGRAM(enter), PROGRAM(icmp),
+	PROGRAM(probe),	  PROGRAM(leave),    PROGRAM(tell),  PROGRAM(cross), PROGRAM(cross_icmp),
+	PROGRAM(deliver), PROGRAM(activate), PROGRAM(edit),  PROGRAM(look),  PROGRAM(reap),
+	PROGRAM(ask),	  MAP(flows),	     MAP(live),	     MAP(events),    MAP(counters),
+	MAP(guards),	  MAP(interfaces),   MAP(jumps),     MAP(hops),	     MAP(limits),
 #undef PROGRAM
 #undef MAP
 };

@@ -39,7 +39,7 @@
 #define TYPE_SRV    33
 
 struct query {
-	struct note note; /* first: it is one */
+	struct note note;      /* first: it is one */
 	struct lookup *lookup; /* NULL: forgotten. The asker's thread only */
 	struct notes *notes;
 	struct answer answer;
@@ -79,8 +79,8 @@ struct lookups {
 	/* the thread's */
 	ares_channel channel;
 	bool is_open;
-	bool is_ending; /* who is under way is told so, and not asked again */
-	bool is_asking; /* an answer at once is not of the network */
+	bool is_ending;	      /* who is under way is told so, and not asked again */
+	bool is_asking;	      /* an answer at once is not of the network */
 	struct timespec conf; /* when resolv.conf was written that the channel has read */
 };
 
@@ -290,8 +290,8 @@ static void srv_answered(void *arg, int status, int timeouts, unsigned char *byt
 static void channel_watch(void *arg, ares_socket_t fd, int readable, int writable)
 {
 	struct lookups *lookups = arg;
-	struct epoll_event event = { .events = (readable ? EPOLLIN : 0u) |
-					       (writable ? EPOLLOUT : 0u),
+	struct epoll_event event = { .events =
+					     (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u),
 				     .data.fd = fd };
 
 	if (!readable && !writable)
@@ -347,7 +347,8 @@ static void name_ask(struct lookups *lookups, struct known *known)
 	channel_renew(lookups);
 	lookups->is_asking = true;
 	if (lookups->is_open)
-		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered, known);
+		ares_getaddrinfo(lookups->channel, known->name, NULL, &hints, known_answered,
+				 known);
 	else
 		known_answered(known, ARES_ENOTINITIALIZED, 0, NULL);
 	lookups->is_asking = false;
@@ -498,8 +499,9 @@ int lookup_ask(struct lookup *lookup, struct lookups *lookups, struct notes *not
 	if (known) {
 		TAILQ_REMOVE(&lookups->used, known, used);
 		TAILQ_INSERT_TAIL(&lookups->used, known, used);
-		rc = !known->asked && now_ms < known->answer.until_ms ? 0
-							       : known_wait(known, lookup, notes);
+		rc = !known->asked && now_ms < known->answer.until_ms
+			     ? 0
+			     : known_wait(known, lookup, notes);
 		if (rc == 0)
 			*out = known->answer;
 		known_trim(lookups);

@@ -45,8 +45,8 @@ static struct {
 
 static size_t answer_srv(uint8_t *packet, size_t len)
 {
-	static const uint8_t record[] = { 0xc0, HEADER, 0, 33, 0, 1, 0, 0, 0,	60,  0,	 9,
-					  0,	1,	0, 2,  1, 1, 1, 'x', 0 };
+	static const uint8_t record[] = { 0xc0, HEADER, 0, 33, 0, 1, 0, 0, 0,	60, 0,
+					  9,	0,	1, 0,  2, 1, 1, 1, 'x', 0 };
 
 	memcpy(packet + len, record, sizeof(record));
 	packet[7] = 1;
@@ -63,7 +63,7 @@ static size_t answer(uint8_t *packet, size_t len)
 	packet[2] = 0x81;
 	packet[3] = letter == 'n' ? 0x83 : letter == 's' ? 0x82 : 0x80;
 	packet[7] = !is_a ? 0 : letter == 'c' ? 2 : letter == 'a';
-	packet[11] = 0; /* EDNS is not copied */
+	packet[11] = 0;	     /* EDNS is not copied */
 	if (letter == 'g') { /* garbage */
 		memset(packet + HEADER, 0xff, len - HEADER);
 		return len;
@@ -115,7 +115,8 @@ static void *serve(void *arg)
 
 static int server_start(void **state)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(at);
 
 	(void)state;
@@ -453,7 +454,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_there_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_name_is_asked_for_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hosts_is_believed_for_a_while, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hosts_is_believed_for_a_while, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_srv_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_srv_records_that_nobody_waits_for, setup,
 						teardown),
