@@ -22,9 +22,9 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/reason.c lib/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/learned.c lib/rules.c lib/rule.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
-	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c gateway/config_forwards.c \
+	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c gateway/config_forwards.c gateway/taken.c gateway/config_accelerate.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
 resolve := paths/resolve.c paths/source.c paths/srv.c
 pool    := paths/pool.c paths/roster.c paths/backend.c paths/turn.c paths/ring.c base/addr.c
@@ -37,9 +37,9 @@ gateway := gateway/main.c $(filter gateway/%,$(config)) base/keys.c base/token.c
 	   gateway/listen.c gateway/admit.c gateway/callers.c gateway/first.c $(filter gateway/%,$(peek)) gateway/vouch.c gateway/proxy_header.c gateway/proxied.c \
 	   gateway/route.c gateway/asked.c gateway/original.c gateway/locals.c gateway/connect.c gateway/say.c gateway/handoff.c \
 	   gateway/relay.c gateway/lane.c gateway/kept.c gateway/pipe.c gateway/refuse.c gateway/conn.c gateway/control.c \
-	   gateway/report.c gateway/privilege.c gateway/forwards.c gateway/nft.c \
+	   gateway/report.c gateway/privilege.c gateway/accelerate.c gateway/forwards.c gateway/forward_table.c gateway/forward_pools.c gateway/forward_conns.c gateway/forward_owner.c gateway/nft.c \
 	   $(filter paths/%,$(config)) $(filter paths/%,$(pool)) $(resolve) paths/lookup.c $(health)
-cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
+cli     := cli/main.c cli/request.c cli/flow.c cli/reload.c cli/show.c cli/forward.c cli/pool.c cli/stats.c cli/top.c cli/out.c \
 	   cli/connect.c cli/token.c cli/endpoint.c base/keys.c base/token.c
 
 # Each unit test and fuzz target is one file; these are the modules it tests.
@@ -57,6 +57,8 @@ unit_timer     := gateway/timer.c
 unit_loop      := gateway/loop.c gateway/timer.c
 unit_access    := gateway/access.c gateway/access_line.c gateway/ticket.c base/log.c
 unit_nft       := gateway/nft.c base/cidr.c base/addr.c
+unit_forward_table := gateway/forward_table.c gateway/taken.c base/addr.c
+unit_taken     := gateway/taken.c base/addr.c
 unit_callers   := gateway/callers.c base/addr.c
 unit_users     := gateway/users.c
 unit_lookup    := paths/lookup.c paths/srv.c paths/listing.c paths/place.c gateway/loop.c gateway/timer.c base/note.c base/addr.c
@@ -80,7 +82,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := nft addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := nft forward_table taken addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_prefix    := $(unit_prefix)
@@ -91,10 +93,11 @@ fuzz_users     := gateway/users.c
 fuzz_translate :=
 fuzz_icmp      :=
 fuzz_cross     :=
+fuzz_rewrite   :=
 fuzz_listing   := paths/listing.c paths/place.c base/addr.c
 fuzz_srv       := paths/srv.c $(fuzz_listing)
 fuzz_status    := paths/status.c
-fuzzers        := peek prefix proxy_header config listing srv status cidr users translate icmp cross
+fuzzers        := peek prefix proxy_header config listing srv status cidr users translate icmp cross rewrite
 
 # ---- how ----
 
@@ -109,8 +112,12 @@ bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(s
 lib_libs     := -lbpf -lelf -lz -lmnl
 gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lnftables
 cli_libs     := -ljansson -lcrypto
+unit_libs    := -lcmocka -lyaml -ljansson -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -lnftables
+fuzz_libs    := -lyaml -lcrypto -lcrypt -lpcre2-8 -lcares
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
+sanitized = $(patsubst %.c,$(BUILD)/sanitized/%.o,$(1))
+fuzzed    = $(patsubst %.c,$(BUILD)/fuzzed/%.o,$(1))
 
 all: $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/libladon.so $(BUILD)/libladon.a $(BUILD)/example-proxy
 
@@ -126,9 +133,9 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 .SECONDARY:
-skeleton := $(BUILD)/ladon.skel.h
+skeleton := $(BUILD)/ladon.skel.h $(BUILD)/learn.skel.h
 $(call objects,$(lib)): | $(skeleton)
-$(BUILD)/lib/programs.o: $(skeleton)
+$(BUILD)/lib/programs.o $(BUILD)/lib/learned.o: $(skeleton)
 
 $(BUILD)/libladon.a: $(call objects,$(lib) $(base))
 	rm -f $@ && $(AR) rcs $@ $^
@@ -150,28 +157,37 @@ $(BUILD)/example-proxy: contrib/example-proxy.c include/ladon/ladon.h $(BUILD)/l
 
 # ---- tests ----
 
-.SECONDEXPANSION:
-$(BUILD)/unit/%: tests/unit/%.c $$(unit_$$*)
+# What they test is compiled once for all units, and once for all fuzz targets.
+$(BUILD)/sanitized/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -MF $@.d $(filter %.c,$^) -lcmocka -lyaml -ljansson -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lmnl -lnftables -o $@
+	$(CC) $(CFLAGS) $(cflags) $(sanitize) -MMD -MP -c $< -o $@
 
-$(BUILD)/fuzz/%: tests/fuzz/%.c $$(fuzz_$$*)
+$(BUILD)/fuzzed/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CFLAGS) $(cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-MMD -MP -MF $@.d $(filter %.c,$^) -lyaml -lcrypto -lcrypt -lpcre2-8 -lcares -o $@
+	$(CLANG) $(CFLAGS) $(cflags) $(sanitize) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+.SECONDEXPANSION:
+$(BUILD)/unit/%: $(BUILD)/sanitized/tests/unit/%.o $$(call sanitized,$$(unit_$$*))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(sanitize) -pthread $(filter %.o,$^) $(unit_libs) -o $@
+
+$(BUILD)/fuzz/%: $(BUILD)/fuzzed/tests/fuzz/%.o $$(call fuzzed,$$(fuzz_$$*))
+	@mkdir -p $(@D)
+	$(CLANG) $(CFLAGS) $(sanitize) -fsanitize=fuzzer -pthread $(filter %.o,$^) $(fuzz_libs) -o $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-check-unit: $(units:%=$(BUILD)/unit/%)
-	@set -e; for t in $(units); do echo "== unit/$$t"; $(BUILD)/unit/$$t; done
+# Each is a target of its own, so that with -j they run side by side, too.
+check-unit: $(units:%=run-unit-%)
+$(units:%=run-unit-%): run-unit-%: $(BUILD)/unit/%
+	@echo "== unit/$*"; $<
 
 FUZZ_SECONDS ?= 3
-check-fuzz: $(fuzzers:%=$(BUILD)/fuzz/%)
-	@set -e; for t in $(fuzzers); do \
-		mkdir -p $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; echo "== fuzz/$$t"; \
-		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 \
-			-verbosity=0 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$t tests/fuzz/corpus/$$t; \
-	done
+check-fuzz: $(fuzzers:%=run-fuzz-%)
+$(fuzzers:%=run-fuzz-%): run-fuzz-%: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/corpus/$* tests/fuzz/corpus/$*; echo "== fuzz/$*"; \
+	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 \
+		-verbosity=0 -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$* tests/fuzz/corpus/$*
 
 check: check-unit check-fuzz
 
@@ -189,7 +205,7 @@ check-prog: $(progs:%=$(BUILD)/prog/%)
 # As root: real clients and backends around ladond in network namespaces.
 # NET: more options of pytest, as in NET="-k loss -x". NET_JOBS: how many at once; each has namespaces
 # of its own, and many do nothing but wait.
-NET_JOBS ?= 3
+NET_JOBS ?= 4
 pytest_net = LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs -p no:cacheprovider
 
 check-net: all
@@ -211,7 +227,7 @@ check-sanitize:
 			$(addprefix tests/net/,$(SANITIZE_NET)) $(NET); \
 	done
 
-.PHONY: all check check-unit check-fuzz check-prog check-net check-sanitize
+.PHONY: all check check-unit check-fuzz check-prog check-net check-sanitize $(units:%=run-unit-%) $(fuzzers:%=run-fuzz-%)
 
 # ---- other kernels ----
 
@@ -249,7 +265,16 @@ $(BUILD)/bench/load: bench/load.c base/addr.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
+$(BUILD)/bench/flood: bench/flood.c base/addr.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
+
 $(BUILD)/bench/pool: bench/pool.c $(unit_pool)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
+
+# What moves when a backend of a pool of hash leaves: no part of `make bench`, for it is no matter of speed
+$(BUILD)/bench/ring: bench/ring.c $(unit_ring)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(cflags) -MMD -MP -MF $@.d $(filter %.c,$^) -o $@
 
@@ -259,7 +284,7 @@ $(BUILD)/bench/peek: bench/peek.c $(unit_route)
 
 # BENCH: more options, as in BENCH="--rounds 5 --tls"; see bench/README.md
 bench: deps-bench
-	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/pool $(BUILD)/bench/peek $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
+	@$(MAKE) --no-print-directory $(BUILD)/bench/load $(BUILD)/bench/flood $(BUILD)/bench/pool $(BUILD)/bench/peek $(BUILD)/ladond $(BUILD)/ladon $(BUILD)/prog/tc >&2
 	@LADON_BUILD=$(abspath $(BUILD)) $(PYTHON) bench/bench.py $(if $(QUICK),--quick) $(BENCH)
 
 # Those that `make bench BENCH=--ways` compares with, as far as they are to be had
@@ -287,7 +312,7 @@ packages_build := gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev z
 		  libyaml-dev libjansson-dev libsystemd-dev libcap-dev libssl-dev libcrypt-dev libpcre2-dev libc-ares-dev libnftables-dev linux-libc-dev
 packages_test  := libcmocka-dev libclang-rt-14-dev python3 python3-pytest python3-pytest-xdist curl haproxy openssl iproute2 \
 		  nftables ethtool procps mandoc clang-format util-linux conntrack strace \
-		  openssh-client openssh-server git gnutls-bin netcat-openbsd socat nginx
+		  openssh-client openssh-server git gnutls-bin netcat-openbsd socat nginx iperf3
 packages_browser := chromium-headless-shell
 packages_kernels := qemu-system-x86 busybox-static cpio kmod zstd systemd logrotate
 packages_demo  := python3 curl openssl iproute2 nftables ethtool procps util-linux
@@ -342,10 +367,11 @@ deps-bench:
 
 # Both compilers, then each kind of test, quick ones first. Where no other kernel is to be had
 # (guest.py says so with exit status 77), the last line is that it did not run.
+test: CPUS = $(shell nproc)
 test: deps-test
-	$(MAKE) all CC=gcc
-	$(MAKE) all CC=clang BUILD=$(BUILD)/clang
-	$(MAKE) check
+	$(MAKE) -j$(CPUS) -Otarget all CC=gcc
+	$(MAKE) -j$(CPUS) -Otarget all CC=clang BUILD=$(BUILD)/clang
+	$(MAKE) -j$(CPUS) -Otarget check
 	$(MAKE) check-man
 	$(MAKE) check-prog
 	$(MAKE) check-assumptions

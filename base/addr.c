@@ -106,6 +106,15 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	return addr_compare(a, b) == 0;
 }
 
+bool addr_same_host(const struct addr *a, const struct addr *b)
+{
+	uint32_t first[4], second[4];
+
+	addr_to_16(a, first);
+	addr_to_16(b, second);
+	return memcmp(first, second, sizeof(first)) == 0;
+}
+
 int addr_compare(const struct addr *a, const struct addr *b)
 {
 	uint32_t x[4], y[4];
@@ -122,6 +131,31 @@ bool addr_is_any(const struct addr *a)
 	if (a->sa.sa_family == AF_INET)
 		return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
 	return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+const char *addr_stays(const struct addr *a)
+{
+	const struct in6_addr *ip6 = &a->in6.sin6_addr;
+	uint32_t ip4 = ntohl(a->in.sin_addr.s_addr);
+
+	if (a->sa.sa_family == AF_INET6) {
+		if (IN6_IS_ADDR_LINKLOCAL(ip6))
+			return "link-local";
+		if (IN6_IS_ADDR_LOOPBACK(ip6))
+			return "loopback";
+		return IN6_IS_ADDR_MULTICAST(ip6) ? "multicast" : NULL;
+	}
+	if (ip4 >> 24 == IN_LOOPBACKNET)
+		return "loopback";
+	if (ip4 == INADDR_BROADCAST)
+		return "broadcast";
+	return IN_MULTICAST(ip4) ? "multicast" : NULL;
+}
+
+bool addr_lacks_scope(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr) &&
+	       !a->in6.sin6_scope_id;
 }
 
 int addr_family(const struct addr *a)
@@ -157,6 +191,13 @@ void addr_from_16(const uint32_t in[4], uint16_t port, struct addr *out)
 	}
 }
 
+const char *addr_format_host(const struct addr *a, char *out)
+{
+	return a->sa.sa_family == AF_INET
+		       ? inet_ntop(AF_INET, &a->in.sin_addr, out, INET6_ADDRSTRLEN)
+		       : inet_ntop(AF_INET6, &a->in6.sin6_addr, out, INET6_ADDRSTRLEN);
+}
+
 char *addr_format(const struct addr *a, char *out)
 {
 	char host[INET6_ADDRSTRLEN] = "";
@@ -164,11 +205,10 @@ char *addr_format(const struct addr *a, char *out)
 
 	switch (a->sa.sa_family) {
 	case AF_INET:
-		inet_ntop(AF_INET, &a->in.sin_addr, host, sizeof(host));
-		snprintf(out, ADDR_TEXT_MAX, "%s:%u", host, addr_port(a));
+		snprintf(out, ADDR_TEXT_MAX, "%s:%u", addr_format_host(a, host), addr_port(a));
 		break;
 	case AF_INET6:
-		inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof(host));
+		addr_format_host(a, host);
 		if (a->in6.sin6_scope_id && if_indextoname(a->in6.sin6_scope_id, scope))
 			snprintf(out, ADDR_TEXT_MAX, "[%s%%%s]:%u", host, scope, addr_port(a));
 		else

@@ -39,7 +39,12 @@ uint16_t addr_port(const struct addr *a); /* host order */
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_equal(const struct addr *a, const struct addr *b); /* address and port */
 int addr_compare(const struct addr *a, const struct addr *b); /* the same as an order */
+bool addr_same_host(const struct addr *a, const struct addr *b); /* whatever the ports are */
 bool addr_is_any(const struct addr *a);
+
+/** addr_stays() - "link-local", "loopback", "multicast", "broadcast": no router forwards what is for it; else NULL */
+const char *addr_stays(const struct addr *a);
+bool addr_lacks_scope(const struct addr *a); /* a link-local one without its interface: RFC 4007 section 6 */
 
 /** addr_family() - AF_INET also for ::ffff:a.b.c.d, which is how a dual-stack socket shows IPv4 */
 int addr_family(const struct addr *a);
@@ -49,6 +54,9 @@ void addr_to_16(const struct addr *a, uint32_t out[4]);
 
 /** addr_from_16() - the reverse; ::ffff:a.b.c.d becomes AF_INET. @port is in network order */
 void addr_from_16(const uint32_t in[4], uint16_t port, struct addr *out);
+
+/** addr_format_host() - as text without port and interface; @out has INET6_ADDRSTRLEN bytes. Return: @out */
+const char *addr_format_host(const struct addr *a, char *out);
 
 /** addr_format() - as text with the port; @out has ADDR_TEXT_MAX bytes. Return: @out */
 char *addr_format(const struct addr *a, char *out);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "line.h"
+
 #define MAPPED_BITS 96 /* of ::ffff:0:0/96, where IPv4 is */
 
 static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
@@ -203,18 +205,15 @@ static int word_add(struct cidrs *set, const char *word, size_t len, char why[CI
 int cidrs_read(struct cidrs *set, const char *text, size_t len, unsigned int *line,
 	       char why[CIDR_WHY_MAX])
 {
-	const char *end = text + len;
+	const char *end = text + len, *word;
 	int rc = 0;
 
-	for (*line = 0; rc == 0 && text < end;) {
-		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		const char *word = text, *stop = newline ? newline : end;
-		size_t word_len = word_find(&word, stop);
+	for (*line = 0; rc == 0 && (word = line_next(&text, end, &len));) {
+		size_t word_len = word_find(&word, word + len);
 
 		(*line)++;
 		if (word_len > 0)
 			rc = word_add(set, word, word_len, why);
-		text = stop + 1;
 	}
 	return rc;
 }

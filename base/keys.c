@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hex.h"
+#include "line.h"
 
 struct keys {
 	unsigned int len;
@@ -57,23 +58,20 @@ static unsigned int lines_count(const char *text, size_t len)
 static int lines_read(struct keys *keys, const char *text, size_t len, unsigned int *line,
 		      char why[KEYS_WHY_MAX])
 {
-	const char *end = text + len;
+	const char *end = text + len, *at;
 	int rc = 0;
 
-	for (*line = 1; rc == 0 && text < end; *line += rc == 0) {
-		const char *next = memchr(text, '\n', (size_t)(end - text));
-		size_t n = (size_t)((next ? next : end) - text);
+	for (*line = 0; rc == 0 && (at = line_next(&text, end, &len));) {
+		struct key *key = &keys->list[keys->len];
 
-		while (n && isspace((unsigned char)text[n - 1]))
-			n--;
-		if (n && *text != '#') {
-			struct key *key = &keys->list[keys->len];
-
-			rc = key_parse(text, n, key, why);
-			key->line = *line;
-			keys->len += rc == 0;
-		}
-		text = next ? next + 1 : end;
+		(*line)++;
+		while (len && isspace((unsigned char)at[len - 1]))
+			len--;
+		if (!len || *at == '#')
+			continue;
+		rc = key_parse(at, len, key, why);
+		key->line = *line;
+		keys->len += rc == 0;
 	}
 	return rc;
 }

@@ -21,12 +21,14 @@ from subjects import SUBJECTS, Direct, Unavailable, ladon_of  # noqa: E402
 
 # Those of a line share a turn. bulk_mtu changes the links and comes last.
 FULL = (("memory",),
-        ("bulk_gso", "round_trip", "connections", "handoff", "bulk_mtu"))
-QUICK = (("round_trip", "connections", "bulk_mtu"),)
-FULL_SUBJECTS = ("forward", "dnat", "ladon", "relay", "haproxy", "nginx")
-QUICK_SUBJECTS = ("forward", "ladon", "haproxy")
+        ("bulk_gso", "round_trip", "forwarded", "setup", "connections", "handoff", "bulk_mtu"))
+QUICK = (("round_trip", "forwarded", "connections", "bulk_mtu"),)
+FORWARDED = (("forwarded", "setup", "connections", "rules"), ("flows",))
+FULL_SUBJECTS = ("forward", "dnat", "ladon", "relay", "haproxy", "nginx", "firewall", "learned")
+QUICK_SUBJECTS = ("forward", "ladon", "haproxy", "firewall", "learned")
 WAYS_SUBJECTS = ("forward", "ladon-tls", "ladon-socks", "ladon-connect", "haproxy-tls", "nginx-tls", "sslh", "sniproxy",
                  "microsocks", "dante")
+FORWARDED_SUBJECTS = ("forward", "firewall", "learned")
 QUICK_SECONDS = 45  # no round begins that would not end by then
 SECONDS_MAX = 20  # all loads of a turn fit into cases.TURN_SECONDS
 BUSY_MAX = 0.1  # of the machine, before the start, without a warning
@@ -58,25 +60,34 @@ def parse():
                         choices=range(1, 101))
     parser.add_argument("--seconds", type=float, metavar="S", help="of each load (2; quick: 0.8)")
     parser.add_argument("--subjects", type=words_of(SUBJECTS), metavar="A,B")
-    parser.add_argument("--cases", type=words_of([case for turn in FULL for case in turn]), metavar="A,B")
+    parser.add_argument("--cases", type=words_of([case for turn in FULL + FORWARDED for case in turn]), metavar="A,B")
     parser.add_argument("--tls", action="store_true", help="route by the name in a ClientHello")
     parser.add_argument("--ways", action="store_true", help="by name, SOCKS and CONNECT, beside who does the same")
+    parser.add_argument("--forwarded", action="store_true", help="what the gateway only forwards: learned, and not")
     parser.add_argument("--before", metavar="DIR", help="a build directory; its ladond is the subject 'before'")
     arguments = parser.parse_args()
     arguments.subjects = arguments.subjects or default_subjects(arguments)
     if arguments.before:
         SUBJECTS["before"] = ladon_of(arguments.before)
         arguments.subjects = [*arguments.subjects, "before"]
-    arguments.turns = QUICK if arguments.quick or arguments.ways else FULL
-    if arguments.cases:
-        arguments.turns = (arguments.cases,)
+    arguments.turns = turns_of(arguments)
     arguments.seconds = arguments.seconds or (0.8 if arguments.quick else 2)
     if not 0.1 <= arguments.seconds <= SECONDS_MAX:
         parser.error(f"--seconds: 0.1 to {SECONDS_MAX}")
     return arguments
 
 
+def turns_of(arguments):
+    if arguments.cases:
+        return (arguments.cases,)
+    if arguments.forwarded:
+        return FORWARDED
+    return QUICK if arguments.quick or arguments.ways else FULL
+
+
 def default_subjects(arguments):
+    if arguments.forwarded:
+        return FORWARDED_SUBJECTS
     if arguments.ways:
         return WAYS_SUBJECTS
     if arguments.before:
@@ -111,7 +122,9 @@ def measure(arguments, notes):
             try:
                 values = {}
                 for turn in arguments.turns:
-                    values |= one_turn(subjects[name], name, turn, arguments, notes)
+                    wanted = [case for case in turn if case not in subjects[name].without]
+                    if wanted:
+                        values |= one_turn(subjects[name], name, wanted, arguments, notes)
                 measured.add(name, values)
             except Unavailable as reason:
                 notes.append(f"{name} was not measured: {reason}")

@@ -20,7 +20,8 @@ import time
 from lib.gateway import BUILD, ROOT, Ladond
 from lib.net import Net, is_ipv6, join, run
 
-from subjects import CONNECTIONS_MAX, DIRECT, PORT
+from flood import Flood, asked, both_ways, settle, taken, tracked
+from subjects import BACKEND, CONNECTIONS_MAX, DIRECT, PORT
 
 LOAD = os.path.join(BUILD, "bench/load")
 TEST_RUN = os.path.join(BUILD, "prog/tc")
@@ -33,6 +34,12 @@ BULK_CONNECTIONS = 4
 PARALLEL = 64  # connections being made at once
 IDLE_CONNECTIONS = min(10000, CONNECTIONS_MAX)
 TURN_SECONDS = 120  # no turn takes longer: the server's limit
+MTU = 1500
+NEW_FLOWS = 20000
+RULES = (0, 100, 10000)
+ROUTES = 10000
+FLOWS = (1000, 100000, 1000000)
+FLOWS_ROOM = 1 << 20  # a power of two, as the table's hash has
 SEGMENTATION_OFF = {"tso": False, "gso": False, "gro": False}
 GB = 1e9
 KERNEL_MEMORY = ("Slab", "KernelStack", "Percpu", "VmallocUsed")
@@ -174,6 +181,54 @@ def connections(turn):
     return {"connections": got["connections"] / got["seconds"],
             "errors": got["errors"] and f"{got['errors']} connections failed, the first by {got['trouble']}",
             "busy_per_connection": got["busy_s"] * 1e6 / got["connections"]}
+
+
+def forwarded(turn):
+    """What the gateway costs per packet that it forwards: small datagrams, and segments that are full."""
+    net = turn.net
+    settle(turn)
+    with Flood(turn, "tcp", size=MTU) as flood, taken((net.backend, "eth0"), (net.backend, "direct")):
+        tcp = flood.measure(turn.seconds)
+    with asked(turn, 1) as flood:
+        udp = flood.measure(turn.seconds)
+    return {"forwarded_udp": udp, "forwarded_tcp": tcp}
+
+
+def setup(turn):
+    """The cost of a UDP flow's first question and first answer."""
+    settle(turn)
+    with both_ways(turn, NEW_FLOWS) as (questions, answers):
+        return {"setup_udp": questions.each() + answers.each()}
+
+
+def rules(turn):
+    """The cost of a small datagram with so many rules, and routes, that are about others."""
+    net, seconds = turn.net, turn.seconds / 2
+    settle(turn)
+    costs = {}
+    with asked(turn, 1) as flood:
+        for count in RULES:
+            turn.subject.rules(count)
+            costs[f"rules_{count}"] = flood.measure(seconds)
+        turn.subject.rules(0)
+        net.gateway.ip(*(f"route add 172.16.{n >> 8}.{n & 255} via {BACKEND}" for n in range(ROUTES)))
+        costs[f"routes_{ROUTES}"] = flood.measure(seconds)
+    return costs
+
+
+def flows(turn):
+    """The cost of a small datagram of one of so many flows, at random, and the memory that each of them takes."""
+    settle(turn)
+    costs = {}
+    with tracked(2 * FLOWS_ROOM):
+        turn.subject.make_room(FLOWS_ROOM)
+        for count in FLOWS:
+            with asked(turn, count, times=2) as flood:
+                before = turn.subject.short_way()
+                costs[f"flows_{count}"] = flood.measure(turn.seconds)
+                costs[f"short_{count}"] = 100 * (turn.subject.short_way() - before) / flood.sent
+    taken = turn.subject.flow_bytes()
+    return costs | ({"flow_memory": taken} if taken else {})
 
 
 def memory(turn):

@@ -16,6 +16,11 @@ PARTS = {
     "choice_round_robin": 200, "choice_least_flows": 200, "choice_first": 200, "choice_hash": 200,
 }
 
+# Of a learned flow: what must cost much the same as without rules, and as with a thousand flows
+FLAT = ("rules_100", "rules_10000", "routes_10000")
+MANY = ("flows_100000", "flows_1000000")
+SHORT = ("short_1000", "short_100000", "short_1000000")
+
 # case, as printed; raw, as cases.py calls it; net_of_direct: less what the two ends alone cost
 FIGURES = [
     Figure("bulk_gso", "bulk_gso", "Gbit/s", "{:.2f}", False, None, "more"),
@@ -29,13 +34,19 @@ FIGURES = [
     Figure("cpu_per_gb", "busy_per_gb", "s", "{:.2f}", True, None, "less"),
     Figure("memory_per_connection", "memory", "bytes", "{:.0f}", True, None, "less"),
     Figure("handoff_p50", "handoff_p50", "us", "{:.1f}", False, None, "less"),
+    Figure("forwarded_udp", "forwarded_udp", "ns", "{:.0f}", False, None, "less"),
+    Figure("forwarded_tcp", "forwarded_tcp", "ns", "{:.0f}", False, None, "less"),
+    Figure("setup_udp", "setup_udp", "ns", "{:.0f}", False, None, "less"),
+    *(Figure(raw, raw, "ns", "{:.0f}", False, None, "less") for raw in ("rules_0", *FLAT, "flows_1000", *MANY)),
+    *(Figure(raw, raw, "%", "{:.1f}", False, None, "more") for raw in SHORT),
+    Figure("memory_per_flow", "flow_memory", "bytes", "{:.0f}", False, None, "less"),
     Figure("translate", "translate", "ns", "{:.0f}", False, None, "less"),
     *(Figure(part, part, "ns", "{:.0f}", False, None, "less") for part in PARTS),
     Figure("reload", "reload", "ms", "{:.0f}", False, None, "less"),
 ]
 
-# A figure of ladon's (of @mine), and what it must be: times another subject's, or as it stands
-Target = collections.namedtuple("Target", "raw relation bound subject mine", defaults=["ladon"])
+# A figure of ladon's (of @mine), and what it must be: times another subject's, times its own @than, or as it stands
+Target = collections.namedtuple("Target", "raw relation bound subject mine than", defaults=["ladon", None])
 TARGETS = [
     Target("bulk_gso", ">=", 0.95, "forward"),
     Target("bulk_mtu", ">=", 0.90, "forward"),
@@ -50,6 +61,15 @@ TARGETS = [
       for bound in (("bulk_mtu", ">=", 0.95), ("rtt_p50/1", "<=", 1.05))),
     Target("connections", ">=", 0.97, "before"),
     *(Target(part, "<=", bound, None) for part, bound in PARTS.items()),
+    *(Target(case, "<=", bound, subject, "learned") for case in ("forwarded_udp", "forwarded_tcp")
+      for subject, bound in (("firewall", round(1 / 7, 3)), ("forward", 1.2))),
+    *(Target(case, "<=", 1, "flowtable", "learned") for case in ("forwarded_udp", "forwarded_tcp")),
+    *(Target(raw, "<=", 1.2, None, "learned", "rules_0") for raw in FLAT),
+    *(Target(raw, "<=", 2.5, None, "learned", "flows_1000") for raw in MANY),
+    *(Target(raw, "<=", 0.333, "firewall", "learned") for raw in MANY),
+    Target("flow_memory", "<=", 400, None, "learned"),
+    Target("setup_udp", "<=", 1.1, "firewall", "learned"),
+    Target("connections", ">=", 0.90, "firewall", "learned"),
     Target("reload", "<=", 1000, None),
 ]
 
@@ -68,7 +88,7 @@ class Results:
 
     def value(self, figure, subject):
         """The median of the rounds and their spread, or None if there are none."""
-        rounds = self.rounds[subject]
+        rounds = self.rounds.get(subject, [])
         ends = [{figure.raw: 0}] * len(rounds)
         if figure.net_of_direct:
             ends = self.rounds.get("direct", [])
@@ -78,9 +98,9 @@ class Results:
             return None
         return Value(statistics.median(values), min(values), max(values), len(values))
 
-    def ratio(self, figure, subject, other="forward"):
-        """Of two medians; None if one is missing, or is not above zero."""
-        mine, others = self.value(figure, subject), self.value(figure, other)
+    def ratio(self, figure, subject, other="forward", than=None):
+        """Of two medians, of one figure or of two; None if one is missing, or is not above zero."""
+        mine, others = self.value(figure, subject), self.value(than or figure, other)
         if not mine or not others or others.median <= 0:
             return None
         return mine.median / others.median
@@ -149,15 +169,16 @@ def targets(results):
     figures = {figure.raw: figure for figure in FIGURES}
     for target in TARGETS:
         figure = figures[target.raw]
-        if target.subject:
-            seen = results.ratio(figure, target.mine, target.subject)
+        if target.subject or target.than:
+            seen = results.ratio(figure, target.mine, target.subject or target.mine, figures.get(target.than))
         else:
             value = results.value(figure, target.mine)
             seen = value and value.median
         if seen is None:
             continue
         met = seen >= target.bound if target.relation == ">=" else seen <= target.bound
-        unit = f"x {target.subject}" if target.subject else figure.unit
+        of = target.subject or target.than
+        unit = f"x {of}" if of else figure.unit
         lines.append(f"{'ok' if met else 'MISSED':8}{target.mine:14}{figure.case:24}{seen:8.2f}  "
                      f"{target.relation} {target.bound:g} {unit}")
     return "\n".join(lines)
@@ -175,7 +196,7 @@ def histogram(results):
 
 COLOURS = {"forward": "999999", "dnat": "b3895d", "ladon": "1b7837", "relay": "7fbf7b",
            "haproxy": "4575b4", "nginx": "91bfdb", "ladon66": "762a83", "ladon64": "c2a5cf",
-           "ladon46": "af8dc3"}
+           "ladon46": "af8dc3", "firewall": "b3895d", "flowtable": "4575b4", "learned": "1b7837"}
 
 
 def chart(results, path):

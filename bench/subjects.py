@@ -12,11 +12,15 @@ import shutil
 import textwrap
 
 from lib.gateway import BUILD, Ladond
-from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, join, until
+from lib.net import BACKENDS, BACKENDS6, CLIENT, GATEWAY, GATEWAY6, GATEWAY_BACK, join, until
 
 BACKEND = BACKENDS[0]
 DIRECT = ("10.0.3.1", "10.0.3.2")  # client and backend, without a gateway between them
 PORT = 8080
+PORT_LAST = PORT + 19  # of those that are forwarded
+RULES_USUAL = 100
+FLOW_KEY_BYTES, LEARNED_KEY_BYTES = 36, 40  # datapath/abi.h
+FORWARDING = ("forwarded", "setup", "rules", "flows")  # cases for those that forward packets
 WORKERS = 2
 FDS_MAX = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 PIPES_MAX = 256  # for splicing
@@ -33,16 +37,21 @@ class Unavailable(Exception):
 
 
 class Subject:
-    """What all have in common. `address` is where the client connects to, `backend` where the server is.
+    """What all have in common. `address` is where the client connects to, `backend` where the server is,
+    `seen` whom it sees.
 
     way: "tls": the gateway reads a ClientHello and routes by its server name; "socks", "connect": the
     client asks it for the backend; "plain": it knows the backend from the start; None: one of the
     first and the last, as the command line says.
+
+    without: cases that are not for it.
     """
 
     address = GATEWAY
     backend = BACKEND
+    seen = CLIENT
     way = None
+    without = FORWARDING
 
     def __init__(self, net, tls):
         self.net = net
@@ -76,6 +85,7 @@ class Forward(Subject):
     """The gateway routes: net.ipv4.ip_forward and nothing else. The 1.00 of all ratios."""
 
     address = BACKEND
+    without = ("setup", "rules", "flows")
 
     def start(self):
         self.net.forward()
@@ -96,6 +106,100 @@ class Dnat(Subject):
                 oifname "backend0" masquerade
             }}
         }}""")
+
+
+class Firewall(Subject):
+    """NAT behind a firewall: each packet meets RULES_USUAL rules that are about others, and one that lets it pass."""
+
+    seen = GATEWAY_BACK
+    flowtable = established = ""
+    without = ("memory", "bulk_gso", "round_trip", "handoff", "bulk_mtu")
+
+    def start(self):
+        self.net.forward()
+        self.net.gateway.nft(f"""
+            table ip nat {{
+                chain prerouting {{
+                    type nat hook prerouting priority dstnat
+                    ip daddr {GATEWAY} meta l4proto {{ tcp, udp }} th dport {PORT}-{PORT_LAST} dnat to {BACKEND}
+                }}
+                chain postrouting {{
+                    type nat hook postrouting priority srcnat
+                    oifname "backend0" masquerade
+                }}
+            }}
+            table inet filter {{
+                {self.flowtable}
+                chain others {{ }}
+                chain forward {{
+                    type filter hook forward priority filter; policy drop
+                    jump others
+                    {self.established}
+                    ct state established,related accept
+                    meta l4proto {{ tcp, udp }} th dport {PORT}-{PORT_LAST} accept
+                }}
+            }}""")
+        self.rules(RULES_USUAL)
+
+    def rules(self, count):
+        """So many that each packet meets, and that are about others."""
+        others = "".join(f"ip saddr 192.{n >> 16}.{n >> 8 & 255}.{n & 255} udp dport {1 + n % 65535} drop\n"
+                         for n in range(count))
+        self.net.gateway.nft(f"flush chain inet filter others\ntable inet filter {{ chain others {{\n{others}}}\n}}")
+
+    def make_room(self, flows):
+        """For so many at once, that are used now and then."""
+        self.net.gateway.sysctl("net.netfilter.nf_conntrack_udp_timeout", 600)
+        self.net.gateway.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", 600)
+
+    def short_way(self):
+        """Packets that have missed the stack, so far."""
+        return 0
+
+
+class Flowtable(Firewall):
+    """The same, and nftables' own fast path, in software."""
+
+    flowtable = "flowtable fast { hook ingress priority 0; devices = { client0, backend0 }; }"
+    established = "ct state established meta l4proto { tcp, udp } flow add @fast"
+
+    def start(self):
+        try:
+            super().start()
+        except RuntimeError as error:
+            raise Unavailable(f"no flowtable: {error}") from error
+
+
+class Learned(Firewall):
+    """The same, and ladond, which accepts nothing: it learns what is forwarded."""
+
+    accelerate = "yes"
+
+    def start(self):
+        super().start()
+        self._accelerate()
+
+    def _accelerate(self):
+        try:
+            self.daemon = Ladond(self.net, f"accelerate: {self.accelerate}", "--log", "warn")
+        except (AssertionError, OSError) as error:
+            raise Unavailable(str(error)) from error
+
+    def make_room(self, flows):
+        super().make_room(flows)
+        self.daemon.stop()
+        self.accelerate = f"{{packets: 1, flows: {flows}}}"
+        self._accelerate()
+
+    def flow_bytes(self):
+        """Two entries of the table."""
+        return 2 * _entry_bytes(self.daemon.pid, LEARNED_KEY_BYTES)
+
+    def short_way(self):
+        return self.daemon.reasons("packet").get("learned", 0)
+
+    def trouble(self):
+        return None if self.short_way() else f"nothing was learned: {self.daemon.log().strip()}"
 
 
 class Ladon(Subject):
@@ -127,13 +231,7 @@ class Ladon(Subject):
 
     def flow_bytes(self):
         """Two entries of the flow table, which is allocated when it is made."""
-        with os.scandir(f"/proc/{self.daemon.pid}/fdinfo") as infos:
-            for info in infos:
-                table = _map_info(info.path)
-                if table.get("map_type") == 1 and table.get("key_size") == 36:
-                    preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
-                    return 2 * table["memlock"] / table["max_entries"] if preallocated else 0
-        return 0
+        return 2 * _entry_bytes(self.daemon.pid, FLOW_KEY_BYTES)
 
     def trouble(self):
         count = self.daemon.connections()
@@ -362,6 +460,9 @@ class Dante(Proxy):
 SUBJECTS = {
     "forward": Forward,
     "dnat": Dnat,
+    "firewall": Firewall,
+    "flowtable": Flowtable,
+    "learned": Learned,
     "ladon": Ladon,
     "relay": Relay,
     "haproxy": Haproxy,
@@ -390,6 +491,20 @@ def _terminate(process):
     """An orderly end: nginx's workers outlive a master that is killed."""
     process.terminate()
     process.wait(10)
+
+
+def _entry_bytes(pid, key_bytes):
+    """Kernel memory of an entry of the hash table with such keys, if it was set aside; else 0.
+
+    To whole bytes: the table's own head is nobody's.
+    """
+    with os.scandir(f"/proc/{pid}/fdinfo") as infos:
+        for info in infos:
+            table = _map_info(info.path)
+            if table.get("map_type") == 1 and table.get("key_size") == key_bytes:
+                preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
+                return round(table["memlock"] / table["max_entries"]) if preallocated else 0
+    return 0
 
 
 def _map_info(path):

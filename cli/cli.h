@@ -35,10 +35,13 @@ int summary_show(struct cli *cli);
 int backend_set(struct cli *cli);
 int connect_run(struct cli *cli);
 int forward_show(struct cli *cli);
+int forward_add(struct cli *cli);
+int forward_remove(struct cli *cli);
 int listener_show(struct cli *cli);
 int pool_show(struct cli *cli);
 int flow_show(struct cli *cli);
 int flow_kill(struct cli *cli);
+int flow_why(struct cli *cli);
 int reload_run(struct cli *cli);
 int stats_show(struct cli *cli);
 int token_key(struct cli *cli);
@@ -59,5 +62,8 @@ char *token_read(const struct cli *cli, const char *path);
  * Prints nothing if no daemon answers.
  */
 void pool_complete(const struct cli *cli, const char *name);
+
+/** forward_complete() - print what forwards that were added listen on; nothing if nobody answers */
+void forward_complete(const struct cli *cli);
 
 #endif

@@ -6,13 +6,26 @@
 #include "request.h"
 
 static const struct out_field flow_fields[] = {
-	{ "id", OUT_COUNT, NULL },	     { "state", OUT_TEXT, NULL },
-	{ "client", OUT_TEXT, NULL },	     { "listener_name", OUT_TEXT, "listener" },
-	{ "listener", OUT_TEXT, "address" }, { "source", OUT_TEXT, NULL },
-	{ "backend", OUT_TEXT, NULL },	     { "pool", OUT_TEXT, NULL },
-	{ "packets_in", OUT_COUNT, NULL },   { "bytes_in", OUT_BYTES, NULL },
-	{ "packets_out", OUT_COUNT, NULL },  { "bytes_out", OUT_BYTES, NULL },
-	{ "age_ms", OUT_MS, NULL },	     { "idle_ms", OUT_MS, NULL },
+	{ "by", OUT_TEXT, NULL },
+	{ "protocol", OUT_TEXT, NULL },
+	{ "id", OUT_COUNT, NULL },
+	{ "state", OUT_TEXT, NULL },
+	{ "client", OUT_TEXT, NULL },
+	{ "listener_name", OUT_TEXT, "listener" },
+	{ "listener", OUT_TEXT, "address" },
+	{ "source", OUT_TEXT, NULL },
+	{ "backend", OUT_TEXT, NULL },
+	{ "pool", OUT_TEXT, NULL },
+	{ "packets_in", OUT_COUNT, NULL },
+	{ "bytes_in", OUT_BYTES, NULL },
+	{ "packets_out", OUT_COUNT, NULL },
+	{ "bytes_out", OUT_BYTES, NULL },
+	{ "age_ms", OUT_MS, NULL },
+	{ "idle_ms", OUT_MS, NULL },
+	{ "in", OUT_TEXT, NULL },
+	{ "out", OUT_TEXT, NULL },
+	{ "stack_packets", OUT_COUNT, NULL },
+	{ "confirmed_ms", OUT_MS, "confirmed" },
 };
 
 struct flow_list {
@@ -34,7 +47,7 @@ static void flow_out(void *arg, const json_t *flow)
 	if (list->len++ == 0)
 		list_begin(list->out);
 	out_open(list->out, NULL);
-	out_fields(list->out, flow, flow_fields, sizeof(flow_fields) / sizeof(flow_fields[0]));
+	out_fields(list->out, flow, FIELDS(flow_fields));
 	out_close(list->out);
 }
 
@@ -60,19 +73,22 @@ int flow_show(struct cli *cli)
 
 int flow_kill(struct cli *cli)
 {
-	static const struct out_field killed = { "killed", OUT_COUNT, NULL };
-	json_t *document;
+	static const struct out_field fields[] = { { "killed", OUT_COUNT, NULL } };
 
 	if (json_object_size(cli->keys) == 0) {
 		fputs("ladon: flow kill: which flows? id, client, backend or all\n", cli->talk);
 		return CLI_MISUSED;
 	}
-	document = request_document(cli, "flow kill");
-	if (!document)
-		return CLI_FAILED;
-	out_open(&cli->out, NULL);
-	out_field(&cli->out, document, &killed);
-	out_close(&cli->out);
-	json_decref(document);
-	return CLI_DONE;
+	return request_print(cli, "flow kill", FIELDS(fields));
+}
+
+int flow_why(struct cli *cli)
+{
+	static const struct out_field fields[] = {
+		{ "fast", OUT_SWITCH, NULL },
+		{ "why", OUT_TEXT, NULL },
+		{ "text", OUT_TEXT, NULL },
+	};
+
+	return request_print(cli, "flow why", FIELDS(fields));
 }

@@ -17,7 +17,7 @@
 
 #define SOCKET_DEFAULT "/run/ladon/control"
 #define VERB_DEFAULT   "show"
-#define ARGUMENTS_MAX  4
+#define ARGUMENTS_MAX  7
 
 enum argument_kind {
 	ARGUMENT_FLAG,	  /* a word without a value */
@@ -27,17 +27,28 @@ enum argument_kind {
 	ARGUMENT_ADDRESS, /* with or without a port */
 	ARGUMENT_HOST,	  /* these two: any text, which the command looks at */
 	ARGUMENT_FILE,
+	ARGUMENT_PORTS, /* these, LISTEN and ADDED: any text, which ladond looks at, as in the file */
+	ARGUMENT_PROTOCOLS,
+	ARGUMENT_SOURCE,
+	ARGUMENT_PREFIX,
+	ARGUMENT_GONE,
+	ARGUMENT_NAME, /* of a pool */
 
 	/* Operands: first, required, and without the key, which is only the request's */
 	ARGUMENT_POOL,
 	ARGUMENT_BACKEND,
 	ARGUMENT_STATE,
+	ARGUMENT_LISTEN,
+	ARGUMENT_ADDED,
 	ARGUMENT_KEY_ID,
 	ARGUMENT_GATEWAY,
 	ARGUMENT_TARGET,
 	ARGUMENT_KEYS_FILE,
 	ARGUMENT_TOKEN_FILE,
 	ARGUMENT_TIME,
+	ARGUMENT_PROTOCOL,
+	ARGUMENT_FROM,
+	ARGUMENT_TO,
 };
 
 static const char *const states[] = { "auto", "up", "down", "drain" };
@@ -55,7 +66,13 @@ static const char *const value_names[] = {
 	[ARGUMENT_HOST] = "HOST:PORT",	[ARGUMENT_FILE] = "FILE",      [ARGUMENT_KEY_ID] = "ID",
 	[ARGUMENT_GATEWAY] = "GATEWAY:PORT", [ARGUMENT_TARGET] = "TARGET:PORT",
 	[ARGUMENT_KEYS_FILE] = "KEYS-FILE",  [ARGUMENT_TOKEN_FILE] = "TOKEN-FILE",
-	[ARGUMENT_TIME] = "TIME",
+	[ARGUMENT_PROTOCOLS] = "tcp|udp|both",
+	[ARGUMENT_GONE] = "keep|reset", [ARGUMENT_NAME] = "POOL",
+	[ARGUMENT_PREFIX] = "PREFIX",	     [ARGUMENT_PORTS] = "ADDR:PORT[-PORT]",
+	[ARGUMENT_LISTEN] = "ADDR:PORT[-PORT]", [ARGUMENT_ADDED] = "ADDR:PORT[-PORT]",
+	[ARGUMENT_SOURCE] = "keep|masquerade|ADDR",
+	[ARGUMENT_TIME] = "TIME",	     [ARGUMENT_PROTOCOL] = "tcp|udp",
+	[ARGUMENT_FROM] = "FROM:PORT",	     [ARGUMENT_TO] = "TO:PORT",
 };
 
 static const struct command {
@@ -81,8 +98,19 @@ static const struct command {
 	  { { "id", ARGUMENT_NUMBER }, { "client", ARGUMENT_ADDRESS }, { "backend", ARGUMENT_ADDRESS },
 	    { "all", ARGUMENT_FLAG } },
 	  "end flows: each end is told with a reset as soon as it speaks" },
+	{ "flow", "why", flow_why,
+	  { { "protocol", ARGUMENT_PROTOCOL }, { "from", ARGUMENT_FROM }, { "to", ARGUMENT_TO } },
+	  "why packets from there to there, as they come, are not sent past the stack" },
 	{ "forward", "show", forward_show, {},
 	  "ports that the kernel's NAT sends elsewhere" },
+	{ "forward", "add", forward_add,
+	  { { "listen", ARGUMENT_LISTEN }, { "to", ARGUMENT_PORTS }, { "pool", ARGUMENT_NAME }, { "protocol", ARGUMENT_PROTOCOLS },
+	    { "source", ARGUMENT_SOURCE }, { "hairpin", ARGUMENT_PREFIX },
+	    { "when-gone", ARGUMENT_GONE } },
+	  "one more, until it is removed or ladond ends" },
+	{ "forward", "remove", forward_remove,
+	  { { "listen", ARGUMENT_ADDED }, { "protocol", ARGUMENT_PROTOCOLS } },
+	  "one that was added; what it forwards goes on, unless when-gone says reset" },
 	{ "listener", "show", listener_show, {},
 	  "where clients come in, and what became of them" },
 	{ "pool", "show", pool_show, {},
@@ -213,8 +241,8 @@ static void verbs_complete(const char *noun)
 	}
 }
 
-/* Keys of @command that are not among @words; none where a value is to come. */
-static void keys_complete(const struct command *command, char *const *words, size_t len)
+/* Keys of @command that are not among @words; where a value is to come none, but for names of pools. */
+static void keys_complete(const struct cli *cli, const struct command *command, char *const *words, size_t len)
 {
 	bool used[ARGUMENTS_MAX] = { false };
 
@@ -224,8 +252,11 @@ static void keys_complete(const struct command *command, char *const *words, siz
 		if (!argument)
 			return;
 		used[argument - command->arguments] = true;
-		if (argument->kind != ARGUMENT_FLAG && ++i == len)
+		if (argument->kind != ARGUMENT_FLAG && ++i == len) {
+			if (argument->kind == ARGUMENT_NAME)
+				pool_complete(cli, NULL);
 			return;
+		}
 	}
 	for (size_t i = operands_len(command); i < ARGUMENTS_MAX && command->arguments[i].key; i++) {
 		if (!used[i])
@@ -240,9 +271,13 @@ static void operand_complete(const struct cli *cli, enum argument_kind kind, cha
 		pool_complete(cli, NULL);
 	else if (kind == ARGUMENT_BACKEND)
 		pool_complete(cli, words[0]);
+	else if (kind == ARGUMENT_ADDED)
+		forward_complete(cli);
 	else if (kind == ARGUMENT_STATE)
 		for (size_t i = 0; i < STATES_LEN; i++)
 			puts(states[i]);
+	else if (kind == ARGUMENT_PROTOCOL)
+		puts("tcp\nudp");
 }
 
 /* Which words may follow @words? */
@@ -261,7 +296,7 @@ static int complete(const struct cli *cli, char *const *words, size_t len)
 	if (command && len - used < operands_len(command))
 		operand_complete(cli, command->arguments[len - used].kind, words + used);
 	else if (command)
-		keys_complete(command, words + used + operands_len(command),
+		keys_complete(cli, command, words + used + operands_len(command),
 			      len - used - operands_len(command));
 	return CLI_DONE;
 }
@@ -299,6 +334,13 @@ static json_t *address_parse(const char *text)
 	return json_string(text);
 }
 
+static json_t *end_parse(const char *text)
+{
+	struct addr addr;
+
+	return addr_parse(text, &addr) == 0 && addr_port(&addr) ? json_string(text) : NULL;
+}
+
 static json_t *state_parse(const char *text)
 {
 	for (size_t i = 0; i < STATES_LEN; i++)
@@ -323,6 +365,14 @@ static json_t *value_parse(enum argument_kind kind, const char *text)
 	case ARGUMENT_POOL:
 	case ARGUMENT_BACKEND:
 	case ARGUMENT_HOST:
+	case ARGUMENT_PROTOCOLS:
+	case ARGUMENT_PREFIX:
+	case ARGUMENT_GONE:
+	case ARGUMENT_NAME:
+	case ARGUMENT_PORTS:
+	case ARGUMENT_SOURCE:
+	case ARGUMENT_LISTEN:
+	case ARGUMENT_ADDED:
 	case ARGUMENT_FILE:
 	case ARGUMENT_GATEWAY:
 	case ARGUMENT_TARGET:
@@ -332,6 +382,11 @@ static json_t *value_parse(enum argument_kind kind, const char *text)
 		return json_string(text);
 	case ARGUMENT_STATE:
 		return state_parse(text);
+	case ARGUMENT_PROTOCOL:
+		return strcmp(text, "tcp") == 0 || strcmp(text, "udp") == 0 ? json_string(text) : NULL;
+	case ARGUMENT_FROM:
+	case ARGUMENT_TO:
+		return end_parse(text);
 	case ARGUMENT_FLAG:
 		break;
 	}

@@ -465,6 +465,22 @@ void out_fields(struct out *o, const json_t *from, const struct out_field *field
 		out_field(o, from, &fields[i]);
 }
 
+void out_objects(struct out *o, const json_t *from, const char *name, const struct out_field *fields,
+		 size_t len)
+{
+	const json_t *object;
+	size_t i;
+
+	out_list(o, name);
+	json_array_foreach(json_object_get(from, name), i, object)
+	{
+		out_open(o, NULL);
+		out_fields(o, object, fields, len);
+		out_close(o);
+	}
+	out_end(o);
+}
+
 void out_parts(struct out *o, const json_t *from, const struct out_part *parts, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -114,6 +114,12 @@ void out_u64(struct out *o, const char *key, enum out_kind kind, uint64_t value)
 void out_field(struct out *o, const json_t *from, const struct out_field *field);
 void out_fields(struct out *o, const json_t *from, const struct out_field *fields, size_t len);
 
+#define FIELDS(array) (array), sizeof(array) / sizeof((array)[0])
+
+/** out_objects() - a list of that name: these fields of each object of the array that @from has by it */
+void out_objects(struct out *o, const json_t *from, const char *name, const struct out_field *fields,
+		 size_t len);
+
 /** out_parts() - copy objects of @from, each below its name */
 void out_parts(struct out *o, const json_t *from, const struct out_part *parts, size_t len);
 

@@ -7,8 +7,6 @@
 #include "cli.h"
 #include "request.h"
 
-#define FIELDS(array) (array), sizeof(array) / sizeof((array)[0])
-
 static void pool_out(struct out *o, const json_t *pool)
 {
 	static const struct out_field pool_fields[] = {
@@ -17,43 +15,27 @@ static void pool_out(struct out *o, const json_t *pool)
 		{ "panicked", OUT_COUNT, NULL },
 	};
 	static const struct out_field backend_fields[] = {
-		{ "backend", OUT_TEXT, NULL },	   { "state", OUT_TEXT, NULL },
-		{ "ejected_ms", OUT_MS, "for" },   { "admin", OUT_TEXT, "set to" },
-		{ "backup", OUT_SWITCH, NULL },	   { "rank", OUT_COUNT, NULL },
-		{ "weight", OUT_COUNT, NULL },
-		{ "max_flows", OUT_COUNT, "max" }, { "addresses", OUT_ARRAY, NULL },
-		{ "flows", OUT_COUNT, NULL },	   { "chosen", OUT_COUNT, NULL },
-		{ "failed", OUT_COUNT, NULL },	   { "handed_off", OUT_COUNT, NULL },
-		{ "relayed", OUT_COUNT, NULL },	   { "times_sick", OUT_COUNT, NULL },
-		{ "check", OUT_TEXT, NULL },	   { "check_age_ms", OUT_MS, "age" },
-		{ "check_took_ms", OUT_MS, "took" }, { "lookups_failed", OUT_COUNT, NULL },
+		{ "backend", OUT_TEXT, NULL },	       { "state", OUT_TEXT, NULL },
+		{ "ejected_ms", OUT_MS, "for" },       { "admin", OUT_TEXT, "set to" },
+		{ "backup", OUT_SWITCH, NULL },	       { "rank", OUT_COUNT, NULL },
+		{ "weight", OUT_COUNT, NULL },	       { "max_flows", OUT_COUNT, "max" },
+		{ "addresses", OUT_ARRAY, NULL },      { "flows", OUT_COUNT, NULL },
+		{ "chosen", OUT_COUNT, NULL },	       { "failed", OUT_COUNT, NULL },
+		{ "handed_off", OUT_COUNT, NULL },     { "relayed", OUT_COUNT, NULL },
+		{ "times_sick", OUT_COUNT, NULL },     { "check", OUT_TEXT, NULL },
+		{ "check_age_ms", OUT_MS, "age" },     { "check_took_ms", OUT_MS, "took" },
+		{ "lookups_failed", OUT_COUNT, NULL },
 	};
 	static const struct out_field source_fields[] = {
 		{ "source", OUT_TEXT, NULL },
 		{ "told", OUT_SWITCH, NULL },
 		{ "lookups_failed", OUT_COUNT, NULL },
 	};
-	const json_t *source, *backend;
-	size_t i;
 
 	out_open(o, NULL);
 	out_fields(o, pool, FIELDS(pool_fields));
-	out_list(o, "sources");
-	json_array_foreach(json_object_get(pool, "sources"), i, source)
-	{
-		out_open(o, NULL);
-		out_fields(o, source, FIELDS(source_fields));
-		out_close(o);
-	}
-	out_end(o);
-	out_list(o, "backends");
-	json_array_foreach(json_object_get(pool, "backends"), i, backend)
-	{
-		out_open(o, NULL);
-		out_fields(o, backend, FIELDS(backend_fields));
-		out_close(o);
-	}
-	out_end(o);
+	out_objects(o, pool, "sources", FIELDS(source_fields));
+	out_objects(o, pool, "backends", FIELDS(backend_fields));
 	out_close(o);
 }
 
@@ -82,15 +64,8 @@ int backend_set(struct cli *cli)
 		{ "admin", OUT_TEXT, "set to" },
 		{ "state", OUT_TEXT, NULL },
 	};
-	json_t *document = request_document(cli, "backend set");
 
-	if (!document)
-		return CLI_FAILED;
-	out_open(&cli->out, NULL);
-	out_fields(&cli->out, document, FIELDS(fields));
-	out_close(&cli->out);
-	json_decref(document);
-	return CLI_DONE;
+	return request_print(cli, "backend set", FIELDS(fields));
 }
 
 /* ---- completion ---- */
@@ -106,9 +81,7 @@ static void backends_print(const json_t *pool)
 
 void pool_complete(const struct cli *cli, const char *name)
 {
-	FILE *nowhere = fopen("/dev/null", "w");
-	struct cli quiet = { .socket = cli->socket, .talk = nowhere };
-	json_t *document = nowhere ? request_document(&quiet, "pool show") : NULL;
+	json_t *document = request_quietly(cli, "pool show");
 	const json_t *pool;
 	size_t i;
 
@@ -122,6 +95,4 @@ void pool_complete(const struct cli *cli, const char *name)
 			backends_print(pool);
 	}
 	json_decref(document);
-	if (nowhere)
-		fclose(nowhere);
 }

@@ -192,6 +192,30 @@ static int head_read(const struct cli *cli, FILE *answer)
 	return rc;
 }
 
+json_t *request_quietly(const struct cli *cli, const char *command)
+{
+	FILE *nowhere = fopen("/dev/null", "w");
+	struct cli quiet = { .socket = cli->socket, .talk = nowhere };
+	json_t *document = nowhere ? request_document(&quiet, command) : NULL;
+
+	if (nowhere)
+		fclose(nowhere);
+	return document;
+}
+
+int request_print(struct cli *cli, const char *command, const struct out_field *fields, size_t len)
+{
+	json_t *document = request_document(cli, command);
+
+	if (!document)
+		return CLI_FAILED;
+	out_open(&cli->out, NULL);
+	out_fields(&cli->out, document, fields, len);
+	out_close(&cli->out);
+	json_decref(document);
+	return CLI_DONE;
+}
+
 int request_flows(const struct cli *cli, const json_t *keys,
 		  void (*fn)(void *arg, const json_t *flow), void *arg)
 {

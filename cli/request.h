@@ -17,6 +17,12 @@
  */
 json_t *request_document(const struct cli *cli, const char *command);
 
+/** request_quietly() - without keys, for completion: nothing is said if it fails */
+json_t *request_quietly(const struct cli *cli, const char *command);
+
+/** request_print() - the same, and print these fields of the document. Return: CLI_DONE or CLI_FAILED */
+int request_print(struct cli *cli, const char *command, const struct out_field *fields, size_t len);
+
 /**
  * request_flows() - "flow show", read flow by flow: memory for one is enough
  * @keys: which flows; NULL: all

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * show.c - ladon, ladon forward, ladon listener: how things stand
+ * show.c - ladon, ladon listener: how things stand
  */
 #include "cli.h"
 #include "request.h"
 
-#define FIELDS(array) (array), sizeof(array) / sizeof((array)[0])
 
 static const struct out_field listener_fields[] = {
 	{ "name", OUT_TEXT, "listener" }, { "address", OUT_TEXT, NULL },
@@ -17,21 +16,6 @@ static const struct out_field listener_fields[] = {
 	{ "undecided", OUT_COUNT, NULL }, { "refused", OUT_COUNT, NULL },
 };
 
-static void listeners_out(struct out *o, const json_t *document)
-{
-	const json_t *listener;
-	size_t i;
-
-	out_list(o, "listeners");
-	json_array_foreach(json_object_get(document, "listeners"), i, listener)
-	{
-		out_open(o, NULL);
-		out_fields(o, listener, FIELDS(listener_fields));
-		out_close(o);
-	}
-	out_end(o);
-}
-
 int listener_show(struct cli *cli)
 {
 	json_t *document = request_document(cli, "listener show");
@@ -39,34 +23,7 @@ int listener_show(struct cli *cli)
 	if (!document)
 		return CLI_FAILED;
 	out_open(&cli->out, NULL);
-	listeners_out(&cli->out, document);
-	out_close(&cli->out);
-	json_decref(document);
-	return CLI_DONE;
-}
-
-static const struct out_field forward_fields[] = {
-	{ "listen", OUT_TEXT, "forward" }, { "protocol", OUT_TEXT, NULL }, { "to", OUT_TEXT, NULL },
-	{ "source", OUT_TEXT, NULL },	   { "hairpin", OUT_TEXT, NULL },
-};
-
-int forward_show(struct cli *cli)
-{
-	json_t *document = request_document(cli, "forward show");
-	const json_t *forward;
-	size_t i;
-
-	if (!document)
-		return CLI_FAILED;
-	out_open(&cli->out, NULL);
-	out_list(&cli->out, "forwards");
-	json_array_foreach(json_object_get(document, "forwards"), i, forward)
-	{
-		out_open(&cli->out, NULL);
-		out_fields(&cli->out, forward, FIELDS(forward_fields));
-		out_close(&cli->out);
-	}
-	out_end(&cli->out);
+	out_objects(&cli->out, document, "listeners", FIELDS(listener_fields));
 	out_close(&cli->out);
 	json_decref(document);
 	return CLI_DONE;
@@ -127,7 +84,7 @@ int summary_show(struct cli *cli)
 	out_u64(o, "handed_off_percent", OUT_PERCENT,
 		handed_off_percent(json_object_get(document, "connections")));
 	out_field(o, document, &interfaces);
-	listeners_out(o, document);
+	out_objects(o, document, "listeners", FIELDS(listener_fields));
 	out_close(o);
 	json_decref(document);
 	return CLI_DONE;

@@ -179,6 +179,147 @@ enum {
 };
 
 /*
+ * ---- learned flows: connections of others, which this machine forwards; see learned.h ----
+ */
+
+/* How packets of one direction arrive. .via is LADON_VIA() */
+struct ladon_learned_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 via;
+};
+_Static_assert(sizeof(struct ladon_learned_key) == 40,
+	       "hash keys are compared as bytes: no padding allowed");
+
+/* The interface, and IPPROTO_TCP or IPPROTO_UDP. Interfaces of larger numbers are left out. */
+#define LADON_VIA(ifindex, protocol) ((__u32)(ifindex) << 8 | (protocol))
+#define LADON_VIA_IFINDEX(via)	     ((via) >> 8)
+#define LADON_VIA_PROTOCOL(via)	     ((via)&0xff)
+#define LADON_VIA_IFINDEX_MAX	     0xffffff
+
+/* ladon_learned.state: the upper half is the MTU of the way out, bytes */
+enum {
+	LADON_LEARNED_NAT = 1 << 0,   /* addresses or ports change */
+	LADON_LEARNED_ASKED = 1 << 1, /* a packet is on its way through the stack, to confirm it */
+	LADON_LEARNED_REPLY = 1 << 2, /* what answers whoever opened the connection */
+	LADON_LEARNED_RESET = 1 << 3, /* TCP: a RST that its receiver will believe has come */
+	LADON_LEARNED_PEER = 1 << 4,  /* packets may go on at the peer of .ifindex: see peer.h */
+	LADON_LEARNED_AHEAD = 1 << 5, /* ... and do: none of those before them is queued any more */
+
+	/* ... or when the last one was, a byte of its own that is written as such: see peer_is_next() */
+	LADON_LEARNED_QUEUED = 0xff << 8,
+};
+#define LADON_LEARNED_MTU(state) ((state) >> 16)
+
+/**
+ * struct ladon_learned - what the stack does with one direction's packets
+ *
+ * First cache line: what is read by every packet.
+ *
+ * @saddr, @daddr, @sport, @dport: what the packet leaves with
+ * @to, @from: ... and its MAC addresses
+ * @ifindex: where it leaves
+ * @generation: of routes, rules and neighbours when it was confirmed last
+ * @mark, @priority: of the skb when the packet left
+ * @packets, @bytes: that did not take the stack; bytes are IP lengths, not exact, as in ladon_entry
+ * @confirmed: packets that did, since it was learned
+ * @confirmed_ms: when the last of these left. CLOCK_MONOTONIC, truncated: compare signed
+ * @state: LADON_LEARNED_*. Changed by atomic or/and only
+ * @next: TCP: the sequence number after the last segment, host byte order
+ */
+struct ladon_learned {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u8 to[6];
+	__u8 from[6];
+	__u32 ifindex;
+	__u32 mark;
+	__u32 priority;
+	__u32 generation;
+
+	__u64 packets;
+	__u64 bytes;
+	__u32 confirmed;
+	__u32 confirmed_ms;
+	__u32 state;
+	__u32 next;
+};
+_Static_assert(sizeof(struct ladon_learned) == 96,
+	       "two entries and their hash buckets fit in 400 bytes");
+
+/**
+ * struct ladon_dropped - a direction that the firewall drops: the value of ladon_dropped
+ * @generation: as of struct ladon_learned
+ * @since_ms: when netfilter was last seen to drop it. CLOCK_MONOTONIC, truncated
+ */
+struct ladon_dropped {
+	__u32 generation;
+	__u32 since_ms;
+};
+
+/* ladon_accelerate.what */
+enum {
+	LADON_ACCELERATE_TCP = 1 << 0,
+	LADON_ACCELERATE_UDP = 1 << 1,
+	LADON_ACCELERATE_NAMED = 1 << 2, /* between the interfaces of ladon_accelerated only */
+	LADON_ACCELERATE_SPARED = 1 << 3, /* not those of addresses in ladon_spared */
+
+	/* as long as .judged is the generation of the rules */
+	LADON_ACCELERATE_DROPS = 1 << 4,     /* what the firewall drops is dropped before it */
+	LADON_ACCELERATE_UNTRACKED = 1 << 5, /* what rules spare conntrack leaves as it came */
+	LADON_ACCELERATE_TRACKLESS = 1 << 6, /* there is no conntrack, all leaves as it came */
+};
+
+#define LADON_SPARED_PORTS 32
+#define LADON_SPARED_MARKS 8
+
+/**
+ * struct ladon_accelerate - which flows are learned: the value of ladon_accelerate
+ * @what: LADON_ACCELERATE_*
+ * @packets: of one direction that the stack has forwarded, before that is learned
+ * @judged: the generation of the rules that were looked at (lib/rules.c)
+ * @reset_ms: TCP: how long conntrack waits for what comes after a RST; 0: not known
+ * @established_ms: TCP: how long conntrack waits for a connection that is silent; 0: not known
+ * @ports: whose flows are not, at either end, before or after NAT; host byte order. .to 0: no more
+ * @marks: likewise, of packets as they leave: .value after .mask. That 0: no more
+ */
+struct ladon_accelerate {
+	__u32 what;
+	__u32 packets;
+	__u32 judged;
+	__u32 reset_ms;
+	__u32 established_ms;
+	struct {
+		__u16 from, to;
+	} ports[LADON_SPARED_PORTS];
+	struct {
+		__u32 value, mask;
+	} marks[LADON_SPARED_MARKS];
+};
+
+/* Key of ladon_spared, a trie; of IPv4 @bits has 96 more. Its value: are flows of these addresses spared? */
+struct ladon_spared {
+	__u32 bits;
+	__be32 addr[4];
+};
+
+/**
+ * struct ladon_question - packet of a test run of ladon_why
+ * @key: how packets of a connection arrive
+ * @why: answer: a reason; LADON_REASON_NONE: past the stack
+ */
+struct ladon_question {
+	__u8 ethernet[14];
+	__u16 pad;
+	struct ladon_learned_key key;
+	__u32 why;
+};
+
+/*
  * Places in the map of programs ladon_jumps. Programs of a former build jump through it until
  * they are replaced: add at the end.
  */
@@ -193,6 +334,10 @@ enum {
 	LADON_JUMP_DELIVER,    /* ladon_deliver, of tc.bpf.c: from ladon_ingress, ladon_icmp. Empty:
 				* no socket has an address of somebody else, see lib/foreign.c
 				*/
+	LADON_JUMP_LEARNED,    /* ladon_learned, of learn.bpf.c: from ladon_ingress. Empty: nothing
+				* is learned, see lib/learned.c
+				*/
+	LADON_JUMP_LEARN,      /* ladon_learn, of learn.bpf.c: from ladon_egress. Empty: likewise */
 	LADON_JUMPS,
 };
 
@@ -221,6 +366,17 @@ enum {
 enum ladon_event_type {
 	LADON_EVENT_CLOSED = 1, /* both entries are CLOSED: reap after a linger */
 	LADON_EVENT_ENDED,	/* the entries are gone: free the port */
+	LADON_EVENT_STRICT,	/* a struct ladon_strict */
+};
+
+/**
+ * struct ladon_strict - a TCP connection that conntrack is too strict about to be learned
+ * @key: how conntrack's original direction arrives
+ * @type: LADON_EVENT_STRICT, in the place where a ladon_event has its own
+ */
+struct ladon_strict {
+	struct ladon_flow_key key;
+	__u32 type;
 };
 
 /**
@@ -258,14 +414,23 @@ enum {
 	LADON_MIRROR_NO_WSCALE = 1 << 2,
 };
 
+/* ladon_guard.told: what its peer has heard of the socket's clock */
+enum {
+	LADON_TOLD_ANY,	  /* not known */
+	LADON_TOLD_SYN,	  /* what the SYN said, or the SYN-ACK, and nothing since */
+	LADON_TOLD_TSVAL, /* .tsval, or what came before it */
+};
+
 /**
  * struct ladon_guard - socket storage: what a socket may say before a handoff
  * @base: bytes received when the guard was laid on; those are acknowledged
  * @mode: LADON_GUARD_*
  * @mirror: LADON_MIRROR_*
- * @tsval: ACTIVE: what data segments carry, the clock's value at activation
+ * @tsval: ACTIVE: what data segments carry, what the peer had been told at activation;
+ *	before: see .told
  * @hold_end: ACTIVE: the hold ends when a segment that reaches this leaves
  * @hold: ACTIVE: 1 until then
+ * @told: QUIET: LADON_TOLD_*
  * @mss: the largest that its SYN may announce (RFC 9293 section 3.7.1); 0: any
  * @announced: what the SYN did announce; 0: it was not seen
  */
@@ -275,7 +440,8 @@ struct ladon_guard {
 	__u32 mirror;
 	__u32 tsval;
 	__u32 hold_end;
-	__u32 hold;
+	__u16 hold;
+	__u16 told;
 	__u16 mss;
 	__u16 announced;
 };

@@ -55,6 +55,13 @@ static __always_inline void csum_change8_at(__u64 *delta, __u32 offset, __u8 fro
 	csum_change16(delta, bpf_htons(from << shift), bpf_htons(to << shift));
 }
 
+/** csum_lower8_at() - one less of a byte: its offset as above */
+static __always_inline void csum_lower8_at(__u64 *delta, __u32 offset, __u8 *byte)
+{
+	csum_change8_at(delta, offset, *byte, *byte - 1);
+	(*byte)--;
+}
+
 /** csum_words() - the sum over @count words */
 static __always_inline __u64 csum_words(const word32_t *words, int count)
 {

@@ -41,7 +41,6 @@
 #include "socket.h"
 #include "stack.h"
 
-
 /* What libladon has to remember of flows in entries: see lib/limits.h. Not used here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -64,7 +63,7 @@ struct side {
 	__u32 next;    /* sequence number of the first byte that is not yet forwarded */
 	__u32 pending; /* read by ladon and not forwarded, or not yet read */
 	__u32 room;    /* bytes that can be sent at once */
-	__u32 clock;   /* what TSval would be now */
+	__u32 clock;   /* TSval: what the peer has heard last, or what it would be now */
 	__u32 hop;     /* where its peer is, see hop.h */
 	__u32 route_gen;
 	__u32 mode; /* of the guard, before */
@@ -86,6 +85,23 @@ static __always_inline __u32 side_clock(struct tcp_sock *tp)
 	if (bpf_core_field_exists(tp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD(tp, tcp_usec_ts))
 		return (__u32)(now / 1000) + tp->tsoffset;
 	return (__u32)(now / 1000000) + tp->tsoffset;
+}
+
+/*
+ * What the client echoes is to be what the backend's last segment said, to the millisecond:
+ * until the backend takes the connection for established (its handshake's last segment may be
+ * lost, or it waits for data, TCP_DEFER_ACCEPT) it drops whatever echoes anything else (net/ipv4/
+ * tcp_minisocks.c: tcp_check_req(), since Linux 6.15), and finds options in it that were never
+ * agreed on, if it sends SYN cookies. So the flow's clock towards the client goes on from what
+ * the client was told last, and not from now.
+ */
+static __always_inline __u32 side_told(const struct side *s)
+{
+	__u32 echo = s->tp->rx_opt.rcv_tsecr;
+
+	if (s->guard->told == LADON_TOLD_TSVAL)
+		return s->guard->tsval;
+	return s->guard->told == LADON_TOLD_SYN && echo ? echo + s->tp->tsoffset : s->clock;
 }
 
 static __always_inline bool side_has_ts(const struct side *s)
@@ -134,6 +150,7 @@ static __always_inline bool side_hush(struct side *s)
 	__u64 received = s->tp->bytes_received;
 
 	s->guard->base = received;
+	s->guard->told = LADON_TOLD_ANY;
 	s->guard->mode = LADON_GUARD_QUIET;
 	barrier();
 	return s->tp->bytes_received == received && s->tp->rcv_wup == s->tp->rcv_nxt;
@@ -445,6 +462,7 @@ static __always_inline __u32 pair_handoff(struct ladon_request *req, struct bpf_
 	if (pair_is_unasked(req, &b))
 		return LADON_REASON_NAT;
 	reason = side_measure(&f, req->front_pending);
+	f.clock = side_told(&f);
 	if (!reason)
 		reason = side_measure(&b, req->back_pending);
 	if (!reason)
@@ -602,9 +620,15 @@ int ladon_reap(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
+static __always_inline struct ladon_guard *guard_find(struct bpf_sock *sk)
+{
+	return sk ? bpf_sk_storage_get(&ladon_guards, sk, 0, 0) : NULL;
+}
+
 static __always_inline void view_fill(struct ladon_view *v, struct bpf_sock *sk)
 {
 	struct tcp_sock *tp = (void *)bpf_skc_to_tcp_sock(sk);
+	struct ladon_guard *guard = guard_find(sk);
 
 	if (!tp)
 		return;
@@ -614,6 +638,10 @@ static __always_inline void view_fill(struct ladon_view *v, struct bpf_sock *sk)
 	v->tsecr = tp->rx_opt.ts_recent;
 	v->has_ts = BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok);
 	v->window = tp->rcv_wnd >> BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
+	if (guard && guard->mode == LADON_GUARD_QUIET) { /* who asks is about to say it */
+		guard->tsval = v->tsval;
+		guard->told = LADON_TOLD_TSVAL;
+	}
 }
 
 /**
@@ -639,11 +667,6 @@ int ladon_look(struct __sk_buff *skb)
 	}
 	bpf_sk_release(sk);
 	return TC_ACT_OK;
-}
-
-static __always_inline struct ladon_guard *guard_find(struct bpf_sock *sk)
-{
-	return sk ? bpf_sk_storage_get(&ladon_guards, sk, 0, 0) : NULL;
 }
 
 /* What no guarded socket of this host says: only RSTs and ICMP errors may be about flows. */
@@ -685,8 +708,14 @@ int ladon_egress(struct __sk_buff *skb)
 	}
 	if (!skb->ingress_ifindex)
 		return local_said(skb);
-	if (skb->tc_index != STACK_MARK)
+	if (skb->tc_index == LEARNED_MARK) {
+		skb->tc_index = 0; /* a VLAN's packets leave twice */
 		return TC_ACT_UNSPEC;
+	}
+	if (skb->tc_index != STACK_MARK) {
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_LEARN);
+		return TC_ACT_UNSPEC;
+	}
 	bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_LEAVE);
 	return TC_ACT_SHOT; /* there is always something to jump to */
 }

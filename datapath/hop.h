@@ -16,11 +16,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "bytes.h"
 #include "ctx.h"
-
-/* AF_INET and AF_INET6: <sys/socket.h> is not for the kernel side */
-#define FAMILY_IP4 2
-#define FAMILY_IP6 10
 
 #define HOP_PROBES 16
 
@@ -47,15 +44,6 @@ static __always_inline bool hop_is(const struct ladon_hop *a, const struct ladon
 	       a->gateway[2] == b->gateway[2] && a->gateway[3] == b->gateway[3];
 }
 
-static __always_inline __u32 hop_hash(const struct ladon_hop *hop)
-{
-	__u32 h = hop->ifindex;
-
-	for (int i = 0; i < 4; i++)
-		h = (h ^ hop->gateway[i]) * 0x9e3779b1; /* 2^32 by the golden ratio */
-	return h ^ h >> 16;
-}
-
 /**
  * hop_intern() - the index of a hop that is like @want; LADON_HOPS when the table is full where
  * it might stand
@@ -66,7 +54,7 @@ ctx_global __u32 hop_intern(const struct ladon_hop *want)
 
 	if (!want)
 		return LADON_HOPS; /* never */
-	at = hop_hash(want);
+	at = bytes_hash32(want->gateway, 4) ^ want->ifindex * 0x9e3779b1;
 	for (int i = 0; i < HOP_PROBES; i++, at++) {
 		__u32 index = at % LADON_HOPS;
 		struct ladon_hop *hop = bpf_map_lookup_elem(&ladon_hops, &index);

@@ -19,6 +19,8 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct nf_hook_entries;
+
 struct counter { /* atomic_t */
 	int counter;
 };
@@ -36,36 +38,198 @@ struct netns_ipv6 {
 	struct rt6_statistics *rt6_stats;
 };
 
-struct nf_hook_entries;
-
 struct netns_nf { /* CONFIG_NETFILTER; by enum nf_inet_hooks */
 	struct nf_hook_entries *hooks_ipv4[5];
 	struct nf_hook_entries *hooks_ipv6[5];
 };
 
+struct netns_nftables {
+	unsigned int base_seq; /* since 6.12 */
+	__u8 gencursor;
+};
+
+struct list_head {
+	struct list_head *next;
+};
+
 struct net {
+	struct list_head ptype_all; /* who captures on all devices; since 6.15, before not to be seen */
 	struct netns_ipv4 ipv4;
 	struct netns_ipv6 ipv6;
 	struct netns_nf nf;
+	struct netns_nftables nft;
 };
 
 struct net_ref { /* possible_net_t */
 	struct net *net;
 };
 
+struct ipv6_devconf {
+	__s32 mtu6; /* net.ipv6.conf.*.mtu, or what a router has advertised */
+};
+
+struct inet6_dev {
+	struct ipv6_devconf cnf;
+};
+
+struct tcf_proto {
+	struct tcf_proto *next;
+};
+
+struct mini_Qdisc {
+	struct tcf_proto *filter_list;
+};
+
+struct bpf_mprog_bundle {
+	__u32 count;
+};
+
+struct bpf_mprog_entry {
+	struct bpf_mprog_bundle *parent;
+};
+
+struct tcx_entry {
+	struct mini_Qdisc *miniq;
+	struct bpf_mprog_bundle bundle;
+};
+
+struct Qdisc {
+	void *enqueue; /* NULL: noqueue */
+};
+
+struct rtnl_link_ops {
+	const char *kind;
+};
+
+struct rps_map;
+
+struct netdev_rx_queue {
+	struct rps_map *rps_map; /* CONFIG_RPS */
+};
+
 struct net_device {
 	int ifindex;
 	unsigned int flags; /* IFF_* */
+	unsigned int mtu;
+	struct inet6_dev *ip6_ptr;
 	struct net_ref nd_net;
+	struct rtnl_link_ops *rtnl_link_ops;
+	struct Qdisc *qdisc;
+	struct netdev_rx_queue *_rx;
+	struct list_head ptype_all;
+	struct bpf_mprog_entry *tcx_egress;   /* since 6.6 */
+	struct mini_Qdisc *miniq_egress;      /* before */
+	struct nf_hook_entries *nf_hooks_egress; /* CONFIG_NETFILTER_EGRESS */
+	__u8 priv[0];			      /* since 6.10; before, it just follows */
+};
+
+struct napi_struct;
+
+struct veth_rq {
+	struct napi_struct *napi; /* NULL: what arrives goes to the CPU's own queue */
+};
+
+struct veth_priv { /* CONFIG_VETH, and maybe in a module */
+	struct net_device *peer;
+	struct veth_rq *rq;
+	struct bpf_prog *_xdp_prog;
 };
 
 struct sk_buff {
 	struct net_device *dev;
+	int skb_iif; /* the interface it came by */
+	__u32 mark;
+	unsigned char *head;
+	__u16 network_header; /* from .head */
+	unsigned long _nfct; /* CONFIG_NF_CONNTRACK: struct nf_conn, and enum ip_conntrack_info */
+	unsigned long _skb_refdst; /* struct dst_entry, and SKB_DST_NOREF */
+	__u8 active_extensions;	   /* CONFIG_SKB_EXTENSIONS */
 	__u8 ip_summed : 2;
 };
 
+enum skb_drop_reason {
+	SKB_DROP_REASON_NETFILTER_DROP = 6, /* since 5.18 */
+};
+
+enum skb_ext_id { /* CONFIG_SKB_EXTENSIONS; some only with what they are for */
+	SKB_EXT_SEC_PATH = 1,
+};
+
+struct xfrm_state;
+
 struct dst_entry {
 	struct net_device *dev;
+	unsigned short flags;	 /* DST_* */
+	unsigned long _metrics;	 /* u32 by RTAX_* - 1, and two flags */
+	struct xfrm_state *xfrm; /* CONFIG_XFRM */
+};
+
+struct neighbour {
+	struct net_device *dev;
+	__u8 nud_state;
+	unsigned char ha[32];
+};
+
+union nf_inet_addr {
+	__be32 all[4];
+};
+
+union nf_conntrack_man_proto {
+	__be16 all;
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+	__u16 l3num;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+		__u8 protonum;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conntrack_zone {
+	__u16 id;
+};
+
+struct ip_ct_tcp_state {
+	__u8 flags;
+};
+
+struct ip_ct_tcp {
+	struct ip_ct_tcp_state seen[2];
+	__u8 state;
+};
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+};
+
+enum nf_ct_ext_id {
+	NF_CT_EXT_HELPER,
+};
+
+struct nf_ct_ext {
+	__u8 offset[4]; /* by enum nf_ct_ext_id; 0: it has none */
+};
+
+struct nf_conn {
+	struct nf_conntrack_zone zone; /* CONFIG_NF_CONNTRACK_ZONES */
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status; /* IPS_* */
+	struct nf_ct_ext *ext;
+	union nf_conntrack_proto proto;
 };
 
 struct in6 { /* in6_addr */
@@ -127,6 +291,7 @@ struct rb_root {
 
 struct tcp_options_received {
 	__u32 ts_recent;
+	__u32 rcv_tsecr; /* without the socket's own offset; 0: none */
 	__u16 tstamp_ok : 1, sack_ok : 3, snd_wscale : 4, rcv_wscale : 4;
 	__u16 mss_clamp;
 };
@@ -159,19 +324,55 @@ struct tcp_sock {
 
 #pragma clang attribute pop
 
+/* net_device.flags: include/uapi/linux/if.h */
+enum {
+	DEVICE_UP = 0x1,
+	DEVICE_LOOPBACK = 0x8,
+};
+
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; /* Linux 6.2 */
+
+/* What is at an address, as a pointer whose fields can be read like any other's; what cannot be is 0 */
+#define kernel_cast(pointer, type)                                                                 \
+	((type *)bpf_rdonly_cast((void *)(pointer), bpf_core_type_id_kernel(type)))
+
 /**
  * kernel_route_gen() - moves with every change of a route or rule
  *
  * rt_genid is raised by rt_cache_flush() (net/ipv4/route.c). In net/ipv6/ip6_fib.c
  * fib6_sernum is raised by routes and rules that come, and fib_discarded_routes by
  * routes that go; neither ever falls, so their sum tells of both. An entry has room
- * for 22 bits of it: four million changes later it looks the same again.
+ * for 22 bits of it: four million changes later it looks the same again. A link's MTU moves
+ * none of these, but rt_genid.
  */
 static __always_inline __u32 kernel_route_gen(struct net *net, bool is_ip6)
 {
 	if (!is_ip6)
 		return net->ipv4.rt_genid.counter;
-	return net->ipv6.fib6_sernum.counter + net->ipv6.rt6_stats->fib_discarded_routes;
+	return net->ipv6.fib6_sernum.counter + net->ipv6.rt6_stats->fib_discarded_routes +
+	       net->ipv4.rt_genid.counter;
+}
+
+/**
+ * kernel_rule_gen() - moves with every change of the rules of nf_tables, iptables-nft's included
+ *
+ * net/netfilter/nf_tables_api.c: nf_tables_commit(). Where the count is not to be seen, its lowest bit is.
+ */
+static __always_inline __u32 kernel_rule_gen(struct net *net)
+{
+	if (bpf_core_field_exists(net->nft.base_seq))
+		return net->nft.base_seq;
+	return bpf_core_field_exists(net->nft) ? net->nft.gencursor : 0;
+}
+
+/**
+ * kernel_rules_are() - have the rules not changed since that generation, as nf_tables' netlink tells it?
+ *
+ * False where the count is not to be seen: the lowest bit of another one may happen to be equal.
+ */
+static __always_inline bool kernel_rules_are(struct net *net, __u32 generation)
+{
+	return bpf_core_field_exists(net->nft.base_seq) && net->nft.base_seq == generation;
 }
 
 /* include/uapi/linux/netfilter.h */

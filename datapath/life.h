@@ -47,17 +47,10 @@
 
 #include "abi.h"
 #include "ctx.h"
+#include "events.h"
 #include "flow.h"
 #include "packet.h"
 #include "sound.h"
-
-#define EVENTS_BYTES (1 << 20)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, EVENTS_BYTES);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} ladon_events SEC(".maps");
 
 /* How far the clock that .made_ms was read from may be ahead of flow_now_ms() */
 #define LIFE_AHEAD_MS 1000
@@ -86,19 +79,7 @@ static __always_inline void life_describe(const struct ladon_entry *client,
 		!!(client->state & (event->reset ? LADON_STATE_RESET : LADON_STATE_FIRST));
 }
 
-/*
- * Nobody is woken before the ring is half full: user space looks often enough,
- * and a wake-up costs more than all the rest. Lost when it is full: user space,
- * which walks the table for idle flows, finds the entries CLOSED.
- */
-static __always_inline void life_submit(struct ladon_event *event)
-{
-	__u64 waiting = bpf_ringbuf_query(&ladon_events, BPF_RB_AVAIL_DATA);
-
-	bpf_ringbuf_submit(event,
-			   waiting > EVENTS_BYTES / 2 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-}
-
+/* Lost when the ring is full: user space, which walks the table for idle flows, finds the entries CLOSED. */
 static __noinline void life_event(const struct ladon_entry *client, const struct ladon_entry *back,
 				  __u32 type)
 {
@@ -107,7 +88,7 @@ static __noinline void life_event(const struct ladon_entry *client, const struct
 	if (!event)
 		return;
 	life_describe(client, back, type, event);
-	life_submit(event);
+	events_submit(event);
 }
 
 /* The client's direction of a pair, and the other one */
@@ -270,7 +251,7 @@ static __noinline bool life_reopen(const struct ladon_flow_key *key, struct lado
 	life_sides(flow, twin, &client, &back);
 	life_describe(client, back, LADON_EVENT_ENDED, event);
 	if (flow_delete(key, flow) == 0)
-		life_submit(event);
+		events_submit(event);
 	else
 		bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
 	return true;

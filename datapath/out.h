@@ -39,13 +39,6 @@
 #include "hop.h"
 #include "packet.h"
 
-/* One less of the byte at an even or odd offset in its word. */
-static __always_inline void out_lower(__u8 *byte, __u32 offset, __u64 *delta)
-{
-	csum_change8_at(delta, offset, *byte, *byte - 1);
-	(*byte)--;
-}
-
 /**
  * out_age() - lower the time to live, as whoever forwards a packet must (RFC 1812 section 5.3.1)
  * @d: .ip takes up the change; the header's checksum is left to translate()
@@ -59,9 +52,9 @@ static __always_inline enum verdict out_age(struct packet *pkt, struct csum_delt
 	if (*ttl <= 1)
 		return packet_end(pkt, VERDICT_RAISE, LADON_REASON_TTL);
 	if (pkt->is_ip6)
-		out_lower(ttl, offsetof(struct ipv6hdr, hop_limit), &d->ip);
+		csum_lower8_at(&d->ip, offsetof(struct ipv6hdr, hop_limit), ttl);
 	else
-		out_lower(ttl, offsetof(struct iphdr, ttl), &d->ip);
+		csum_lower8_at(&d->ip, offsetof(struct iphdr, ttl), ttl);
 	return VERDICT_CONTINUE;
 }
 

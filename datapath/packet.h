@@ -152,7 +152,7 @@ static __always_inline enum verdict packet_tcp(struct packet *pkt, struct tcphdr
  * The length that the IP header says, if the packet is as long; padding behind
  * it is fine. 0 stands for a super-packet of more than 64 KB (BIG TCP).
  */
-static __always_inline bool packet_len(const ctx_t *ctx, struct packet *pkt, __u32 said_bytes)
+static __always_inline bool packet_len(const ctx_t *ctx, __u32 said_bytes, __u32 *out)
 {
 	__u32 there_bytes = ctx_len(ctx) - sizeof(struct ethhdr);
 
@@ -160,7 +160,7 @@ static __always_inline bool packet_len(const ctx_t *ctx, struct packet *pkt, __u
 		said_bytes = there_bytes;
 	if (said_bytes > there_bytes)
 		return false;
-	pkt->len_bytes = said_bytes;
+	*out = said_bytes;
 	return true;
 }
 
@@ -170,7 +170,7 @@ static __always_inline enum verdict packet_ip4(const ctx_t *ctx, struct packet *
 	__u32 fragment;
 
 	if ((void *)(ip + 1) > pkt->end || ip->version != 4 || ip->ihl < 5 ||
-	    !packet_len(ctx, pkt, bpf_ntohs(ip->tot_len)))
+	    !packet_len(ctx, bpf_ntohs(ip->tot_len), &pkt->len_bytes))
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 	if (ip->protocol == IPPROTO_ICMP)
 		return packet_end(pkt, VERDICT_ICMP, LADON_REASON_NOT_TCP);
@@ -240,7 +240,7 @@ static __always_inline enum verdict packet_ip6(const ctx_t *ctx, struct packet *
 	if ((void *)(ip + 1) > pkt->end || ip->version != 6)
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 	payload_bytes = bpf_ntohs(ip->payload_len);
-	if (!packet_len(ctx, pkt, payload_bytes ? payload_bytes + sizeof(*ip) : 0))
+	if (!packet_len(ctx, payload_bytes ? payload_bytes + sizeof(*ip) : 0, &pkt->len_bytes))
 		return packet_end(pkt, VERDICT_STACK, LADON_REASON_SHORT);
 
 	pkt->is_ip6 = true;

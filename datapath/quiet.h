@@ -9,7 +9,9 @@
  * activation (a later one would make the other end drop what it gets through
  * the flow as old, RFC 7323 section 5), and when the last of them does, the hold
  * of repetitions ends. It ends here and not on arrival, or a lost tail would never
- * be repeated.
+ * be repeated. And the last acknowledgement of its handshake leaves: TCP wakes who
+ * waits for the connection before it sends that (net/ipv4/tcp_input.c:
+ * tcp_rcv_synsent_state_process()), and without it the peer has none.
  *
  * Dropped packets are STOLEN: SHOT tells TCP that the device is congested, and
  * it shrinks its window.
@@ -25,15 +27,8 @@
 #include "count.h"
 #include "flow.h"
 #include "guard.h"
+#include "options.h"
 #include "packet.h"
-
-/* The kernel's order of options in a SYN and in a segment (net/ipv4/tcp_output.c) */
-#define OPT_NOP	      1
-#define OPT_MSS	      2
-#define OPT_WINDOW    3
-#define OPT_SACK_PERM 4
-#define OPT_TIMESTAMP 8
-#define OPT_BYTES_MAX 40
 
 static __always_inline int quiet_steal(enum ladon_reason why)
 {
@@ -59,7 +54,7 @@ static __always_inline long quiet_store32(struct __sk_buff *skb, const struct pa
 
 /* Options of a segment copied to the stack, walked, and written back. */
 struct quiet_walk {
-	__u8 options[OPT_BYTES_MAX];
+	__u8 options[OPTIONS_BYTES_MAX];
 	__u32 len;
 	__u32 at;
 	__u32 mirror; /* of a SYN: LADON_MIRROR_*: overwrite these with NOPs */
@@ -70,9 +65,9 @@ struct quiet_walk {
 
 static __always_inline bool quiet_is_unwanted(const struct quiet_walk *w, __u8 kind)
 {
-	return (kind == OPT_TIMESTAMP && w->mirror & LADON_MIRROR_NO_TS) ||
-	       (kind == OPT_SACK_PERM && w->mirror & LADON_MIRROR_NO_SACK) ||
-	       (kind == OPT_WINDOW && w->mirror & LADON_MIRROR_NO_WSCALE);
+	return (kind == OPTION_TS && w->mirror & LADON_MIRROR_NO_TS) ||
+	       (kind == OPTION_SACK_PERMITTED && w->mirror & LADON_MIRROR_NO_SACK) ||
+	       (kind == OPTION_WINDOW && w->mirror & LADON_MIRROR_NO_WSCALE);
 }
 
 static long quiet_step(__u32 i __attribute__((unused)), void *arg)
@@ -80,9 +75,9 @@ static long quiet_step(__u32 i __attribute__((unused)), void *arg)
 	struct quiet_walk *w = arg;
 	__u32 at = w->at, len, n;
 
-	if (at >= w->len || at >= OPT_BYTES_MAX - 1 || w->options[at] == 0)
+	if (at >= w->len || at >= OPTIONS_BYTES_MAX - 1 || w->options[at] == 0)
 		return 1;
-	if (w->options[at] == OPT_NOP) {
+	if (w->options[at] == OPTION_NOP) {
 		w->at++;
 		return 0;
 	}
@@ -91,15 +86,16 @@ static long quiet_step(__u32 i __attribute__((unused)), void *arg)
 		return 1;
 	if (quiet_is_unwanted(w, w->options[at])) {
 		for (n = 0; n < 10; n++) /* none of them is longer */
-			if (n < len && at + n < OPT_BYTES_MAX)
-				w->options[at + n] = OPT_NOP;
-	} else if (w->options[at] == OPT_MSS && len == 4 && w->mss && at <= OPT_BYTES_MAX - 4) {
+			if (n < len && at + n < OPTIONS_BYTES_MAX)
+				w->options[at + n] = OPTION_NOP;
+	} else if (w->options[at] == OPTION_MSS && len == OPTION_MSS_BYTES && w->mss &&
+		   at <= OPTIONS_BYTES_MAX - OPTION_MSS_BYTES) {
 		if (((__u32)w->options[at + 2] << 8 | w->options[at + 3]) > w->mss) {
 			w->options[at + 2] = w->mss >> 8;
 			w->options[at + 3] = w->mss;
 		}
-	} else if (!w->is_syn && w->options[at] == OPT_TIMESTAMP && len == 10 &&
-		   at <= OPT_BYTES_MAX - 6) {
+	} else if (!w->is_syn && w->options[at] == OPTION_TS && len == OPTION_TS_BYTES &&
+		   at <= OPTIONS_BYTES_MAX - 6) {
 		w->options[at + 2] = w->tsval >> 24;
 		w->options[at + 3] = w->tsval >> 16;
 		w->options[at + 4] = w->tsval >> 8;
@@ -113,7 +109,7 @@ static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len,
 				    const struct ladon_guard *guard, bool is_syn)
 {
 	struct quiet_walk w = { .len = len, .is_syn = is_syn };
-	__u8 old[OPT_BYTES_MAX];
+	__u8 old[OPTIONS_BYTES_MAX];
 	__s64 diff;
 
 	if (is_syn) {
@@ -123,15 +119,15 @@ static __noinline int quiet_options(struct __sk_buff *skb, __u32 tcp, __u32 len,
 		w.tsval = guard->tsval;
 	}
 	/* 6.1's verifier learns the bounds from arithmetic only */
-	if (!len || len > OPT_BYTES_MAX)
+	if (!len || len > OPTIONS_BYTES_MAX)
 		return 0;
 	len = ((len - 1) & 63) + 1;
-	if (len > OPT_BYTES_MAX)
+	if (len > OPTIONS_BYTES_MAX)
 		return 0;
 	if (bpf_skb_load_bytes(skb, tcp + sizeof(struct tcphdr), w.options, len))
 		return 0;
 	__builtin_memcpy(old, w.options, sizeof(old));
-	bpf_loop(OPT_BYTES_MAX, quiet_step, &w, 0);
+	bpf_loop(OPTIONS_BYTES_MAX, quiet_step, &w, 0);
 	diff = bpf_csum_diff((void *)old, sizeof(old), (void *)w.options, sizeof(w.options), 0);
 	if (diff < 0)
 		return 0;
@@ -172,16 +168,22 @@ static __always_inline bool quiet_is_left_over(const struct bpf_sock *sk, const 
 	return !flow_find(&key);
 }
 
+/* Has the socket neither said nor heard anything but its handshake? */
+static __always_inline bool quiet_is_new(const struct bpf_tcp_sock *tp)
+{
+	return !tp->data_segs_out && !tp->bytes_received;
+}
+
 /*
  * A FIN may ride on first bytes: TCP merges the two when it repeats them for a
  * socket whose process was killed. The bytes are the sender's to repeat.
  */
-static __always_inline int quiet_active(struct __sk_buff *skb, struct packet *pkt,
-					struct ladon_guard *guard)
+static __always_inline int quiet_active(struct __sk_buff *skb, const struct bpf_tcp_sock *tp,
+					struct packet *pkt, struct ladon_guard *guard)
 {
 	if (pkt->flags & (TCP_FIN | TCP_RST))
 		return quiet_steal(LADON_REASON_QUIET_END);
-	if (!pkt->payload_bytes)
+	if (!pkt->payload_bytes && !quiet_is_new(tp))
 		return quiet_steal(LADON_REASON_QUIET_ACK);
 	quiet_release(pkt, guard);
 	quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, guard, false);
@@ -206,7 +208,8 @@ static __always_inline __u32 quiet_mss(const struct packet *pkt)
 {
 	const __u8 *option = (const void *)(pkt->tcp + 1);
 
-	if ((const void *)(option + 4) > pkt->end || option[0] != OPT_MSS || option[1] != 4)
+	if ((const void *)(option + 4) > pkt->end || option[0] != OPTION_MSS ||
+	    option[1] != OPTION_MSS_BYTES)
 		return 0;
 	return (__u32)option[2] << 8 | option[3];
 }
@@ -223,12 +226,25 @@ static __always_inline void quiet_syn(struct __sk_buff *skb, const struct packet
 		quiet_options(skb, packet_tcp_offset(pkt), pkt->options_bytes, guard, true);
 }
 
+/* Note the clock's value that leaves, where Linux writes it. */
+static __always_inline void quiet_tell(const struct packet *pkt, struct ladon_guard *guard)
+{
+	const __be32 *words = (const void *)(pkt->tcp + 1);
+	bool has_ts =
+		(const void *)(words + 2) <= pkt->end && words[0] == bpf_htonl(OPTION_NOP_NOP_TS);
+
+	if (has_ts)
+		guard->tsval = bpf_ntohl(words[1]);
+	guard->told = has_ts ? LADON_TOLD_TSVAL : LADON_TOLD_ANY;
+}
+
 /** quiet() - judge a segment of a guarded socket on its way out */
 static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 				 struct ladon_guard *guard)
 {
 	const struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
 	struct packet pkt = {};
+	bool is_ahead;
 	__u32 limit;
 
 	if (!tp || packet_parse(skb, &pkt) != VERDICT_CONTINUE)
@@ -241,15 +257,16 @@ static __always_inline int quiet(struct __sk_buff *skb, struct bpf_sock *sk,
 	    (guard->mode == LADON_GUARD_ACTIVE && quiet_is_left_over(sk, &pkt)))
 		return TC_ACT_UNSPEC;
 	limit = quiet_limit(tp, guard);
-	if (pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0) {
-		if (packet_is_pure_ack(&pkt))
-			return quiet_steal(LADON_REASON_QUIET_ACK);
-		if (quiet_store32(skb, &pkt, offsetof(struct tcphdr, ack_seq), bpf_htonl(pkt.ack),
-				  bpf_htonl(limit)))
-			return TC_ACT_UNSPEC;
-	}
+	is_ahead = pkt.flags & TCP_ACK && (__s32)(pkt.ack - limit) > 0;
+	if (is_ahead && packet_is_pure_ack(&pkt))
+		return quiet_steal(LADON_REASON_QUIET_ACK);
+	if (guard->mode == LADON_GUARD_QUIET)
+		quiet_tell(&pkt, guard);
+	if (is_ahead && quiet_store32(skb, &pkt, offsetof(struct tcphdr, ack_seq),
+				      bpf_htonl(pkt.ack), bpf_htonl(limit)))
+		return TC_ACT_UNSPEC;
 	if (guard->mode == LADON_GUARD_ACTIVE)
-		return quiet_active(skb, &pkt, guard);
+		return quiet_active(skb, tp, &pkt, guard);
 	return TC_ACT_UNSPEC;
 }
 

@@ -71,7 +71,7 @@ static __always_inline bool quote_ip4(const ctx_t *ctx, struct packet *pkt, stru
 
 	if ((void *)(quote + 1) > pkt->end || ip->ihl != 5 || ip->protocol != IPPROTO_ICMP ||
 	    ip->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_OFFSET_MASK) ||
-	    !packet_len(ctx, pkt, bpf_ntohs(ip->tot_len)))
+	    !packet_len(ctx, bpf_ntohs(ip->tot_len), &pkt->len_bytes))
 		return false;
 	if (!quote_is_error4(icmp->type) || quote->version != 4 || quote->ihl != 5 ||
 	    quote->protocol != IPPROTO_TCP || quote->frag_off & bpf_htons(IP4_OFFSET_MASK))
@@ -92,7 +92,7 @@ static __always_inline bool quote_ip6(const ctx_t *ctx, struct packet *pkt, stru
 	const word32_t *to = (const void *)&ip->daddr, *sender = (const void *)&quote->saddr;
 
 	if ((void *)(quote + 1) > pkt->end || ip->nexthdr != IPPROTO_ICMPV6 ||
-	    !packet_len(ctx, pkt, bpf_ntohs(ip->payload_len) + sizeof(*ip)))
+	    !packet_len(ctx, bpf_ntohs(ip->payload_len) + sizeof(*ip), &pkt->len_bytes))
 		return false;
 	if (!quote_is_error6(icmp->type) || quote->version != 6 || quote->nexthdr != IPPROTO_TCP)
 		return false;

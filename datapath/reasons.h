@@ -48,6 +48,18 @@
 	X(PACKET, ICMP_NO_WORD,   "an ICMP error about a flow that the other address family has no word for; dropped") \
 	X(PACKET, PROBE,          "a probe of ladon's own, to an end that was silent or has to be told; sent") \
 	X(PACKET, PROBE_RESET,    "a reset that answers a probe; kept, and the other end is told") \
+	X(PACKET, LEARNED,        "of a learned flow; sent past the stack")                 \
+	X(PACKET, LEARNED_STALE,  "of a learned flow that the stack has to confirm again, as after a change of routes or rules; left to the stack") \
+	X(PACKET, LEARNED_ENDS,   "SYN, FIN or RST of a learned flow; left to the stack")   \
+	X(PACKET, LEARNED_UNFIT,  "of a learned flow, but too large, its time to live used up, or without a checksum; left to the stack") \
+	X(PACKET, UNLEARNED_YOUNG, "of a flow with too few packets to be learned yet; left to the stack") \
+	X(PACKET, UNLEARNED_STATE, "forwarded, of a flow that conntrack does not take for established, both ways") \
+	X(PACKET, UNLEARNED_HELP, "forwarded, of a flow that conntrack must see whole: a helper, changed sequence numbers, a fixed time limit, another zone, or IPsec") \
+	X(PACKET, UNLEARNED_SPARED, "forwarded, of a flow that the configuration excepts from being learned") \
+	X(PACKET, UNLEARNED_STRICT, "forwarded, of a TCP connection whose window conntrack still checks; ladond asks it not to") \
+	X(PACKET, UNLEARNED_CHANGED, "forwarded within 20 ms of a change of routes or rules, which may not have seen it") \
+	X(PACKET, UNLEARNED_FULL, "forwarded, of a flow that has no room in the table of learned ones") \
+	X(PACKET, FIREWALL_DROPS, "of a flow whose packets the firewall drops; dropped before it") \
 	/* connections that were relayed */                                         \
 	X(RELAY, HANDOFF_OFF,     "the handoff is switched off in the configuration") \
 	X(RELAY, NO_PRIVILEGE,    "ladond may not load BPF programs (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON)") \
@@ -115,7 +127,8 @@
 	X(CLOSED, TOKEN_EXPIRED,  "a token whose time is over")                     \
 	X(CLOSED, TOKEN_ELSEWHERE, "a token for another target than the client asked for") \
 	X(CLOSED, NOT_REDIRECTED, "the pool's backends are original, and the client was headed for the listener itself") \
-	X(CLOSED, SOURCE_FAMILY,  "the backend was to see the client's address, and is of the other address family")
+	X(CLOSED, SOURCE_FAMILY,  "the backend was to see the client's address, and is of the other address family") \
+	X(CLOSED, SOURCE_UNUSABLE, "the backend was to see the client's address, which is nobody's, the gateway's or the backend's own")
 /* clang-format on */
 
 #define LADON_REASON_ENUM(kind, name, text) LADON_REASON_##name,

@@ -30,27 +30,11 @@
 #include "abi.h"
 #include "ctx.h"
 #include "flow.h"
+#include "jumps.h"
 #include "life.h"
 #include "packet.h"
 #include "quote.h"
 #include "translate.h"
-
-/* In skb->tc_index: its numbers are still the backend's. Any value that nobody else uses */
-#define STACK_MARK 0x1ad0
-#define TELL_MARK  0x1ad2 /* see ladon_tell() */
-
-/*
- * What only such flows need stands in programs of its own: on the stack of
- * ladon_ingress it would not fit, and ladon_egress must not write into packets, or
- * the kernel would copy the headers of each that a local socket still holds.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, LADON_JUMPS);
-	__type(key, __u32);
-	__type(value, __u32);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} ladon_jumps SEC(".maps");
 
 static __always_inline enum verdict stack_fix_csum(ctx_t *ctx, struct packet *pkt,
 						   const struct csum_delta *d)

@@ -146,6 +146,8 @@ int ladon_ingress(struct __sk_buff *skb)
 	}
 	if (verdict == VERDICT_STACK && probe_is_one(skb, &pkt))
 		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_PROBE);
+	if (pkt.why == LADON_REASON_NO_FLOW || pkt.why == LADON_REASON_NOT_TCP)
+		bpf_tail_call(skb, &ladon_jumps, LADON_JUMP_LEARNED);
 	if (verdict == VERDICT_STACK && pkt.has_key)
 		return leave(skb, &pkt);
 	return conclude(skb, &pkt, &way, verdict);

@@ -19,24 +19,11 @@
 #include "bytes.h"
 #include "csum.h"
 #include "ctx.h"
+#include "options.h"
 #include "packet.h"
 
-/* RFC 9293 section 3.2, RFC 2018 section 3, RFC 7323 section 3.2 */
-enum {
-	OPTION_END = 0,
-	OPTION_NOP = 1,
-	OPTION_SACK = 5,
-	OPTION_TS = 8,
-
-	OPTION_TS_BYTES = 10,
-	OPTION_SACK_BYTES = 2, /* and 8 for each block */
-	OPTIONS_BYTES_MAX = 40,
-	/* An option that is overwritten takes a step more than it has bytes, two at least. */
-	OPTIONS_STEPS_MAX = OPTIONS_BYTES_MAX + OPTIONS_BYTES_MAX / 2,
-};
-
-#define OPTION_NOP_NOP_TS   0x0101080a
-#define OPTION_NOP_NOP_SACK 0x01010500 /* the last byte is the length */
+/* An option that is overwritten takes a step more than it has bytes, two at least. */
+#define OPTIONS_STEPS_MAX (OPTIONS_BYTES_MAX + OPTIONS_BYTES_MAX / 2)
 
 /* RFC 3168 section 5: the two bits in the IP header */
 #define IP_ECN 3
@@ -64,8 +51,13 @@ static __always_inline void translate_word(word32_t *word, __u32 add, __u64 *del
  * The walk over options of any layout: a step for each, for each edge of a SACK block, and
  * for each byte that is overwritten with a NOP, so that there is no loop within the loop.
  *
+ * What changes from step to step is the second half of eight bytes, each time: what is written to
+ * the first half of a stack slot the verifier remembers as a value, and it would follow the loop
+ * again for each (Linux 6.18: 26000 instructions of it in each of five programs, not 4000).
+ *
  * @pos: from the first option on
  * @blank_bytes: still to be overwritten
+ * @what, @d_ack: of the flow
  * @edge_bytes: of SACK blocks, still to be moved
  */
 struct option_walk {
@@ -75,9 +67,11 @@ struct option_walk {
 	__u64 delta;
 	__u32 len_bytes;
 	__u32 pos;
-	__u32 blank_bytes;
-	__u32 edge_bytes;
 	__u32 has_ack;
+	__u32 blank_bytes;
+	__u32 what;
+	__u32 edge_bytes;
+	__u32 d_ack;
 	__u32 malformed;
 };
 
@@ -98,11 +92,11 @@ static __always_inline void option_add32(struct option_walk *w, __u32 offset, __
 /* Timestamps. Return: how far the walk is to go on. */
 static __always_inline __u32 option_ts(struct option_walk *w, __u32 offset)
 {
-	if (w->flow->what & LADON_FLOW_NO_TS) {
+	if (w->what & LADON_FLOW_NO_TS) {
 		w->blank_bytes = OPTION_TS_BYTES;
 		return 0;
 	}
-	if (w->flow->what & LADON_FLOW_TS) {
+	if (w->what & LADON_FLOW_TS) {
 		option_add32(w, offset + 2, w->flow->d_tsval);
 		if (w->has_ack)
 			option_add32(w, offset + 6, w->flow->d_tsecr);
@@ -112,7 +106,7 @@ static __always_inline __u32 option_ts(struct option_walk *w, __u32 offset)
 
 static __always_inline __u32 option_sack(struct option_walk *w, __u32 len_bytes)
 {
-	if (w->flow->what & LADON_FLOW_NO_SACK) {
+	if (w->what & LADON_FLOW_NO_SACK) {
 		w->blank_bytes = len_bytes;
 		return 0;
 	}
@@ -132,7 +126,7 @@ static long option_step(__u32 index, void *arg)
 	if (pos >= w->len_bytes || (const void *)(p + 1) > w->end)
 		return 1;
 	if (w->edge_bytes) {
-		option_add32(w, pos, w->flow->d_ack);
+		option_add32(w, pos, w->d_ack);
 		w->edge_bytes -= 4;
 		w->pos = pos + 4;
 		return 0;
@@ -191,6 +185,8 @@ ctx_global __u64 translate_any_options(ctx_t *ctx, const struct ladon_entry *flo
 
 	if (!flow)
 		return OPTIONS_MALFORMED; /* never */
+	w.what = flow->what;
+	w.d_ack = flow->d_ack;
 	ctx_loop(OPTIONS_STEPS_MAX, option_step, &w);
 	return w.malformed ? OPTIONS_MALFORMED : w.delta;
 }

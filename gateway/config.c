@@ -27,6 +27,7 @@
 #include "../base/file.h"
 #include "../base/keys.h"
 #include "../base/own.h"
+#include "config_accelerate.h"
 #include "config_admit.h"
 #include "config_forwards.h"
 #include "config_node.h"
@@ -138,7 +139,7 @@ static int pool_name_read(struct reading *r, const struct node *node, struct con
 	return seen_add(&r->pools, pool->name, r->config->pools_len - 1, node->line);
 }
 
-static int pool_read(struct reading *r, const struct node *node)
+static int pool_read(void *arg, const struct node *node)
 {
 	enum {
 		NAME,
@@ -157,6 +158,7 @@ static int pool_read(struct reading *r, const struct node *node)
 	static const char *const keys[KEYS] = { "name",	 "policy",    "hash",	  "slow-start", "eject",
 						"when-down", "health",	 "backends", "send-proxy", "proxy-tlvs",
 						"source" };
+	struct reading *r = arg;
 	struct config *config = r->config;
 	struct config_pool *pool;
 	struct node at[KEYS];
@@ -175,7 +177,7 @@ static int pool_read(struct reading *r, const struct node *node)
 	if (rc == 0)
 		rc = config_eject(&at[EJECT], &pool->eject);
 	if (rc == 0)
-		rc = config_when_down(&at[WHEN_DOWN], &pool->reset);
+		rc = value_reset(&at[WHEN_DOWN], &pool->reset);
 	if (rc == 0)
 		rc = config_backends(&at[BACKENDS], pool);
 	if (rc == 0)
@@ -195,22 +197,6 @@ static int mode_read(const struct node *node, bool *stack)
 	int rc = node_word(node, modes, 2, NULL, &mode);
 
 	*stack = mode;
-	return rc;
-}
-
-/* A list in the file, each item of which @read understands. */
-static int each_read(struct reading *r, const struct node *node,
-		     int (*read)(struct reading *r, const struct node *item))
-{
-	unsigned int len;
-	int rc = node_list(node, &len);
-
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = read(r, &item);
-	}
 	return rc;
 }
 
@@ -249,6 +235,11 @@ static int pool_ref_read(const struct reading *r, const struct node *node, unsig
 		return pool_unknown(r, node, name);
 	*out = seen->index;
 	return 0;
+}
+
+static int pool_ref_get(const void *arg, const struct node *node, unsigned int *out)
+{
+	return pool_ref_read(arg, node, out);
 }
 
 enum route_key {
@@ -322,8 +313,11 @@ static char **route_condition(struct config_route *route, enum route_key key)
 	return conditions[key];
 }
 
-/* Two rules with the same text match the same connections. */
-static int route_check_new(void **rules, const struct node *rule, const struct rule_kind *kind,
+/*
+ * Two rules with the same text match the same connections.
+ * @at: what is told to be the second one: the condition, or a rule that has none
+ */
+static int route_check_new(void **rules, const struct node *at, const struct rule_kind *kind,
 			   struct config_route *route)
 {
 	const char *name = *route_condition(route, kind->name);
@@ -337,11 +331,11 @@ static int route_check_new(void **rules, const struct node *rule, const struct r
 	}
 	former = seen_find(rules, text);
 	if (former)
-		return node_fail(rule,
+		return node_fail(at,
 				 "matches the same as the rule of line %u and would never be "
 				 "used; remove one of them",
 				 former->line);
-	return seen_add(rules, text, 0, rule->line);
+	return seen_add(rules, text, 0, at->line);
 }
 
 static int condition_read(struct config_route *route, enum route_key key, const struct node *node)
@@ -431,7 +425,11 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 		node_item(&at[kind->detail], (unsigned int)(i % details), &detail);
 		rc = route_fill(route, kind, &name, &detail);
 		if (rc == 0)
-			rc = route_check_new(rules, rule, kind, route);
+			rc = route_check_new(rules,
+					     name.yaml	   ? &name
+					     : detail.yaml ? &detail
+							   : rule,
+					     kind, route);
 		if (rc == 0)
 			rc = rule_check_pool(r, &at[ROUTE_POOL], listener, route);
 		listener->targets |= route->target != NULL;
@@ -439,20 +437,26 @@ static int rule_read(const struct reading *r, struct config_listener *listener, 
 	return rc;
 }
 
+struct rules_reading {
+	const struct reading *r;
+	struct config_listener *listener;
+	void *rules;
+};
+
+static int rule_add(void *arg, const struct node *item)
+{
+	struct rules_reading *reading = arg;
+
+	return rule_read(reading->r, reading->listener, &reading->rules, item);
+}
+
 static int routes_read(const struct reading *r, const struct node *node,
 		       struct config_listener *listener)
 {
-	void *rules = NULL;
-	unsigned int len;
-	int rc = node_list(node, &len);
+	struct rules_reading reading = { r, listener, NULL };
+	int rc = node_each(node, rule_add, &reading);
 
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = rule_read(r, listener, &rules, &item);
-	}
-	tdestroy(rules, free);
+	tdestroy(reading.rules, free);
 	return rc;
 }
 
@@ -484,7 +488,7 @@ static int keepalive_read(const struct node *node, struct config_keepalive *out)
 
 	if (!node->yaml)
 		return 0;
-	if (node->yaml->type == YAML_SCALAR_NODE) {
+	if (node_is_scalar(node)) {
 		rc = node_bool(node, &on);
 		if (rc == 0 && on)
 			return node_fail(node, "will not do; it takes no, or 'after' and the rest, "
@@ -720,8 +724,9 @@ static void listener_settle(const struct config *config, struct config_listener 
 }
 
 /* A listener with several addresses becomes several, in a row, that share their routes. */
-static int listener_read(struct reading *r, const struct node *node)
+static int listener_read(void *arg, const struct node *node)
 {
+	struct reading *r = arg;
 	struct config *config = r->config;
 	unsigned int first = config->listeners_len, len;
 	struct config_listener *listener;
@@ -756,16 +761,18 @@ static int listener_read(struct reading *r, const struct node *node)
 
 /* ---- the whole file ---- */
 
-static int source_add(struct reading *r, const struct node *node)
+static int source_add(void *arg, const struct node *node)
 {
+	struct reading *r = arg;
 	struct config *config = r->config;
 	struct addr *source = array_add(&config->sources, &config->sources_len, sizeof(*source));
 
 	return source ? value_source(node, source) : -ENOMEM;
 }
 
-static int name_server_add(struct reading *r, const struct node *node)
+static int name_server_add(void *arg, const struct node *node)
 {
+	struct reading *r = arg;
 	char **servers = &r->config->name_servers, *former = *servers;
 	struct addr server;
 	char text[ADDR_TEXT_MAX];
@@ -780,28 +787,6 @@ static int name_server_add(struct reading *r, const struct node *node)
 	}
 	free(former);
 	return 0;
-}
-
-static int interfaces_read(const struct node *node, struct config *config)
-{
-	unsigned int len;
-	int rc;
-
-	if (!node->yaml)
-		return 0;
-	rc = node_list(node, &len);
-	if (rc < 0)
-		return rc;
-	config->interfaces = calloc((size_t)len + 1, sizeof(*config->interfaces));
-	if (!config->interfaces)
-		return -ENOMEM;
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = value_interface(&item, &config->interfaces[i]);
-	}
-	return rc;
 }
 
 static int access_to_read(const struct node *node, struct config *config)
@@ -867,13 +852,14 @@ enum top_key {
 	TOP_ACCESS_LOG,
 	TOP_REMOVED_BACKENDS,
 	TOP_FORWARDS,
+	TOP_ACCELERATE,
 	TOP_KEYS,
 };
 /* clang-format off */
 static const char *const top_keys[TOP_KEYS] = {
 	"listeners", "pools", "workers", "handoff", "mode", "timeouts", "flows", "source-ports", "sources",
 	"name-servers", "interfaces", "control", "control-group", "user", "pin", "access-log", "removed-backends",
-	"forwards",
+	"forwards", "accelerate",
 };
 /* clang-format on */
 
@@ -952,11 +938,11 @@ static int settings_read(struct reading *r, const struct node *at)
 		rc = node_range(&at[TOP_SOURCE_PORTS], 1, UINT16_MAX, &config->port_min,
 				&config->port_max);
 	if (rc == 0 && at[TOP_SOURCES].yaml)
-		rc = each_read(r, &at[TOP_SOURCES], source_add);
+		rc = node_each(&at[TOP_SOURCES], source_add, r);
 	if (rc == 0 && at[TOP_NAME_SERVERS].yaml)
-		rc = each_read(r, &at[TOP_NAME_SERVERS], name_server_add);
+		rc = node_each(&at[TOP_NAME_SERVERS], name_server_add, r);
 	if (rc == 0)
-		rc = interfaces_read(&at[TOP_INTERFACES], config);
+		rc = value_interfaces(&at[TOP_INTERFACES], &config->interfaces);
 	if (rc == 0 && at[TOP_CONTROL].yaml)
 		rc = value_file(&at[TOP_CONTROL], CONTROL_BYTES_MAX, &config->control);
 	else if (rc == 0)
@@ -970,6 +956,8 @@ static int settings_read(struct reading *r, const struct node *at)
 		rc = access_log_read(&at[TOP_ACCESS_LOG], config);
 	if (rc == 0)
 		rc = removed_read(&at[TOP_REMOVED_BACKENDS], &config->removed_ms);
+	if (rc == 0)
+		rc = config_accelerate_read(&at[TOP_ACCELERATE], &config->accelerate);
 	config->idle_ms = r->defaults.idle_ms;
 	config->half_closed_ms = r->defaults.half_closed_ms;
 	return rc == 0 ? said_keep(at, config) : rc;
@@ -982,16 +970,17 @@ static int file_parse(struct reading *r, const struct node *root)
 
 	if (rc < 0)
 		return rc;
-	if (!at[TOP_LISTENERS].yaml && !at[TOP_FORWARDS].yaml)
+	if (!at[TOP_LISTENERS].yaml && !at[TOP_FORWARDS].yaml && !at[TOP_ACCELERATE].yaml)
 		return node_fail(&at[TOP_LISTENERS], "is missing; without one nobody can connect");
 	if (!at[TOP_POOLS].yaml && at[TOP_LISTENERS].yaml)
 		return node_fail(&at[TOP_POOLS], "is missing; without one there is nowhere to go");
 	rc = settings_read(r, at);
 	if (rc == 0 && at[TOP_POOLS].yaml)
-		rc = each_read(r, &at[TOP_POOLS], pool_read);
+		rc = node_each(&at[TOP_POOLS], pool_read, r);
 	if (rc == 0 && at[TOP_LISTENERS].yaml)
-		rc = each_read(r, &at[TOP_LISTENERS], listener_read);
-	return rc < 0 ? rc : config_forwards_read(&at[TOP_FORWARDS], r->config);
+		rc = node_each(&at[TOP_LISTENERS], listener_read, r);
+	return rc < 0 ? rc : config_forwards_read(&at[TOP_FORWARDS], r->config, pool_ref_get,
+						      r);
 }
 
 static struct config *config_new(const char *path)
@@ -1106,9 +1095,8 @@ void config_free(struct config *config)
 	config_admits_free(config);
 	config_users_free(config);
 	config_targets_free(config);
-	for (char **name = config->interfaces; name && *name; name++)
-		free(*name);
-	free(config->interfaces);
+	texts_free(config->interfaces);
+	config_accelerate_free(&config->accelerate);
 	free(config->listeners);
 	free(config->pools);
 	free(config->sources);

@@ -212,8 +212,11 @@ struct config_forward {
 	struct addr listen; /* what clients ask for, with the first port */
 	uint16_t last;	    /* port, host order; at least the first */
 	struct addr to;	    /* with the port that the first becomes; others follow in order */
+	bool has_pool;	    /* instead of .to: */
+	unsigned int pool;  /* index into config.pools */
 	bool tcp, udp;	    /* one at least */
 	bool has_hairpin;
+	bool reset; /* what goes on with a server that is not its any more */
 	enum forward_source source;
 	struct addr source_addr; /* FORWARD_FIXED only; without a port */
 	struct cidr hairpin;	 /* clients whose source is masqueraded all the same */
@@ -227,8 +230,29 @@ struct config_said {
 	char *text;	   /* its value in one line of YAML; NULL: it is not there */
 };
 
-#define CONFIG_KEYS 18	       /* of the top level */
+#define CONFIG_KEYS 19	       /* of the top level */
 #define CONFIG_KEEP UINT32_MAX /* config.removed_ms: for ever */
+
+/* skb->mark: .value after .mask */
+struct config_mark {
+	uint32_t value, mask;
+};
+
+/* Which of the connections that this host forwards are learned. 0: libladon's default */
+struct config_accelerate {
+	bool on;
+	bool tcp, udp;
+	uint32_t packets;
+	uint32_t flows_max;
+	uint32_t confirm_ms;
+	char **interfaces; /* ended by NULL; NULL: any */
+	struct cidrs except; /* not sealed: as they were written */
+	struct target_ports *except_ports;
+	unsigned int except_ports_len; /* 32 at most */
+	struct config_mark *except_marks;
+	unsigned int except_marks_len; /* 8 at most */
+	bool drops;		       /* what the firewall drops, before it */
+};
 
 struct config {
 	char *path;
@@ -261,6 +285,7 @@ struct config {
 	unsigned int users_len;
 	struct config_listener *listeners;
 	unsigned int listeners_len; /* at least 1, if there are no forwards */
+	struct config_accelerate accelerate;
 	struct config_forward *forwards; /* no two take the same port, nor a listener's */
 	unsigned int forwards_len;
 };

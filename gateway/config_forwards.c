@@ -2,8 +2,7 @@
 /*
  * config_forwards.c - the key 'forwards' of ladon.yaml
  *
- * Each forward is read, then all are sorted by what they take: two that take the same
- * address, protocol and port are neighbours then. 10,000 of them are a matter of course.
+ * One that is added at run time is read in the same way, from a file of one line: the request.
  */
 #include "config_forwards.h"
 
@@ -14,6 +13,7 @@
 
 #include "../base/own.h"
 #include "config_value.h"
+#include "taken.h"
 
 #define FORWARDS_MAX 65536
 #define SHIFTED_MAX  262144 /* ports of ranges that become other ports: an element of a map each */
@@ -33,7 +33,7 @@ static int endpoint_read(const struct node *node, struct addr *out, uint16_t *la
 {
 	_free_ char *first = NULL;
 	unsigned long to;
-	const char *text, *dash;
+	const char *text, *dash, *sort;
 	char *end;
 	int rc;
 
@@ -48,10 +48,17 @@ static int endpoint_read(const struct node *node, struct addr *out, uint16_t *la
 		return -ENOMEM;
 	if (addr_parse(first, out) < 0 || addr_port(out) == 0)
 		return endpoint_refuse(node, text);
-	if (addr_is_any(out))
+	sort = addr_stays(out);
+	if (sort)
+		return node_fail(
+			node,
+			"\"%.80s\" is a %s address, and packets to such are not forwarded; "
+			"use another one of that host",
+			text, sort);
+	if (addr_family(out) != out->sa.sa_family)
 		return node_fail(node,
-				 "\"%.80s\" is no address to forward; name it, since packets "
-				 "for any address would be those that are only passing",
+				 "\"%.80s\" is an IPv4 address, which no IPv6 packet has; write it "
+				 "as one",
 				 text);
 	*last = addr_port(out);
 	if (!dash)
@@ -92,6 +99,8 @@ static int to_read(const struct node *node, struct config_forward *forward)
 	uint16_t last;
 	int rc = endpoint_read(node, &forward->to, &last);
 
+	if (rc == 0 && addr_is_any(&forward->to))
+		return node_fail(node, "is no address to forward to; name the server's");
 	if (rc == 0)
 		rc = family_check(node, forward, &forward->to);
 	if (rc < 0)
@@ -101,6 +110,55 @@ static int to_read(const struct node *node, struct config_forward *forward)
 		return node_fail(node, "has %u ports and 'listen' %u; give both as many", given,
 				 wanted);
 	return 0;
+}
+
+/* Where it finds the pools */
+struct pool_refs {
+	const struct config *config;
+	config_pool_ref_fn *fn;
+	const void *arg;
+};
+
+/* Why the kernel can send nobody to its backends; NULL: it can */
+static const char *pool_unfit(const struct config_pool *pool)
+{
+	if (pool->backends[0].requested || pool->backends[0].original)
+		return "has no backends of its own, and the kernel asks nobody; use a listener";
+	if (pool->send_proxy.version)
+		return "has send-proxy, and the kernel says nothing by itself; use a listener";
+	return NULL;
+}
+
+static int pool_read(const struct node *node, const struct pool_refs *refs,
+		     struct config_forward *forward)
+{
+	const struct config_pool *pool;
+	const char *unfit;
+	int rc = refs->fn(refs->arg, node, &forward->pool);
+
+	if (rc < 0)
+		return rc;
+	pool = &refs->config->pools[forward->pool];
+	forward->has_pool = true;
+	unfit = pool_unfit(pool);
+	if (unfit)
+		return node_fail(node, "pool \"%.80s\" %s", pool->name, unfit);
+	if (ports_len(forward) > 1)
+		return node_fail(node,
+				 "takes one port, since its backends have one each, and "
+				 "'listen' has %u",
+				 ports_len(forward));
+	return 0;
+}
+
+static int where_read(const struct node *to, const struct node *pool, const struct pool_refs *refs,
+		      struct config_forward *forward)
+{
+	if (!pool->yaml)
+		return to_read(to, forward);
+	if (to->yaml)
+		return node_fail(pool, "does not go with 'to'; leave one of them out");
+	return pool_read(pool, refs, forward);
 }
 
 /* ---- sources ---- */
@@ -155,17 +213,21 @@ static int protocol_read(const struct node *node, struct config_forward *forward
 	return rc;
 }
 
-static int forward_read(const struct node *node, struct config_forward *forward)
+static int forward_read(const struct node *node, const struct pool_refs *refs,
+			struct config_forward *forward)
 {
 	enum {
 		LISTEN,
 		PROTOCOL,
 		TO,
+		POOL,
 		SOURCE,
 		HAIRPIN,
+		WHEN_GONE,
 		KEYS
 	};
-	static const char *const keys[KEYS] = { "listen", "protocol", "to", "source", "hairpin" };
+	static const char *const keys[KEYS] = { "listen", "protocol", "to",	  "pool",
+						"source", "hairpin",  "when-gone" };
 	struct node at[KEYS];
 	int rc = node_map(node, keys, KEYS, at);
 
@@ -175,18 +237,18 @@ static int forward_read(const struct node *node, struct config_forward *forward)
 	if (rc == 0)
 		rc = protocol_read(&at[PROTOCOL], forward);
 	if (rc == 0)
-		rc = to_read(&at[TO], forward);
+		rc = where_read(&at[TO], &at[POOL], refs, forward);
 	if (rc == 0)
 		rc = source_read(&at[SOURCE], forward);
 	if (rc == 0)
 		rc = hairpin_read(&at[HAIRPIN], forward);
-	return rc;
+	return rc < 0 ? rc : value_reset(&at[WHEN_GONE], &forward->reset);
 }
 
 /* ---- against each other, and against listeners ---- */
 
-static int listener_check(const struct node *node, const struct config *config,
-			  const struct config_forward *forward)
+const struct config_listener *config_forward_listener(const struct config *config,
+						      const struct config_forward *forward)
 {
 	for (unsigned int l = 0; forward->tcp && l < config->listeners_len; l++) {
 		const struct config_listener *listener = &config->listeners[l];
@@ -197,105 +259,101 @@ static int listener_check(const struct node *node, const struct config *config,
 		if (at.sa.sa_family != forward->listen.sa.sa_family ||
 		    port < addr_port(&forward->listen) || port > forward->last)
 			continue;
-		if (addr_is_any(&at) || addr_equal(&at, &forward->listen))
-			return node_fail(node,
-					 "takes port %u from the listener %s of line %u; "
-					 "leave it to one of them",
-					 port, listener->name, listener->line);
+		if (addr_is_any(&at) || addr_is_any(&forward->listen) ||
+		    addr_equal(&at, &forward->listen))
+			return listener;
 	}
-	return 0;
+	return NULL;
 }
 
-/* What a forward takes of one protocol */
-struct taken {
-	const struct config_forward *forward;
-	unsigned int index; /* in the file */
-	bool udp;
-};
-
-static int taken_compare(const void *a, const void *b)
+static int listener_check(const struct node *node, const struct config *config,
+			  const struct config_forward *forward)
 {
-	const struct taken *x = a, *y = b;
-	struct addr first = x->forward->listen, second = y->forward->listen;
-	int order;
+	const struct config_listener *listener = config_forward_listener(config, forward);
 
-	if (x->udp != y->udp)
-		return x->udp - y->udp;
-	addr_set_port(&first, 0);
-	addr_set_port(&second, 0);
-	order = addr_compare(&first, &second);
-	if (order)
-		return order;
-	return addr_port(&x->forward->listen) - addr_port(&y->forward->listen);
-}
-
-static bool taken_overlap(const struct taken *a, const struct taken *b)
-{
-	struct addr first = a->forward->listen, second = b->forward->listen;
-
-	addr_set_port(&first, 0);
-	addr_set_port(&second, 0);
-	return a->udp == b->udp && addr_equal(&first, &second) &&
-	       addr_port(&b->forward->listen) <= a->forward->last;
-}
-
-static int overlap_fail(const struct node *list, const struct taken *a, const struct taken *b)
-{
-	const struct taken *later = a->index > b->index ? a : b, *former = later == a ? b : a;
-	struct node item;
-
-	node_item(list, later->index, &item);
-	return node_fail(&item,
-			 "takes %s port %u, which the forward of line %u has; leave it to one "
-			 "of them",
-			 a->udp ? "UDP" : "TCP", addr_port(&b->forward->listen),
-			 former->forward->line);
+	if (!listener)
+		return 0;
+	return node_fail(node,
+			 "takes port %u from the listener %s of line %u; leave it to one of them",
+			 addr_port(&listener->addr), listener->name, listener->line);
 }
 
 static int overlaps_check(const struct node *list, const struct config *config)
 {
-	_free_ struct taken *taken = calloc(2 * (size_t)config->forwards_len, sizeof(*taken));
-	size_t len = 0;
+	const struct config_forward *former, *later;
+	struct taken taken;
+	struct node item;
+	uint16_t port;
+	bool udp;
+	int rc = taken_init(&taken, config->forwards, config->forwards_len);
 
-	if (!taken)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < config->forwards_len; i++) {
-		const struct config_forward *forward = &config->forwards[i];
-
-		if (forward->tcp)
-			taken[len++] = (struct taken){ forward, i, false };
-		if (forward->udp)
-			taken[len++] = (struct taken){ forward, i, true };
+	if (rc == 0 && taken_clash(&taken, &former, &later, &port, &udp)) {
+		node_item(list, (unsigned int)(later - config->forwards), &item);
+		rc = node_fail(&item,
+			       "takes %s port %u, which the forward of line %u has; leave it to "
+			       "one of them",
+			       udp ? "UDP" : "TCP", port, former->line);
 	}
-	qsort(taken, len, sizeof(*taken), taken_compare);
-	for (size_t i = 1; i < len; i++)
-		if (taken_overlap(&taken[i - 1], &taken[i]))
-			return overlap_fail(list, &taken[i - 1], &taken[i]);
-	return 0;
+	taken_fini(&taken);
+	return rc;
 }
 
 /* ---- the list ---- */
 
-static int size_check(const struct node *list, const struct config *config)
+int config_forwards_fit(const struct config_forward *forwards, unsigned int len, char **why)
 {
 	uint64_t shifted = 0;
+	int rc = 0;
 
-	for (unsigned int i = 0; i < config->forwards_len; i++) {
-		const struct config_forward *forward = &config->forwards[i];
+	*why = NULL;
+	for (unsigned int i = 0; i < len; i++) {
+		const struct config_forward *forward = &forwards[i];
 
-		if (addr_port(&forward->listen) != addr_port(&forward->to))
+		if (!forward->has_pool && addr_port(&forward->listen) != addr_port(&forward->to))
 			shifted += ports_len(forward) * (forward->tcp + forward->udp);
 	}
-	if (shifted > SHIFTED_MAX)
-		return node_fail(list,
-				 "changes %llu port numbers; up to %u may be, the others must "
-				 "stay as they are",
-				 (unsigned long long)shifted, SHIFTED_MAX);
-	return 0;
+	if (len > FORWARDS_MAX)
+		rc = asprintf(why, "has %u forwards; up to %u may be", len, FORWARDS_MAX);
+	else if (shifted > SHIFTED_MAX)
+		rc = asprintf(why,
+			      "changes %llu port numbers; up to %u may be, the others must stay as "
+			      "they are",
+			      (unsigned long long)shifted, SHIFTED_MAX);
+	else
+		return 0;
+	if (rc < 0)
+		*why = NULL;
+	return rc < 0 ? -ENOMEM : -E2BIG;
 }
 
-int config_forwards_read(const struct node *node, struct config *config)
+static int size_check(const struct node *list, const struct config *config)
 {
+	_free_ char *why = NULL;
+	int rc = config_forwards_fit(config->forwards, config->forwards_len, &why);
+
+	return why ? node_fail(list, "%s", why) : rc;
+}
+
+struct forwards_reading {
+	struct config *config;
+	const struct pool_refs *refs;
+};
+
+static int forward_add(void *arg, const struct node *item)
+{
+	const struct forwards_reading *reading = arg;
+	struct config *config = reading->config;
+	struct config_forward *forward = &config->forwards[config->forwards_len++];
+	int rc = forward_read(item, reading->refs, forward);
+
+	return rc < 0 ? rc : listener_check(item, config, forward);
+}
+
+int config_forwards_read(const struct node *node, struct config *config,
+			 config_pool_ref_fn *pool_ref, const void *arg)
+{
+	const struct pool_refs refs = { config, pool_ref, arg };
+	struct forwards_reading reading = { config, &refs };
 	unsigned int len;
 	int rc;
 
@@ -309,14 +367,7 @@ int config_forwards_read(const struct node *node, struct config *config)
 	config->forwards = calloc(len, sizeof(*config->forwards));
 	if (!config->forwards)
 		return -ENOMEM;
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = forward_read(&item, &config->forwards[config->forwards_len++]);
-		if (rc == 0)
-			rc = listener_check(&item, config, &config->forwards[i]);
-	}
+	rc = node_each(node, forward_add, &reading);
 	if (rc == 0)
 		rc = overlaps_check(node, config);
 	return rc == 0 ? size_check(node, config) : rc;
@@ -325,4 +376,117 @@ int config_forwards_read(const struct node *node, struct config *config)
 void config_forwards_free(struct config *config)
 {
 	free(config->forwards);
+}
+
+/* ---- at run time ---- */
+
+/* Its line is always the first; who asked sees what he asked. Return: -EINVAL or -ENOMEM */
+static int request_fail(struct node_file *file, char **why)
+{
+	const char *after = file->error ? strstr(file->error, ": ") : NULL;
+
+	*why = after ? strdup(after + 2) : NULL;
+	free(file->error);
+	return *why ? -EINVAL : -ENOMEM;
+}
+
+/* Return: its index; -1: there is none of the name */
+static int pool_find(const struct config *config, const char *name)
+{
+	for (unsigned int p = 0; p < config->pools_len; p++)
+		if (strcmp(config->pools[p].name, name) == 0)
+			return (int)p;
+	return -1;
+}
+
+static int pool_ref(const void *arg, const struct node *node, unsigned int *out)
+{
+	const char *name;
+	int rc = node_text(node, &name), found;
+
+	if (rc < 0)
+		return rc;
+	found = pool_find(arg, name);
+	if (found < 0)
+		return node_fail(node, "no pool is named \"%.80s\"; ladon pool shows them", name);
+	*out = (unsigned int)found;
+	return 0;
+}
+
+int config_forward_parse(const char *text, const struct config *config, struct config_forward *out,
+			 char **why)
+{
+	const struct pool_refs refs = { config, pool_ref, config };
+	struct config_forward forward = { 0 };
+	struct node_file file;
+	struct node root;
+	int rc = node_file_open(&file, "request", text, strlen(text), &root);
+
+	if (rc == 0)
+		rc = forward_read(&root, &refs, &forward);
+	if (rc == 0)
+		rc = listener_check(&root, config, &forward);
+	node_file_close(&file);
+	if (rc < 0)
+		return request_fail(&file, why);
+	forward.line = 0;
+	*out = forward;
+	return 0;
+}
+
+int config_forward_follow(struct config_forward *forward, const struct config *former,
+			  const struct config *next, char **why)
+{
+	char listen[PORTS_TEXT_MAX];
+	const char *name, *unfit = "is not in it any more";
+	int found;
+
+	if (!forward->has_pool)
+		return 0;
+	name = former->pools[forward->pool].name;
+	found = pool_find(next, name);
+	if (found >= 0)
+		unfit = pool_unfit(&next->pools[found]);
+	if (unfit) {
+		if (asprintf(why, "pool \"%.80s\" %s; %s, added at run time, leads to it", name,
+			     unfit, config_ports_format(forward, &forward->listen, listen)) < 0)
+			*why = NULL;
+		return *why ? -ENOENT : -ENOMEM;
+	}
+	forward->pool = (unsigned int)found;
+	return 0;
+}
+
+int config_forward_name_parse(const char *text, struct config_forward *out, char **why)
+{
+	static const char *const keys[] = { "listen", "protocol" };
+	struct config_forward forward = { 0 };
+	struct node_file file;
+	struct node root, at[2];
+	int rc = node_file_open(&file, "request", text, strlen(text), &root);
+
+	if (rc == 0)
+		rc = node_map(&root, keys, 2, at);
+	if (rc == 0)
+		rc = endpoint_read(&at[0], &forward.listen, &forward.last);
+	if (rc == 0 && at[1].yaml)
+		rc = protocol_read(&at[1], &forward);
+	node_file_close(&file);
+	if (rc < 0)
+		return request_fail(&file, why);
+	*out = forward;
+	return 0;
+}
+
+/* ---- as text ---- */
+
+char *config_ports_format(const struct config_forward *forward, const struct addr *first,
+			  char out[PORTS_TEXT_MAX])
+{
+	size_t len = strlen(addr_format(first, out));
+	unsigned int more = ports_len(forward) - 1;
+
+	if (more)
+		snprintf(out + len, PORTS_TEXT_MAX - len, "-%u", addr_port(first) + more);
+	return out;
 }

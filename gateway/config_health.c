@@ -141,6 +141,22 @@ static bool statuses_parse(const char *text, struct config_statuses *out)
 	return true;
 }
 
+static int status_add(void *arg, const struct node *item)
+{
+	struct config_health *health = arg;
+	const char *text;
+	int rc = node_text(item, &text);
+
+	if (rc < 0)
+		return rc;
+	if (statuses_parse(text, &health->statuses[health->statuses_len++]))
+		return 0;
+	return node_fail(item,
+			 "\"%.40s\" will not do; it takes a status or a range of them, such as 200 "
+			 "or 200-399",
+			 text);
+}
+
 /* One, or a list of them; none: as it is */
 static int statuses_read(const struct node *node, struct config_health *health)
 {
@@ -154,20 +170,8 @@ static int statuses_read(const struct node *node, struct config_health *health)
 		return rc;
 	if (len > CONFIG_STATUSES_MAX)
 		return node_fail(node, "has %u items; it takes up to %u", len, CONFIG_STATUSES_MAX);
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		const char *text;
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = node_text(&item, &text);
-		if (rc == 0 && !statuses_parse(text, &health->statuses[i]))
-			rc = node_fail(&item,
-				       "\"%.40s\" will not do; it takes a status or a range of them, "
-				       "such as 200 or 200-399",
-				       text);
-	}
-	health->statuses_len = len;
-	return rc;
+	health->statuses_len = 0;
+	return node_each(node, status_add, health);
 }
 
 static int http_read(const struct node *at, struct config_health *health)
@@ -199,8 +203,26 @@ static int tls_read(const struct node *at, struct config_health *health)
 
 /* ---- script ---- */
 
+struct command_list {
+	char **first, **next;
+};
+
+static int command_add(void *arg, const struct node *item)
+{
+	struct command_list *list = arg;
+	char **out = list->next++;
+	const char *text;
+	int rc;
+
+	if (out == list->first)
+		return value_file(item, PATH_MAX - 1, out);
+	rc = node_text(item, &text);
+	return rc < 0 ? rc : value_copy(text, out);
+}
+
 static int command_read(const struct node *node, struct config_health *health)
 {
+	struct command_list list;
 	unsigned int len;
 	int rc;
 
@@ -217,20 +239,8 @@ static int command_read(const struct node *node, struct config_health *health)
 	health->command = calloc(len + 1, sizeof(*health->command));
 	if (!health->command)
 		return -ENOMEM;
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		const char *text;
-		struct node item;
-
-		node_item(node, i, &item);
-		if (i == 0) {
-			rc = value_file(&item, PATH_MAX - 1, &health->command[i]);
-			continue;
-		}
-		rc = node_text(&item, &text);
-		if (rc == 0)
-			rc = value_copy(text, &health->command[i]);
-	}
-	return rc;
+	list.first = list.next = health->command;
+	return node_each(node, command_add, &list);
 }
 
 int config_health(const struct node *node, struct config_pool *pool)

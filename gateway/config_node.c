@@ -354,6 +354,20 @@ void node_item(const struct node *node, unsigned int index, struct node *out)
 	out->index = index;
 }
 
+int node_each(const struct node *node, int (*fn)(void *arg, const struct node *item), void *arg)
+{
+	unsigned int len;
+	int rc = node_list(node, &len);
+
+	for (unsigned int i = 0; rc == 0 && i < len; i++) {
+		struct node item;
+
+		node_item(node, i, &item);
+		rc = fn(arg, &item);
+	}
+	return rc;
+}
+
 /* ---- scalars ---- */
 
 int node_text(const struct node *node, const char **out)
@@ -389,9 +403,14 @@ static bool digits_parse(const char *text, const char **end, uint32_t *out)
 	return *end > text;
 }
 
+bool node_is_scalar(const struct node *node)
+{
+	return node->yaml && node->yaml->type == YAML_SCALAR_NODE;
+}
+
 bool node_is(const struct node *node, const char *word)
 {
-	return node->yaml && node->yaml->type == YAML_SCALAR_NODE &&
+	return node_is_scalar(node) &&
 	       strcmp((const char *)node->yaml->data.scalar.value, word) == 0;
 }
 

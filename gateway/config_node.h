@@ -85,12 +85,23 @@ int node_list(const struct node *node, unsigned int *len);
 void node_item(const struct node *node, unsigned int index, struct node *out);
 
 /**
+ * node_each() - have each item of a list read, or the single value itself
+ * @fn: what is not 0 ends the walk
+ *
+ * Return: what @fn returned last; -EINVAL, complained: the list is empty.
+ */
+int node_each(const struct node *node, int (*fn)(void *arg, const struct node *item), void *arg);
+
+/**
  * node_text() - a scalar
  * @out: NUL-terminated, not empty, without control characters; the file's
  *
  * Return: 0 or a negative errno, complained. So do the others below.
  */
 int node_text(const struct node *node, const char **out);
+
+/** node_is_scalar() - neither a list nor a mapping */
+bool node_is_scalar(const struct node *node);
 
 /** node_is() - is it this word, and nothing else? */
 bool node_is(const struct node *node, const char *word);

@@ -167,6 +167,13 @@ static size_t backends_count(const struct config_pool *pool)
 	return len;
 }
 
+static int backend_add(void *arg, const struct node *item)
+{
+	struct config_pool *pool = arg;
+
+	return backend_read(item, &pool->backends[pool->backends_len++]);
+}
+
 int config_backends(const struct node *node, struct config_pool *pool)
 {
 	unsigned int len;
@@ -188,12 +195,7 @@ int config_backends(const struct node *node, struct config_pool *pool)
 	pool->backends = calloc(len, sizeof(*pool->backends));
 	if (!pool->backends)
 		return -ENOMEM;
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = backend_read(&item, &pool->backends[pool->backends_len++]);
-	}
+	rc = node_each(node, backend_add, pool);
 	if (rc == 0 && all_backups(pool))
 		return node_fail(node, "has only backups; leave 'backup' out of one at least");
 	if (rc == 0 && backends_count(pool) > CONFIG_BACKENDS_MAX)
@@ -271,16 +273,6 @@ int config_source(const struct node *node, bool *transparent)
 }
 
 /* ---- failures ---- */
-
-int config_when_down(const struct node *node, bool *reset)
-{
-	static const char *const words[] = { "keep", "reset" };
-	unsigned int word = *reset;
-	int rc = node_word(node, words, 2, NULL, &word);
-
-	*reset = word;
-	return rc;
-}
 
 static int eject_map(const struct node *node, struct config_eject *eject)
 {

@@ -26,9 +26,6 @@ int config_turns(const struct node *policy, const struct node *hash, struct conf
 /** config_source() - whose address backends see: gateway or transparent */
 int config_source(const struct node *node, bool *transparent);
 
-/** config_when_down() - keep or reset */
-int config_when_down(const struct node *node, bool *reset);
-
 /** config_eject() - "no", or a mapping */
 int config_eject(const struct node *node, struct config_eject *eject);
 

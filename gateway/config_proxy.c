@@ -23,8 +23,9 @@ void config_proxy_from_free(const struct config_listener *listener)
 	free(listener->proxy_from);
 }
 
-static int tlv_read(const struct node *node, struct config_send_proxy *out)
+static int tlv_read(void *arg, const struct node *node)
 {
+	struct config_send_proxy *out = arg;
 	static const char *const words[] = { "authority", "alpn", "unique-id" };
 	bool *const fields[] = { &out->authority, &out->alpn, &out->unique_id };
 	unsigned int word = 0;
@@ -42,11 +43,12 @@ int config_send_proxy_read(const struct node *version, const struct node *tlvs,
 {
 	static const char *const versions[] = { "v1", "v2" };
 	struct config_send_proxy *out = &pool->send_proxy;
-	unsigned int index = 0, len = 0;
+	unsigned int index = 0;
 	int rc = node_word(version, versions, 2, NULL, &index);
 
 	if (rc == 0 && version->yaml && pool->backends_len && pool->backends[0].requested)
-		return node_fail(version, "goes not with %s backends, which expect none; leave it out",
+		return node_fail(version,
+				 "goes not with %s backends, which expect none; leave it out",
 				 pool->backends[0].text);
 	if (rc == 0 && version->yaml)
 		out->version = index ? PROXY_V2 : PROXY_V1;
@@ -54,12 +56,5 @@ int config_send_proxy_read(const struct node *version, const struct node *tlvs,
 		return rc;
 	if (out->version != PROXY_V2)
 		return node_fail(tlvs, "only version 2 has them; write \"send-proxy: v2\"");
-	rc = node_list(tlvs, &len);
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(tlvs, i, &item);
-		rc = tlv_read(&item, out);
-	}
-	return rc;
+	return node_each(tlvs, tlv_read, out);
 }

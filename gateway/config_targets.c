@@ -7,44 +7,6 @@
 
 #include "config_value.h"
 
-/* A port or a range of them */
-static int ports_item(const struct node *node, struct target_ports *out)
-{
-	const char *text;
-	uint32_t port = 0;
-	int rc = node_text(node, &text);
-
-	if (rc < 0)
-		return rc;
-	if (strchr(text, '-'))
-		return node_range(node, 1, UINT16_MAX, &out->from, &out->to);
-	rc = node_number(node, 1, UINT16_MAX, &port);
-	out->from = out->to = (uint16_t)port;
-	return rc;
-}
-
-static int ports_read(const struct node *node, struct targets *targets)
-{
-	unsigned int len;
-	int rc;
-
-	if (!node->yaml)
-		return 0;
-	rc = node_list(node, &len);
-	if (rc < 0)
-		return rc;
-	targets->ports = calloc(len, sizeof(*targets->ports));
-	if (!targets->ports)
-		return -ENOMEM;
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = ports_item(&item, &targets->ports[targets->ports_len++]);
-	}
-	return rc;
-}
-
 /* Read twice, since prefixes within larger ones are gone from a sealed set. */
 static int allow_read(const struct node *node, struct targets *targets)
 {
@@ -95,7 +57,7 @@ int config_targets_read(struct config *config, const struct node *node, const st
 	if (rc == 0 && at[DENY].yaml)
 		rc = value_cidrs(&at[DENY], &targets->deny);
 	if (rc == 0)
-		rc = ports_read(&at[PORTS], targets);
+		rc = value_ports(&at[PORTS], &targets->ports, &targets->ports_len);
 	*out = targets;
 	return rc;
 }

@@ -16,6 +16,7 @@
 #include "../base/own.h"
 #include "../paths/place.h"
 #include "peek.h"
+#include "target.h"
 
 #define PORT_DNS	53
 #define ALPN_BYTES_MAX	255 /* RFC 7301 section 3.1 */
@@ -122,6 +123,84 @@ int value_interface(const struct node *node, char **out)
 	return value_copy(text, out);
 }
 
+static int interface_add(void *next, const struct node *item)
+{
+	char ***at = next;
+
+	return value_interface(item, (*at)++);
+}
+
+int value_interfaces(const struct node *node, char ***out)
+{
+	unsigned int len;
+	char **next;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_list(node, &len);
+	if (rc < 0)
+		return rc;
+	*out = calloc((size_t)len + 1, sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	next = *out;
+	return node_each(node, interface_add, &next);
+}
+
+void texts_free(char **texts)
+{
+	for (char **text = texts; text && *text; text++)
+		free(*text);
+	free(texts);
+}
+
+/* A port or a range of them */
+static int ports_item(const struct node *node, struct target_ports *out)
+{
+	const char *text;
+	uint32_t port = 0;
+	int rc = node_text(node, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strchr(text, '-'))
+		return node_range(node, 1, UINT16_MAX, &out->from, &out->to);
+	rc = node_number(node, 1, UINT16_MAX, &port);
+	out->from = out->to = (uint16_t)port;
+	return rc;
+}
+
+struct ports_list {
+	struct target_ports *ports;
+	unsigned int *len;
+};
+
+static int ports_add(void *arg, const struct node *item)
+{
+	const struct ports_list *list = arg;
+
+	return ports_item(item, &list->ports[(*list->len)++]);
+}
+
+int value_ports(const struct node *node, struct target_ports **out, unsigned int *out_len)
+{
+	struct ports_list list;
+	unsigned int len;
+	int rc;
+
+	if (!node->yaml)
+		return 0;
+	rc = node_list(node, &len);
+	if (rc < 0)
+		return rc;
+	*out = calloc(len, sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	list = (struct ports_list){ *out, out_len };
+	return node_each(node, ports_add, &list);
+}
+
 int value_file(const struct node *node, size_t max, char **out)
 {
 	const char *text;
@@ -158,6 +237,9 @@ int value_percent(const struct node *node, uint32_t *out)
 
 /* ---- addresses ---- */
 
+static const char scope_wanted[] =
+	"a link-local address needs its interface, as in \"fe80::1%eth0\"";
+
 /* @other is for who forgot neither a port nor brackets. */
 static int address_fail(const struct node *node, const char *text, const char *other)
 {
@@ -176,9 +258,19 @@ int value_listen(const struct node *node, struct addr *out)
 
 	if (rc < 0)
 		return rc;
-	if (addr_parse(text, out) < 0 || addr_port(out) == 0)
+	if (addr_parse(text, out) < 0 || addr_port(out) == 0 || addr_lacks_scope(out))
 		return address_fail(node, text, other);
 	return 0;
+}
+
+int value_reset(const struct node *node, bool *reset)
+{
+	static const char *const words[] = { "keep", "reset" };
+	unsigned int word = *reset;
+	int rc = node_word(node, words, 2, NULL, &word);
+
+	*reset = word;
+	return rc;
 }
 
 int value_source(const struct node *node, struct addr *out)
@@ -192,6 +284,8 @@ int value_source(const struct node *node, struct addr *out)
 		return refuse(node, text,
 			      "it takes an address of this host "
 			      "without a port, as in 192.0.2.1 or 2001:db8::1");
+	if (addr_lacks_scope(out))
+		return refuse(node, text, scope_wanted);
 	return 0;
 }
 
@@ -207,6 +301,8 @@ int value_server(const struct node *node, struct addr *out)
 		return refuse(node, text,
 			      "it takes the address of a name server, as in 192.0.2.1, "
 			      "\"192.0.2.1:5353\" or \"[2001:db8::1]:53\"");
+	if (addr_lacks_scope(out))
+		return refuse(node, text, scope_wanted);
 	return 0;
 }
 
@@ -259,7 +355,7 @@ static int cidrs_listed(const struct node *node, const char *path, struct cidrs 
 	return rc == -EINVAL ? node_fail(node, "%.200s:%u: %s", path, line, why) : rc;
 }
 
-static int cidrs_item(const struct node *node, struct cidrs *out)
+static int cidrs_item(void *out, const struct node *node)
 {
 	char why[CIDR_WHY_MAX];
 	struct cidr cidr;
@@ -276,16 +372,7 @@ static int cidrs_item(const struct node *node, struct cidrs *out)
 
 int value_prefixes(const struct node *node, struct cidrs *out)
 {
-	unsigned int len;
-	int rc = node_list(node, &len);
-
-	for (unsigned int i = 0; rc == 0 && i < len; i++) {
-		struct node item;
-
-		node_item(node, i, &item);
-		rc = cidrs_item(&item, out);
-	}
-	return rc;
+	return node_each(node, cidrs_item, out);
 }
 
 int value_cidrs(const struct node *node, struct cidrs *out)

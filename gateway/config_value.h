@@ -13,6 +13,8 @@
 #include "config.h"
 #include "config_node.h"
 
+struct target_ports;
+
 /** value_copy() - strdup(3). Return: 0 or -ENOMEM */
 int value_copy(const char *text, char **out);
 
@@ -31,11 +33,23 @@ int value_prefix(const struct node *node, char **out);
 /** value_interface() - the name of a network interface, which need not exist yet */
 int value_interface(const struct node *node, char **out);
 
+/** value_interfaces() - a list of them, or one, ended by NULL; a missing one leaves @out as it is */
+int value_interfaces(const struct node *node, char ***out);
+
+/** texts_free() - what value_interfaces() made; NULL is fine */
+void texts_free(char **texts);
+
+/** value_ports() - a list of ports and ranges of them, or one; a missing one leaves both as they are */
+int value_ports(const struct node *node, struct target_ports **out, unsigned int *out_len);
+
 /** value_file() - an absolute path of at most @max bytes */
 int value_file(const struct node *node, size_t max, char **out);
 
 /** value_listen() - a numeric address with a port other than 0 */
 int value_listen(const struct node *node, struct addr *out);
+
+/** value_reset() - "keep", or "reset", which is true; without a word it stays as it is */
+int value_reset(const struct node *node, bool *reset);
 
 /** value_source() - a numeric address without a port, not 0.0.0.0 or :: */
 int value_source(const struct node *node, struct addr *out);

@@ -108,6 +108,7 @@ struct conn {
 	struct pool_tries tries;
 	struct asked *asked; /* what the client asked for; NULL: nothing yet */
 	int failed; /* negative errno of the backend that failed last; 0: none has */
+	enum ladon_reason unseen; /* ... or why that must not see the client's address; NONE: it may */
 	struct watch back;
 	uint64_t source;   /* see ladon_connect(); 0: a port of the kernel's choice */
 	bool back_guarded; /* what the backend sends is not acknowledged */

@@ -15,6 +15,7 @@
 #include "conn.h"
 #include "proxied.h"
 #include "removed.h"
+#include "target.h"
 
 #define PORT_TRIES 64 /* source ports that are in use towards the backend; they rest after that */
 
@@ -54,10 +55,26 @@ static bool is_transparent(const struct conn *c)
 	return conn_setup(c)->config->pools[c->route->pool].transparent;
 }
 
-/* Can the backend see the client's address, if it is to? */
-static bool source_fits(const struct conn *c)
+/*
+ * Whoever sends a PROXY header is believed, but not that the client is nobody, or this host. And
+ * no backend answers to its own address, unless it is this host.
+ */
+static bool source_is_usable(const struct conn *c)
 {
-	return !is_transparent(c) || addr_family(&c->who) == addr_family(&c->to);
+	struct locals *locals = &c->worker->locals;
+
+	if (!addr_same_host(&c->who, &c->client) &&
+	    (target_is_kept(&c->who) || locals_has(locals, &c->who)))
+		return false;
+	return !addr_same_host(&c->who, &c->to) || locals_has(locals, &c->to);
+}
+
+/* Why a backend that is to see the client's address cannot; NONE: it can */
+static enum ladon_reason source_obstacle(const struct conn *c)
+{
+	if (addr_family(&c->who) != addr_family(&c->to))
+		return LADON_REASON_SOURCE_FAMILY;
+	return source_is_usable(c) ? LADON_REASON_NONE : LADON_REASON_SOURCE_UNUSABLE;
 }
 
 static int route_exhausted(struct conn *c, struct pool *pool)
@@ -66,8 +83,8 @@ static int route_exhausted(struct conn *c, struct pool *pool)
 
 	if (!c->failed)
 		return pool_lacking(c, pool);
-	if (!source_fits(c))
-		return conn_turn_away(c, LADON_REASON_SOURCE_FAMILY);
+	if (c->unseen)
+		return conn_turn_away(c, c->unseen);
 	if (c->failed == -EADDRNOTAVAIL)
 		log_limited(LOG_LEVEL_WARN,
 			    "route %s: no source address has a port left for pool %s (%s)",
@@ -88,10 +105,10 @@ static int asked_exhausted(struct conn *c, int rc)
 		return conn_turn_away(c, LADON_REASON_NOT_REDIRECTED);
 	if (rc != -ENOENT)
 		return conn_turn_away(c, LADON_REASON_NAMES_BUSY);
+	if (c->unseen)
+		return conn_turn_away(c, c->unseen);
 	if (c->failed == -EADDRNOTAVAIL)
 		return conn_turn_away(c, LADON_REASON_NO_LOCAL_PORT);
-	if (c->failed && !source_fits(c))
-		return conn_turn_away(c, LADON_REASON_SOURCE_FAMILY);
 	return conn_turn_away(c, c->failed ? LADON_REASON_NO_BACKEND : LADON_REASON_NO_TARGET);
 }
 
@@ -266,8 +283,9 @@ static int connect_transparent(struct conn *c)
 	struct addr from = c->who;
 	int rc = -EADDRINUSE;
 
-	if (!source_fits(c))
-		return -EAFNOSUPPORT;
+	c->unseen = source_obstacle(c);
+	if (c->unseen)
+		return -EADDRNOTAVAIL;
 	for (int i = 0; i < PORT_TRIES && rc == -EADDRINUSE; i++) {
 		rc = back_open(c);
 		if (rc == 0)
@@ -327,10 +345,14 @@ static void backend_failed(const struct conn *c)
 			 pool_name(pool), c->backend->config->text, for_ms);
 }
 
-/* Not the backend's fault: another one may have a source port left, or this one is not to be used. */
+/*
+ * Not the backend's fault: another one may have a source port left, or this one is not to be used. Or
+ * it may have answered to where the client's address led it, past this host.
+ */
 static bool is_ours(const struct conn *c, int rc)
 {
-	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED || !source_fits(c);
+	return rc == -EADDRNOTAVAIL || rc == -ECONNABORTED ||
+	       (rc == -ETIMEDOUT && is_transparent(c));
 }
 
 int connect_failed(struct conn *c, int rc)

@@ -28,6 +28,8 @@
 
 #include "../base/log.h"
 #include "../base/own.h"
+#include "config_forwards.h"
+#include "forwards.h"
 #include "reload.h"
 #include "removed.h"
 #include "report.h"
@@ -274,6 +276,78 @@ static void run_flow_kill(struct client *client, const json_t *request)
 	}
 }
 
+/* A flow of a handoff has these ends, in the client's direction or the other. */
+struct finding {
+	const struct addr *from, *to;
+	bool found;
+};
+
+static int find_ends(void *arg, const struct ladon_flow *flow)
+{
+	struct finding *finding = arg;
+	struct addr client, listener, source, backend;
+
+	if (addr_from(&flow->client.sa, &client) < 0 ||
+	    addr_from(&flow->listener.sa, &listener) < 0 ||
+	    addr_from(&flow->source.sa, &source) < 0 || addr_from(&flow->backend.sa, &backend) < 0)
+		return 0;
+	finding->found =
+		(addr_equal(finding->from, &client) && addr_equal(finding->to, &listener)) ||
+		(addr_equal(finding->from, &backend) && addr_equal(finding->to, &source));
+	return finding->found;
+}
+
+static json_t *why_json(struct gateway *gateway, int protocol, const struct addr *from,
+			const struct addr *to, int *rc)
+{
+	struct finding finding = { .from = from, .to = to };
+	unsigned int reason;
+
+	*rc = 0;
+	if (protocol == IPPROTO_TCP)
+		ladon_flow_each(gateway->ladon, find_ends, &finding);
+	if (finding.found)
+		return json_pack("{s:b, s:s, s:s}", "fast", 1, "why", "handoff", "text",
+				 "of a handed-off connection; translated");
+	*rc = ladon_learned_why(gateway->ladon, protocol, &from->sa, &to->sa, &reason);
+	if (*rc == -EOPNOTSUPP)
+		return json_pack("{s:b, s:s, s:s}", "fast", 0, "why", "off", "text",
+				 "nothing is learned: 'accelerate' is off, or could not be had");
+	if (*rc < 0)
+		return NULL;
+	if (reason == LADON_REASON_NONE)
+		reason = LADON_REASON_LEARNED;
+	return json_pack("{s:b, s:s, s:s}", "fast", reason == LADON_REASON_LEARNED, "why",
+			 ladon_reason_name(reason), "text", ladon_reason_text(reason));
+}
+
+static void run_flow_why(struct client *client, const json_t *request)
+{
+	struct gateway *gateway = client->control->gateway;
+	const char *word = json_string_value(json_object_get(request, "protocol"));
+	struct addr from, to;
+	json_t *document;
+	int rc;
+
+	if (!word || (strcmp(word, "tcp") != 0 && strcmp(word, "udp") != 0)) {
+		client_refuse(client, "protocol: not tcp or udp");
+	} else if (!address_get(json_object_get(request, "from"), &from) ||
+		   !address_get(json_object_get(request, "to"), &to) || !addr_port(&from) ||
+		   !addr_port(&to) || addr_family(&from) != addr_family(&to)) {
+		client_refuse(client, "from and to: not two addresses of one family, with ports");
+	} else if (!gateway->ladon) {
+		client_refuse(client, "there are no flows: %s",
+			      ladon_reason_text(gateway->no_handoff));
+	} else {
+		document = why_json(gateway, strcmp(word, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
+				    &from, &to, &rc);
+		if (document)
+			client_answer(client, document);
+		else
+			client_refuse(client, "flow why: %s", strerror(rc < 0 ? -rc : ENOMEM));
+	}
+}
+
 /* Return: false if it is none of the words. */
 static bool admin_get(const json_t *request, enum backend_admin *out)
 {
@@ -326,10 +400,9 @@ static void backend_set_answer(struct client *client, struct pool *pool, const c
 
 	if (found) {
 		removed_look(client->control->gateway->removed);
-		client_answer(client,
-			      json_pack("{s:s, s:s, s:s, s:s}", "pool", pool_name(pool), "backend",
-					text, "admin", backend_admin_word(admin), "state",
-					report_state(found)));
+		client_answer(client, json_pack("{s:s, s:s, s:s, s:s}", "pool", pool_name(pool),
+						"backend", text, "admin", backend_admin_word(admin),
+						"state", report_state(found)));
 	} else {
 		client_refuse(client, "backend: pool %s has none of this text", pool_name(pool));
 	}
@@ -351,6 +424,84 @@ static void run_backend_set(struct client *client, const json_t *request)
 		return;
 	}
 	backend_set_answer(client, pool, text, admin);
+}
+
+/*
+ * The request is read as a mapping of the file would be. @why: of a refusal; to be freed
+ * Return: 0, with the answer in @out, or a negative errno
+ */
+static int forward_add(struct gateway *gateway, const char *text, json_t **out, char **why)
+{
+	const struct config *config = gateway->setup->config;
+	struct config_forward forward;
+	char listen[PORTS_TEXT_MAX];
+	const char *pool;
+	int rc = config_forward_parse(text, config, &forward, why);
+
+	if (rc == 0)
+		rc = forwards_add(gateway->forwards, gateway->setup, &forward, why);
+	if (rc < 0)
+		return rc;
+	log_info("control: forward %s added",
+		 config_ports_format(&forward, &forward.listen, listen));
+	pool = forward.has_pool ? config->pools[forward.pool].name : NULL;
+	*out = report_forward(&forward, pool, true, 0, 0);
+	return 0;
+}
+
+static int forward_remove(struct gateway *gateway, const char *text, json_t **out, char **why)
+{
+	struct config_forward name;
+	char listen[PORTS_TEXT_MAX];
+	unsigned int removed = 0;
+	int rc = config_forward_name_parse(text, &name, why);
+
+	if (rc == 0)
+		rc = forwards_remove(gateway->forwards, gateway->setup, &name, &removed, why);
+	if (rc == -EBUSY)
+		*why = strdup("it is one of the file's; take it out there, and reload");
+	else if (rc == -ENOENT)
+		*why = strdup("there is no such forward; ladon forward show lists them");
+	if (rc < 0)
+		return rc;
+	log_info("control: forward %s removed", config_ports_format(&name, &name.listen, listen));
+	*out = json_pack("{s:I}", "removed", (json_int_t)removed);
+	return 0;
+}
+
+/* Not while the configuration changes, whose forwards and listeners they must agree with */
+static void forward_change(struct client *client, const json_t *request,
+			   int (*change)(struct gateway *gateway, const char *text, json_t **out,
+					 char **why))
+{
+	struct gateway *gateway = client->control->gateway;
+	json_t *keys = json_copy((json_t *)request), *answer = NULL;
+	_free_ char *text = NULL, *why = NULL;
+	int rc;
+
+	json_object_del(keys, "command");
+	text = json_dumps(keys, 0);
+	json_decref(keys);
+	pthread_mutex_lock(&gateway->changing);
+	if (atomic_load(&gateway->stopping))
+		rc = -ECANCELED;
+	else
+		rc = text ? change(gateway, text, &answer, &why) : -ENOMEM;
+	pthread_mutex_unlock(&gateway->changing);
+	if (rc < 0)
+		client_refuse(client, "%s", why ? why : strerror(-rc));
+	else
+		client_answer(client, answer);
+}
+
+static void run_forward_add(struct client *client, const json_t *request)
+{
+	forward_change(client, request, forward_add);
+}
+
+static void run_forward_remove(struct client *client, const json_t *request)
+{
+	forward_change(client, request, forward_remove);
 }
 
 static void run_reload(struct client *client, const json_t *request)
@@ -376,7 +527,7 @@ static void run_reload(struct client *client, const json_t *request)
  */
 static const struct command {
 	const char *name;
-	const char *keys[4];					   /* besides "command" */
+	const char *keys[7];					   /* besides "command" */
 	int (*report)(const struct setup *setup, json_t **out);	   /* either a document, */
 	void (*run)(struct client *client, const json_t *request); /* ... or an action */
 } commands[] = {
@@ -386,7 +537,11 @@ static const struct command {
 	{ .name = "listener show", .report = report_listeners },
 	{ .name = "pool show",	   .report = report_pools },
 	{ .name = "forward show",  .report = report_forwards },
+	{ .name = "forward add",   .run = run_forward_add, 
+	  .keys = { "listen", "to", "pool", "protocol", "source", "hairpin", "when-gone" } },
+	{ .name = "forward remove", .run = run_forward_remove, .keys = { "listen", "protocol" } },
 	{ .name = "flow show",	   .run = run_flow_show, .keys = { "id", "client", "backend" } },
+	{ .name = "flow why",	   .run = run_flow_why, .keys = { "protocol", "from", "to" } },
 	{ .name = "backend set",   .run = run_backend_set, .keys = { "pool", "backend", "state" } },
 	{ .name = "reload",	   .run = run_reload },
 	{ .name = "flow kill",	   .run = run_flow_kill, .keys = { "id", "client", "backend", "all" } },

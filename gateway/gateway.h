@@ -52,7 +52,7 @@ struct gateway {
 	unsigned int workers_len;
 	struct flows *flows;
 	struct removed *removed;
-	struct forwards *forwards;	 /* NULL: none since the start */
+	struct forwards *forwards;
 	struct resolver *resolver;
 	struct health *health;
 	struct tallies tallies;

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "worker.h"
@@ -91,7 +93,7 @@ static int lane_drain(struct lane *lane, struct watch *to)
 	return rc;
 }
 
-/* ---- from the sender: 0: something happened; -EAGAIN: nothing to read; -ENOMEM ---- */
+/* ---- from the sender: 0: something happened; -EAGAIN: nothing to read, or nobody who takes it ---- */
 
 /* What a read returned other than bytes */
 static int fill_none(struct lane *lane, struct watch *from, ssize_t n)
@@ -106,35 +108,66 @@ static int fill_none(struct lane *lane, struct watch *from, ssize_t n)
 	return 0;
 }
 
-static int fill_send(struct lane *lane, struct watch *to, const uint8_t *bytes, uint32_t len)
+/* What the receiver has not taken. There is memory for it, or the spare one. */
+static void fill_keep(struct lane *lane, struct worker *worker, const uint8_t *bytes, uint32_t len)
+{
+	if (kept_append(&lane->kept, bytes, len) == 0)
+		return;
+	lane->kept = (struct kept){ .bytes = memcpy(worker->spare, bytes, len), .len = len };
+	worker->spare = NULL;
+}
+
+/* Return: how many bytes the receiver took */
+static uint32_t fill_send(struct lane *lane, struct watch *to, const uint8_t *bytes, uint32_t len)
 {
 	ssize_t n = send(to->fd, bytes, len, MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN) {
 		lane_lose(lane, to);
-		return 0;
+		return len;
 	}
 	if (n < 0)
 		n = 0;
+	if ((uint32_t)n < len)
+		to->ready &= ~(uint32_t)EPOLLOUT;
 	lane->sent += (uint32_t)n;
-	if ((uint32_t)n == len)
-		return 0;
-	to->ready &= ~(uint32_t)EPOLLOUT;
-	return kept_append(&lane->kept, bytes + n, len - (uint32_t)n);
+	return (uint32_t)n;
+}
+
+/* Without memory: what the receiver takes is read, and the rest stays with the kernel. */
+static int fill_peeked(struct lane *lane, struct watch *from, struct watch *to,
+		       const uint8_t *bytes, uint32_t len)
+{
+	uint32_t taken = fill_send(lane, to, bytes, len);
+
+	if (!taken)
+		return -EAGAIN;
+	recv(from->fd, NULL, taken, MSG_TRUNC); /* tcp(7): they are thrown away */
+	lane->received += taken;
+	return 0;
 }
 
 static int fill_copy(struct lane *lane, struct worker *worker, struct watch *from, struct watch *to)
 {
-	ssize_t n = recv(from->fd, worker->scratch, COPY_BYTES, 0);
+	uint32_t taken;
+	ssize_t n;
 
+	if (!worker->spare)
+		worker->spare = malloc(COPY_BYTES);
+	n = recv(from->fd, worker->scratch, COPY_BYTES, worker->spare ? 0 : MSG_PEEK);
 	if (n <= 0)
 		return fill_none(lane, from, n);
+	lane->bulk = (uint32_t)n == COPY_BYTES;
+	if (!worker->spare)
+		return fill_peeked(lane, from, to, worker->scratch, (uint32_t)n);
 	/* A short read of a stream has emptied the socket (epoll(7)), but for a FIN. */
 	if ((uint32_t)n < COPY_BYTES && !(from->ready & (EPOLLRDHUP | EPOLLERR)))
 		from->ready &= ~(uint32_t)EPOLLIN;
-	lane->bulk = (uint32_t)n == COPY_BYTES;
 	lane->received += (uint32_t)n;
-	return fill_send(lane, to, worker->scratch, (uint32_t)n);
+	taken = fill_send(lane, to, worker->scratch, (uint32_t)n);
+	if (taken < (uint32_t)n)
+		fill_keep(lane, worker, worker->scratch + taken, (uint32_t)n - taken);
+	return 0;
 }
 
 static int fill_splice(struct lane *lane, struct watch *from)
@@ -174,7 +207,5 @@ int lane_run(struct lane *lane, struct worker *worker, struct watch *from, struc
 	}
 	if (lane->held == 0)
 		pipe_give(&worker->pipes, &lane->pipe);
-	if (lane->shut || rc == -EAGAIN)
-		return 0;
-	return rc == 0 ? 1 : rc;
+	return !lane->shut && rc == 0;
 }

@@ -6,7 +6,7 @@
  * there; when a read fills that, the lane changes to splice(2) until a short
  * one comes. Nothing more is read while the receiver has not taken what was:
  * a slow receiver slows its sender down, and a lane with nothing to do owns no
- * buffer.
+ * buffer. Nothing is read for which there might be no memory: see fill_copy().
  *
  * EPOLLERR in watch.ready means that a socket is broken, whoever found out. The
  * lane away from it still delivers what was received before that; the lane
@@ -44,7 +44,7 @@ bool lane_is_empty(const struct lane *lane);
  * lane_run() - move what can be moved now, but let others have their turn, too
  *
  * Return: 0: until one of the sockets is ready again, or for ever if .shut;
- * 1: there is more to move; -ENOMEM: bytes were received that cannot be kept.
+ * 1: there is more to move.
  */
 int lane_run(struct lane *lane, struct worker *worker, struct watch *from, struct watch *to);
 

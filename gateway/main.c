@@ -27,6 +27,7 @@
 #include "../paths/health.h"
 #include "../paths/lookup.h"
 #include "../paths/resolve.h"
+#include "accelerate.h"
 #include "callers.h"
 #include "control.h"
 #include "ends.h"
@@ -276,7 +277,7 @@ static int handoff_open(struct daemon *d, const struct config *config)
 	int rc;
 
 	d->gateway.no_handoff = LADON_REASON_HANDOFF_OFF;
-	if (!config->handoff)
+	if (!config->handoff && !config->accelerate.on)
 		return 0;
 	options.pin_dir = config->pin;
 	options.interfaces = (const char *const *)config->interfaces;
@@ -295,6 +296,7 @@ static int handoff_open(struct daemon *d, const struct config *config)
 		return handoff_failed(d, config, rc);
 	if (config->stack)
 		ladon_stack(d->gateway.ladon); /* on failure said so, and relayed */
+	accelerate(d->gateway.ladon, &config->accelerate);
 	return config->transparent ? ladon_transparent(d->gateway.ladon) : 0;
 }
 
@@ -387,7 +389,7 @@ static int rights_drop(struct daemon *d, const struct config *config)
 		return rc;
 	if (config->access_to == ACCESS_FILE)
 		privilege_leave_file(&d->privilege, config->access_path);
-	rc = privilege_drop(&d->privilege, d->gateway.ladon || d->gateway.forwards);
+	rc = privilege_drop(&d->privilege, d->gateway.ladon || config->forwards_len);
 	if (rc < 0) {
 		log_err("privileges: cannot be given up: %s", strerror(-rc));
 		return rc;
@@ -451,7 +453,7 @@ static int setup_begin(struct daemon *d, struct setup *setup)
 	const struct config_listener *failed;
 	int rc = rights_drop(d, setup->config);
 
-	if (rc == 0 && d->gateway.forwards)
+	if (rc == 0)
 		rc = forwards_watch(d->gateway.forwards);
 	if (rc == 0)
 		rc = paths_open(d, setup);
@@ -493,10 +495,8 @@ static int daemon_start(struct daemon *d, struct config *config)
 	}
 	d->gateway.setup = setup; /* for who asks; setup_use() puts it in force */
 	rc = handoff_open(d, config);
-	if (rc == 0 && config->forwards_len)
-		rc = forwards_start(config, &d->gateway.forwards);
-	else if (rc == 0)
-		forwards_cleanup(); /* of a former daemon's */
+	if (rc == 0)
+		rc = forwards_start(setup, &d->gateway.forwards);
 	pthread_mutex_lock(&d->gateway.changing); /* ladon reload has to wait */
 	if (rc == 0)
 		rc = setup_begin(d, setup);

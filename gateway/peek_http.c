@@ -48,6 +48,7 @@ struct span {
 /* What its fields say, beside the host */
 struct fields {
 	bool has_host, has_credentials;
+	bool has_content; /* or may have: RFC 9112 section 6 */
 	struct span credentials; /* Proxy-Authorization, RFC 9110 section 11.7.2; "" if none */
 };
 
@@ -231,6 +232,9 @@ static bool field_parse(struct span line, struct fields *fields, struct hello *o
 		fields->has_credentials = true;
 		fields->credentials = span_trim(line);
 	}
+	if (name_is(name, "Transfer-Encoding") ||
+	    (name_is(name, "Content-Length") && !span_is(span_trim(line), "0")))
+		fields->has_content = true;
 	if (!name_is(name, "Host"))
 		return true;
 
@@ -377,6 +381,17 @@ static enum peek_answer user_peek(struct span credentials, struct talk *talk, st
 	return talk->asks ? PEEK_MORE : PEEK_FOUND;
 }
 
+/*
+ * What follows the head is the target's, so there can be no content (RFC 9110 section 9.3.6). Who
+ * announces some, by one field or the other or both, may have taken it for part of the request, or
+ * a proxy on the way may have: that would be somebody else's bytes in the tunnel. A length of 0 is
+ * what some old clients say.
+ */
+static bool connect_is_plain(const struct hello *hello, const struct fields *fields)
+{
+	return hello->port && !fields->has_content;
+}
+
 enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
 			      const uint8_t *bytes, size_t len, struct hello *out)
 {
@@ -394,7 +409,7 @@ enum peek_answer peek_connect(const struct peek_rules *rules, struct talk *talk,
 		return answer;
 	talk_start(talk);
 	talk->begun = len >= method_len;
-	if (answer == PEEK_FOUND && !hello.port)
+	if (answer == PEEK_FOUND && !connect_is_plain(&hello, &fields))
 		answer = hello_refuse(&hello, PEEK_PROTOCOL_CONNECT, LADON_REASON_PEEK_MALFORMED, 0);
 	if (answer == PEEK_FOUND) {
 		talk->consumed = head.len;

@@ -40,6 +40,16 @@ static int proxied_distrust(struct conn *c)
 	}
 }
 
+/*
+ * A proxy that hands off, too, says its header by itself, and nothing more until that has been
+ * acknowledged (say.c); and we have nothing to say.
+ */
+static void header_heard(const struct conn *c)
+{
+	if (c->guarded && !c->first.len)
+		ladon_acknowledge_consumed(c->worker->gateway->ladon, c->front.fd, c->consumed);
+}
+
 static int header_keep(struct conn *c, const struct proxy_header *header)
 {
 	if (kept_append(&c->header, c->first.bytes, (uint32_t)header->len) < 0)
@@ -49,6 +59,7 @@ static int header_keep(struct conn *c, const struct proxy_header *header)
 	kept_drop(&c->first, (uint32_t)header->len);
 	c->header_due = false;
 	conn_consumed(c, c->consumed + (uint32_t)header->len);
+	header_heard(c);
 	return conn_admit(c); /* who the client is has been said just now */
 }
 

@@ -157,13 +157,6 @@ static int relay_break(struct conn *c, enum ladon_reason why)
 	return conn_end(c, why);
 }
 
-/* Bytes that were received are lost. */
-static int relay_lack(struct conn *c)
-{
-	shortage_begin(c->worker, "memory for relayed bytes", -ENOMEM);
-	return relay_break(c, LADON_REASON_NO_MEMORY);
-}
-
 static int relay_late(struct conn *c)
 {
 	struct relay *relay = &c->relay;
@@ -219,19 +212,17 @@ static int relay_retry(struct conn *c)
 	return -EAGAIN;
 }
 
-/* Return: 0 or -ENOMEM */
-static int relay_lane(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
+static void relay_lane(struct conn *c, struct lane *lane, struct watch *from, struct watch *to,
 		      atomic_uint_fast64_t *count)
 {
 	uint64_t received = lane->received, sent = lane->sent;
-	int rc = lane_run(lane, c->worker, from, to);
+	int more = lane_run(lane, c->worker, from, to);
 
 	if (lane->received != received || lane->sent != sent)
 		c->relay.active_ms = conn_now(c);
 	count_add(count, lane->received - received);
-	if (rc > 0)
+	if (more)
 		conn_later(c);
-	return rc < 0 ? rc : 0;
 }
 
 int conn_relay(struct conn *c)
@@ -239,9 +230,8 @@ int conn_relay(struct conn *c)
 	struct worker_counts *counts = c->worker->counts;
 	struct relay *relay = &c->relay;
 
-	if (relay_lane(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in) < 0 ||
-	    relay_lane(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out) < 0)
-		return relay_lack(c);
+	relay_lane(c, &relay->in, &c->front, &c->back, &counts->relay_bytes_in);
+	relay_lane(c, &relay->out, &c->back, &c->front, &counts->relay_bytes_out);
 	if (!relay->out.ended)
 		relay->by_client = relay->in.ended;
 	if (relay->in.shut && relay->out.shut)

@@ -9,10 +9,11 @@
 #include <time.h>
 
 #include "../base/log.h"
-#include "../base/text.h"
 #include "../base/own.h"
+#include "../base/text.h"
 #include "../paths/health.h"
 #include "../paths/resolve.h"
+#include "accelerate.h"
 #include "flows.h"
 #include "forwards.h"
 #include "removed.h"
@@ -83,6 +84,7 @@ static int keys_check(const struct config *now, const struct config *next, char 
 		{ "user", text_is_same(now->user, next->user) },
 		{ "control-group", text_is_same(now->control_group, next->control_group) },
 		{ "access-log", access_is_same(now, next) },
+		{ "accelerate", accelerate_is_same(&now->accelerate, &next->accelerate) },
 	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -198,18 +200,11 @@ static void count(const struct setup *former, const struct setup *next, struct r
 }
 
 /* The last that can fail. */
-static int forwards_change(const struct gateway *gateway, const struct setup *setup, char **error)
+static int forwards_change(const struct gateway *gateway, struct setup *setup, char **error)
 {
 	_free_ char *why = NULL;
-	int rc;
+	int rc = forwards_use(gateway->forwards, setup, &why);
 
-	if (!gateway->forwards && setup->config->forwards_len)
-		return refuse(error, -EOPNOTSUPP, "forwards",
-			      "there were none at the start; a restart is needed, which handed-off "
-			      "connections survive");
-	if (!gateway->forwards)
-		return 0;
-	rc = forwards_use(gateway->forwards, setup->config, &why);
 	return rc < 0 ? refuse(error, rc, "forwards", why ? why : strerror(-rc)) : 0;
 }
 
@@ -234,13 +229,10 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 		return rc;
 	}
 	names = names_new(setup->pools, setup->config->pools_len);
-	if (!names || flows_follow(gateway->flows, setup) < 0) {
-		names_free(names);
-		checks_free(checks);
-		setup_drop(setup);
-		return refuse(error, -ENOMEM, "reload", strerror(ENOMEM));
-	}
-	rc = forwards_change(gateway, setup, error);
+	if (names && flows_follow(gateway->flows, setup) == 0)
+		rc = forwards_change(gateway, setup, error);
+	else
+		rc = refuse(error, -ENOMEM, "reload", strerror(ENOMEM));
 	if (rc < 0) {
 		names_free(names);
 		checks_free(checks);
@@ -260,15 +252,15 @@ static int reload_try(struct gateway *gateway, struct reloaded *out, char **erro
 /* ---- a source says something else ---- */
 
 /* The pool of the setup in force that has the source; NULL: none */
-static struct pool *source_pool(const struct setup *setup, const char *name, const char *source)
+static struct pool *source_pool(const struct setup *setup, const char *name,
+				const struct sourced *sourced)
 {
 	for (unsigned int p = 0; p < setup->config->pools_len; p++) {
 		const struct config_pool *config = &setup->config->pools[p];
 
 		for (unsigned int b = 0; strcmp(config->name, name) == 0 && b < config->backends_len;
 		     b++)
-			if (config_is_source(&config->backends[b]) &&
-			    strcmp(config->backends[b].text, source) == 0)
+			if (sourced_is(sourced, &config->backends[b]))
 				return setup->pools[p];
 	}
 	return NULL;
@@ -304,7 +296,7 @@ static int source_try(struct gateway *gateway, const char *name, const struct so
 
 	if (atomic_load(&gateway->stopping) || !gateway->setup || !gateway->health)
 		return -ECANCELED;
-	pool = source_pool(gateway->setup, name, sourced->source);
+	pool = source_pool(gateway->setup, name, sourced);
 	if (!pool)
 		return -ENOENT;
 	pool_source_failed(pool, sourced);

@@ -8,12 +8,14 @@
  */
 #include "report.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 #include <time.h>
 
+#include "config_forwards.h"
 #include "ends.h"
+#include "forwards.h"
 
 /* "I" of json_pack() wants exactly this type. */
 #define COUNT(value) ((json_int_t)(value))
@@ -287,56 +289,54 @@ int report_listeners(const struct setup *setup, json_t **out)
 
 /* ---- forwards ---- */
 
-#define PORTS_TEXT_MAX (ADDR_TEXT_MAX + sizeof("-65535"))
-
-/* As in the file: the first port, and if there are more, the last. Return: @out */
-static char *ports_format(const struct addr *first, unsigned int more, char out[PORTS_TEXT_MAX])
-{
-	size_t len = strlen(addr_format(first, out));
-
-	if (more)
-		snprintf(out + len, PORTS_TEXT_MAX - len, "-%u", addr_port(first) + more);
-	return out;
-}
-
-/* The same without a port. Return: @out */
+/* As in the file. Return: a word, or @out */
 static const char *source_format(const struct config_forward *forward, char out[INET6_ADDRSTRLEN])
 {
-	const struct addr *source = &forward->source_addr;
-
 	if (forward->source == FORWARD_KEEP)
 		return "keep";
 	if (forward->source == FORWARD_MASQUERADE)
 		return "masquerade";
-	return inet_ntop(source->sa.sa_family,
-			 source->sa.sa_family == AF_INET ? (const void *)&source->in.sin_addr
-							 : (const void *)&source->in6.sin6_addr,
-			 out, INET6_ADDRSTRLEN);
+	return addr_format_host(&forward->source_addr, out);
 }
 
-static json_t *forward_json(const struct config_forward *forward)
+json_t *report_forward(const struct config_forward *forward, const char *pool, bool added,
+		       uint64_t flows, uint64_t refused)
 {
-	unsigned int more = (unsigned int)forward->last - addr_port(&forward->listen);
 	char listen[PORTS_TEXT_MAX], to[PORTS_TEXT_MAX], source[INET6_ADDRSTRLEN];
 	char prefix[CIDR_TEXT_MAX];
+	json_t *json =
+		json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:s*, s:s, s:b, s:I}", "listen",
+			  config_ports_format(forward, &forward->listen, listen), "protocol",
+			  !forward->udp	 ? "tcp"
+			  : forward->tcp ? "both"
+					 : "udp",
+			  "to", pool ? NULL : config_ports_format(forward, &forward->to, to),
+			  "pool", pool, "source", source_format(forward, source), "hairpin",
+			  forward->has_hairpin ? cidr_format(&forward->hairpin, prefix) : NULL,
+			  "when_gone", forward->reset ? "reset" : "keep", "added", added, "flows",
+			  COUNT(flows));
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s*}", "listen",
-			 ports_format(&forward->listen, more, listen), "protocol",
-			 !forward->udp ? "tcp" : forward->tcp ? "both" : "udp", "to",
-			 ports_format(&forward->to, more, to), "source",
-			 source_format(forward, source), "hairpin",
-			 forward->has_hairpin ? cidr_format(&forward->hairpin, prefix) : NULL);
+	if (pool)
+		json_object_set_new(json, "refused", json_integer(COUNT(refused)));
+	return json;
+}
+
+static int forward_append(void *arg, const struct config_forward *forward, const char *pool,
+			  bool added, uint64_t flows, uint64_t refused)
+{
+	json_t *json = report_forward(forward, pool, added, flows, refused);
+
+	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
 }
 
 int report_forwards(const struct setup *setup, json_t **out)
 {
 	json_t *forwards = json_array();
+	int rc = forwards_each(setup->gateway->forwards, forward_append, forwards);
 
-	for (unsigned int i = 0; i < setup->config->forwards_len; i++) {
-		if (json_array_append_new(forwards, forward_json(&setup->config->forwards[i])) < 0) {
-			json_decref(forwards);
-			return -ENOMEM;
-		}
+	if (rc < 0) {
+		json_decref(forwards);
+		return rc;
 	}
 	return document_add(json_object(), "forwards", forwards, out);
 }
@@ -420,13 +420,13 @@ static json_t *backend_json(const struct member *member)
 {
 	struct backend *backend = member->backend;
 	const char *state = report_state(member);
-	json_t *document = json_pack(
-		"{s:s, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I}", "backend",
-		backend->config->text, "state", state, "admin", backend_admin_word(backend->admin),
-		"backup", member->backup, "addresses", addresses_json(backend),
-		"flows", COUNT(backend->flows), "chosen", COUNT(backend->chosen), "failed",
-		COUNT(backend->failed), "handed_off", COUNT(backend->handed_off), "relayed",
-		COUNT(backend->relayed));
+	json_t *document =
+		json_pack("{s:s, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I}", "backend",
+			  backend->config->text, "state", state, "admin",
+			  backend_admin_word(backend->admin), "backup", member->backup, "addresses",
+			  addresses_json(backend), "flows", COUNT(backend->flows), "chosen",
+			  COUNT(backend->chosen), "failed", COUNT(backend->failed), "handed_off",
+			  COUNT(backend->handed_off), "relayed", COUNT(backend->relayed));
 
 	check_add(backend, document);
 	return backend_extras(document, member, state);
@@ -457,10 +457,10 @@ static json_t *sources_json(const struct config_pool *config, struct pool *pool)
 	for (unsigned int e = 0; e < config->backends_len; e++) {
 		if (!config_is_source(&config->backends[e]))
 			continue;
-		json_array_append_new(
-			sources, json_pack("{s:s, s:b, s:I}", "source", config->backends[e].text,
-					   "told", roster->told[e], "lookups_failed",
-					   COUNT(pool_source_failures(pool, e))));
+		json_array_append_new(sources, json_pack("{s:s, s:b, s:I}", "source",
+							 config->backends[e].text, "told",
+							 roster->told[e], "lookups_failed",
+							 COUNT(pool_source_failures(pool, e))));
 	}
 	roster_drop(roster);
 	return sources;
@@ -595,14 +595,15 @@ static json_t *flow_json(const struct setup *setup, const struct ladon_flow *flo
 	address_text(&flow->listener, &listener, listener_text);
 	address_text(&flow->source, &source, source_text);
 	address_text(&flow->backend, &backend, backend_text);
-	return json_pack("{s:I, s:s, s:s, s:s, s:s*, s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "id", COUNT(flow->id), "state", flow_states[flow->state], "client",
-			 client_text, "listener", listener_text, "listener_name",
-			 report_listener_name(setup, flow), "source", source_text, "backend",
-			 backend_text, "pool", report_pool_name(setup, flow), "packets_in",
-			 COUNT(flow->packets_in), "bytes_in", COUNT(flow->bytes_in), "packets_out",
-			 COUNT(flow->packets_out), "bytes_out", COUNT(flow->bytes_out), "age_ms",
-			 COUNT(flow->age_ms), "idle_ms", COUNT(flow->idle_ms));
+	return json_pack(
+		"{s:s, s:I, s:s, s:s, s:s, s:s*, s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"by", "handoff", "id", COUNT(flow->id), "state", flow_states[flow->state], "client",
+		client_text, "listener", listener_text, "listener_name",
+		report_listener_name(setup, flow), "source", source_text, "backend", backend_text,
+		"pool", report_pool_name(setup, flow), "packets_in", COUNT(flow->packets_in),
+		"bytes_in", COUNT(flow->bytes_in), "packets_out", COUNT(flow->packets_out),
+		"bytes_out", COUNT(flow->bytes_out), "age_ms", COUNT(flow->age_ms), "idle_ms",
+		COUNT(flow->idle_ms));
 }
 
 struct flow_walk {
@@ -618,15 +619,10 @@ static int walk_text(struct flow_walk *walk, const char *text)
 	return walk->write(text, strlen(text), walk->arg) ? -EPIPE : 0;
 }
 
-static int walk_flow(void *arg, const struct ladon_flow *flow)
+static int walk_row(struct flow_walk *walk, json_t *row)
 {
-	struct flow_walk *walk = arg;
-	json_t *row;
 	int rc;
 
-	if (!flow_filter_match(walk->filter, flow))
-		return 0;
-	row = flow_json(walk->setup, flow);
 	if (!row)
 		return -ENOMEM;
 	rc = walk_text(walk, walk->any ? ",\n" : "\n");
@@ -635,6 +631,58 @@ static int walk_flow(void *arg, const struct ladon_flow *flow)
 		rc = -EPIPE;
 	json_decref(row);
 	return rc;
+}
+
+static int walk_flow(void *arg, const struct ladon_flow *flow)
+{
+	struct flow_walk *walk = arg;
+
+	return flow_filter_match(walk->filter, flow) ? walk_row(walk, flow_json(walk->setup, flow))
+						     : 0;
+}
+
+/* Whose it is: a forward, or a rule of somebody else's */
+static const char *learned_by(const struct setup *setup, const struct ladon_learned_flow *flow)
+{
+	struct addr to;
+
+	if (addr_from(&flow->to.sa, &to) < 0 ||
+	    !forwards_take(setup->gateway->forwards, flow->protocol == IPPROTO_UDP, &to))
+		return "learned";
+	return "forward";
+}
+
+static json_t *learned_json(const struct setup *setup, const struct ladon_learned_flow *flow)
+{
+	char from_text[ADDR_TEXT_MAX], to_text[ADDR_TEXT_MAX];
+	char as_from_text[ADDR_TEXT_MAX], as_to_text[ADDR_TEXT_MAX];
+	char in[IF_NAMESIZE] = "", out[IF_NAMESIZE] = "";
+	struct addr from, to, as_from, as_to;
+
+	address_text(&flow->from, &from, from_text);
+	address_text(&flow->to, &to, to_text);
+	address_text(&flow->as_from, &as_from, as_from_text);
+	address_text(&flow->as_to, &as_to, as_to_text);
+	if_indextoname(flow->in, in);
+	if_indextoname(flow->out, out);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "by",
+		learned_by(setup, flow), "protocol", flow->protocol == IPPROTO_UDP ? "udp" : "tcp",
+		"client", from_text, "listener", to_text, "source", as_from_text, "backend",
+		as_to_text, "in", in, "out", out, "packets_in", COUNT(flow->packets_in), "bytes_in",
+		COUNT(flow->bytes_in), "packets_out", COUNT(flow->packets_out), "bytes_out",
+		COUNT(flow->bytes_out), "stack_packets", COUNT(flow->stack_packets), "confirmed_ms",
+		COUNT(flow->confirmed_ms), "mark", COUNT(flow->mark));
+}
+
+static int walk_learned(void *arg, const struct ladon_learned_flow *learned)
+{
+	const struct ladon_flow flow = { .client = learned->from, .backend = learned->as_to };
+	struct flow_walk *walk = arg;
+
+	return flow_filter_match(walk->filter, &flow)
+		       ? walk_row(walk, learned_json(walk->setup, learned))
+		       : 0;
 }
 
 /* {"note": "..."} without its end, to be followed by the list. */
@@ -660,6 +708,8 @@ int report_flows(const struct setup *setup, const struct flow_filter *filter,
 		rc = walk_text(&walk, "{\"flows\": [");
 		if (rc == 0)
 			rc = ladon_flow_each(ladon, walk_flow, &walk);
+		if (rc == 0)
+			rc = ladon_learned_each(ladon, walk_learned, &walk);
 	} else {
 		rc = walk_note(&walk);
 	}

@@ -49,6 +49,10 @@ int report_listeners(const struct setup *setup, json_t **out);
 int report_pools(const struct setup *setup, json_t **out);
 int report_forwards(const struct setup *setup, json_t **out);
 
+/** report_forward() - one of them. @pool: its name, or NULL. Return: NULL: no memory */
+json_t *report_forward(const struct config_forward *forward, const char *pool, bool added,
+		       uint64_t flows, uint64_t refused);
+
 /**
  * report_flows() - stream {"flows": [...]}, one flow per line
  * @filter: which flows

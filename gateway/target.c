@@ -30,7 +30,7 @@ static const struct {
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
-static bool is_kept(const struct addr *addr)
+bool target_is_kept(const struct addr *addr)
 {
 	for (size_t i = 0; i < ROWS(kept); i++)
 		if (cidr_has(&kept[i], addr))
@@ -118,8 +118,8 @@ bool target_admits(const struct targets *targets, const struct addr *to,
 	}
 	if (is_named(targets, to))
 		return true;
-	if (is_kept(to) || is_own(arg, to))
+	if (target_is_kept(to) || is_own(arg, to))
 		return false;
 	return !has_inside || is_named(targets, &inside) ||
-	       (!is_kept(&inside) && !is_own(arg, &inside));
+	       (!target_is_kept(&inside) && !is_own(arg, &inside));
 }

@@ -40,6 +40,9 @@ struct targets {
  */
 void targets_narrow(struct cidrs *set);
 
+/** target_is_kept() - loopback, link-local, unspecified, multicast or broadcast: no other host's, or of no host */
+bool target_is_kept(const struct addr *addr);
+
 /**
  * target_admits() - Return: may it be connected to?
  * @targets: NULL: what all are is decided as above, and each port will do

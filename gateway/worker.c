@@ -223,5 +223,6 @@ void worker_free(struct worker *worker)
 	if (worker->orders.fd >= 0)
 		close(worker->orders.fd);
 	loop_close(&worker->loop);
+	free(worker->spare);
 	free(worker);
 }

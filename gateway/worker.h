@@ -52,6 +52,7 @@ struct worker {
 	struct hello hello; /* from conn_peek() to conn_route() */
 	struct talk talk;   /* in conn_peek() */
 	uint8_t scratch[PEEK_BYTES_MAX];
+	uint8_t *spare; /* as large, for lane.c: NULL: it is in use, or not to be had */
 };
 
 /**

@@ -43,9 +43,9 @@ static uint32_t map_id(const char *dir, const char *name)
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 	_close_ int fd = -1;
-	char path[512];
+	char path[PIN_PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	pin_path(path, dir, name);
 	fd = bpf_obj_get(path);
 	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
 }
@@ -159,12 +159,12 @@ static int interfaces_clean(const char *dir)
 				   map_id(dir, "ladon_jumps") };
 	struct if_nameindex *all = if_nameindex();
 	_close_ int fd = -1;
-	char path[512];
+	char path[PIN_PATH_BYTES];
 	int rc = 0;
 
 	if (!all)
 		return -errno;
-	snprintf(path, sizeof(path), "%s/ladon_interfaces", dir);
+	pin_path(path, dir, "ladon_interfaces");
 	fd = bpf_obj_get(path);
 	for (const struct if_nameindex *i = all; i->if_index; i++) {
 		int err = interface_clean(&ours, fd, (int)i->if_index);
@@ -183,9 +183,9 @@ static int table_clean(const char *dir)
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 	_close_ int fd = -1;
-	char path[512];
+	char path[PIN_PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%s/ladon_flows", dir);
+	pin_path(path, dir, "ladon_flows");
 	fd = bpf_obj_get(path);
 	if (fd < 0 || !layout_is_known(dir) || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ||
 	    info.key_size != sizeof(struct ladon_flow_key) ||
@@ -211,7 +211,10 @@ static int pins_remove(const char *dir)
 	return rc;
 }
 
-/* A file system that ladon mounted has its root there, and the mode that pin_dir_open() gave it. */
+/*
+ * A file system that ladon mounted has its root there, and the mode that pin_dir_open() gave it, to which
+ * the kernel adds the sticky bit (kernel/bpf/inode.c).
+ */
 static bool mount_is_ours(const char *dir)
 {
 	char above_path[512];
@@ -221,13 +224,27 @@ static bool mount_is_ours(const char *dir)
 	snprintf(above_path, sizeof(above_path), "%s/..", dir);
 	return statfs(dir, &fs) == 0 && fs.f_type == BPF_FS_MAGIC && stat(dir, &here) == 0 &&
 	       stat(above_path, &above) == 0 && here.st_dev != above.st_dev &&
-	       (here.st_mode & 07777) == 0700;
+	       (here.st_mode & 0777) == 0700;
+}
+
+/* Of a BPF file system: names with a dot are the kernel's own there, as maps.debug (kernel/bpf/inode.c). */
+static bool is_empty(const char *dir)
+{
+	DIR *entries = opendir(dir);
+	const struct dirent *entry;
+
+	if (!entries)
+		return false;
+	while ((entry = readdir(entries)) && strchr(entry->d_name, '.'))
+		;
+	closedir(entries);
+	return !entry;
 }
 
 /* Whatever else is in the directory keeps it. */
 static void directory_remove(const char *dir)
 {
-	if (mount_is_ours(dir))
+	if (mount_is_ours(dir) && is_empty(dir))
 		umount2(dir, UMOUNT_NOFOLLOW);
 	rmdir(dir);
 }

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "../base/addr.h"
+#include "../base/attrs.h"
 
 #define DELETE_BYTES_MAX 256 /* what one deletion takes, and more */
 #define JOIN_BYTES_MAX	 512
@@ -167,19 +168,17 @@ static void nat_put(struct nlmsghdr *nlh, uint16_t type, const __be32 addr[4], _
 	mnl_attr_nest_end(nlh, nat);
 }
 
-/* It has not seen the handshake, nor the window scales: it is to be liberal. */
-static void tcp_put(struct nlmsghdr *nlh)
+/* @flags: IP_CT_TCP_FLAG_* that both directions are to have; @state: TCP_CONNTRACK_*; NONE: the one it has */
+static void tcp_put(struct nlmsghdr *nlh, uint8_t flags, enum tcp_conntrack state)
 {
-	static const struct nf_ct_tcp_flags liberal = {
-		.flags = IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM,
-		.mask = IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM,
-	};
+	const struct nf_ct_tcp_flags both = { .flags = flags, .mask = flags };
 	struct nlattr *info = mnl_attr_nest_start(nlh, CTA_PROTOINFO);
 	struct nlattr *tcp = mnl_attr_nest_start(nlh, CTA_PROTOINFO_TCP);
 
-	mnl_attr_put_u8(nlh, CTA_PROTOINFO_TCP_STATE, TCP_CONNTRACK_ESTABLISHED);
-	mnl_attr_put(nlh, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof(liberal), &liberal);
-	mnl_attr_put(nlh, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof(liberal), &liberal);
+	if (state != TCP_CONNTRACK_NONE)
+		mnl_attr_put_u8(nlh, CTA_PROTOINFO_TCP_STATE, (uint8_t)state);
+	mnl_attr_put(nlh, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof(both), &both);
+	mnl_attr_put(nlh, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof(both), &both);
 	mnl_attr_nest_end(nlh, tcp);
 	mnl_attr_nest_end(nlh, info);
 }
@@ -199,7 +198,9 @@ static void *join_put(void *at, uint32_t seq, const struct ladon_flow_key *front
 	nat_put(nlh, CTA_NAT_SRC, back->daddr, back->dport, ip4);
 	mnl_attr_put_u32(nlh, CTA_STATUS, htonl(IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED));
 	mnl_attr_put_u32(nlh, CTA_TIMEOUT, htonl(timeout_s));
-	tcp_put(nlh);
+	/* It has not seen the handshake, nor the window scales. */
+	tcp_put(nlh, IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM,
+		TCP_CONNTRACK_ESTABLISHED);
 	return mnl_nlmsg_get_payload_tail(nlh);
 }
 
@@ -262,6 +263,17 @@ void conntrack_part(struct conntrack *ct, const struct ladon_flow_key *back)
 	mnl_socket_sendto(ct->orders, order, (size_t)(end - order));
 }
 
+void conntrack_relax(struct conntrack *ct, const struct ladon_flow_key *original)
+{
+	_Alignas(struct nlmsghdr) char order[JOIN_BYTES_MAX];
+	struct nlmsghdr *nlh =
+		message_put(order, IPCTNL_MSG_CT_NEW, 0, is_ip4(original) ? AF_INET : AF_INET6, 0);
+
+	tuple_put(nlh, CTA_TUPLE_ORIG, original);
+	tcp_put(nlh, IP_CT_TCP_FLAG_BE_LIBERAL, TCP_CONNTRACK_NONE);
+	mnl_socket_sendto(ct->orders, nlh, nlh->nlmsg_len);
+}
+
 bool conntrack_has(struct conntrack *ct, const struct ladon_flow_key *back)
 {
 	_Alignas(struct nlmsghdr) char question[DELETE_BYTES_MAX];
@@ -279,23 +291,7 @@ bool conntrack_has(struct conntrack *ct, const struct ladon_flow_key *back)
 
 /* ---- events ---- */
 
-/* The attributes of one level, by number; of what the kernel says only the length is checked. */
-static int attrs_index(const struct nlattr *attr, void *data)
-{
-	const struct nlattr **at = data;
-	uint16_t type = mnl_attr_get_type(attr);
-
-	if (type <= CTA_MAX)
-		at[type] = attr;
-	return MNL_CB_OK;
-}
-
-static void nested_index(const struct nlattr *nest, const struct nlattr *at[CTA_MAX + 1])
-{
-	memset(at, 0, (CTA_MAX + 1) * sizeof(at[0]));
-	if (nest)
-		mnl_attr_parse_nested(nest, attrs_index, at);
-}
+_Static_assert(CTA_MAX < ATTRS_MAX, "all of them are wanted");
 
 static bool address_get(const struct nlattr *const ip[], uint16_t type4, uint16_t type6,
 			__be32 out[4])
@@ -316,11 +312,11 @@ static bool address_get(const struct nlattr *const ip[], uint16_t type4, uint16_
 
 static bool tuple_get(const struct nlattr *tuple, struct ladon_flow_key *out)
 {
-	const struct nlattr *at[CTA_MAX + 1], *ip[CTA_MAX + 1], *proto[CTA_MAX + 1];
+	const struct nlattr *at[ATTRS_MAX], *ip[ATTRS_MAX], *proto[ATTRS_MAX];
 
-	nested_index(tuple, at);
-	nested_index(at[CTA_TUPLE_IP], ip);
-	nested_index(at[CTA_TUPLE_PROTO], proto);
+	attrs_read(tuple, at);
+	attrs_read(at[CTA_TUPLE_IP], ip);
+	attrs_read(at[CTA_TUPLE_PROTO], proto);
 	if (!proto[CTA_PROTO_NUM] || mnl_attr_get_u8(proto[CTA_PROTO_NUM]) != IPPROTO_TCP ||
 	    !proto[CTA_PROTO_SRC_PORT] || !proto[CTA_PROTO_DST_PORT])
 		return false;
@@ -333,10 +329,10 @@ static bool tuple_get(const struct nlattr *tuple, struct ladon_flow_key *out)
 bool conntrack_gone(const struct nlmsghdr *nlh, struct ladon_flow_key *front,
 		    struct ladon_flow_key *back)
 {
-	const struct nlattr *at[CTA_MAX + 1] = { 0 };
+	const struct nlattr *at[ATTRS_MAX];
 
 	if (nlh->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE))
 		return false;
-	mnl_attr_parse(nlh, sizeof(struct nfgenmsg), attrs_index, at);
+	attrs_of(nlh, at);
 	return tuple_get(at[CTA_TUPLE_ORIG], front) && tuple_get(at[CTA_TUPLE_REPLY], back);
 }

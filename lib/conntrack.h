@@ -49,6 +49,12 @@ void conntrack_part(struct conntrack *ct, const struct ladon_flow_key *back);
 bool conntrack_has(struct conntrack *ct, const struct ladon_flow_key *back);
 
 /**
+ * conntrack_relax() - let an entry be liberal about TCP's window from now on, if it is there
+ * @original: how packets of its original direction arrive
+ */
+void conntrack_relax(struct conntrack *ct, const struct ladon_flow_key *original);
+
+/**
  * conntrack_gone() - read an event of the group NFNLGRP_CONNTRACK_DESTROY
  *
  * Return: true: @front and @back were written: the entry was of a TCP connection,

@@ -20,6 +20,7 @@
 
 #include "conntrack.h"
 #include "hops.h"
+#include "learned.h"
 #include "limits.h"
 #include "private.h"
 #include "probe.h"
@@ -50,15 +51,6 @@ struct pair {
 	const struct ladon_entry *c2b;
 	struct ladon_entry b2c;
 };
-
-static void address_from(const __be32 from[4], __be16 port, union ladon_address *out)
-{
-	struct addr a;
-
-	addr_from_16(from, port, &a);
-	memset(out, 0, sizeof(*out));
-	memcpy(out, &a, addr_len(&a));
-}
 
 /*
  * Truncated times: 49.7 days behind are told apart, less an hour for clocks that are
@@ -444,8 +436,11 @@ static void linger_expire(struct ladon *ladon)
 static int event_take(void *arg, void *data, size_t len)
 {
 	const struct ladon_event *event = data;
+	const struct ladon_strict *strict = data;
 	struct ladon *ladon = arg;
 
+	if (len == sizeof(*strict))
+		learned_strict(ladon, strict);
 	if (len < sizeof(*event))
 		return 0;
 	if (event->type == LADON_EVENT_CLOSED)

@@ -62,7 +62,9 @@ bool socket_is_apart(const struct ladon *ladon, int fd)
 
 int ladon_listen(struct ladon *ladon, int listen_fd)
 {
-	return guard_set(ladon, listen_fd, &(struct ladon_guard){ .mode = LADON_GUARD_QUIET });
+	return guard_set(
+		ladon, listen_fd,
+		&(struct ladon_guard){ .mode = LADON_GUARD_QUIET, .told = LADON_TOLD_SYN });
 }
 
 /* The back socket offers what the client offered, and no larger segments. */
@@ -204,7 +206,8 @@ int ladon_connect(struct ladon *ladon, int front_fd, int back_fd, const struct s
  */
 static bool is_in_table(const struct ladon *ladon, const struct addr *from, const struct addr *to)
 {
-	struct ladon_flow_key key = { .sport = htons(addr_port(to)), .dport = htons(addr_port(from)) };
+	struct ladon_flow_key key = { .sport = htons(addr_port(to)),
+				      .dport = htons(addr_port(from)) };
 	struct ladon_entry entry;
 
 	addr_to_16(to, key.saddr);
@@ -291,6 +294,14 @@ static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 	       MSG_NOSIGNAL, &to.sa, addr_len(&to));
 }
 
+/* What an acknowledgement of the socket's would say now */
+static int ack_look(struct ladon *ladon, int fd, struct ladon_request *out)
+{
+	int rc = socket_is_apart(ladon, fd) ? -EOPNOTSUPP : socket_key(fd, NULL, NULL, &out->front);
+
+	return rc < 0 ? rc : ladon_run_among_ours(ladon, ladon->look_fd, out, sizeof(*out));
+}
+
 /*
  * Ours leaves while the socket is still quiet: an acknowledgement of the
  * kernel's that overtook it would make it look old (RFC 7323 section 5). What
@@ -299,10 +310,8 @@ static void ack_send(struct ladon *ladon, const struct ladon_request *req)
 int ladon_acknowledge(struct ladon *ladon, int fd)
 {
 	struct ladon_request req = { 0 }, after;
-	int rc = socket_is_apart(ladon, fd) ? -EOPNOTSUPP : socket_key(fd, NULL, NULL, &req.front);
+	int rc = ack_look(ladon, fd, &req);
 
-	if (rc == 0)
-		rc = ladon_run_among_ours(ladon, ladon->look_fd, &req, sizeof(req));
 	if (rc == 0 && !req.reason) /* else it is closing: its FIN says it */
 		ack_send(ladon, &req);
 	after = req;
@@ -343,6 +352,7 @@ int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes)
 	atomic_store_explicit(&ladon->differ, true, memory_order_relaxed);
 	guard.base = bytes;
 	guard.mode = LADON_GUARD_QUIET;
+	guard.told = LADON_TOLD_ANY; /* what leaves meanwhile might not be noted */
 	rc = guard_set(ladon, fd, &guard);
 	if (rc == 0 && !was_quiet)
 		rc = socket_received(fd, &received);
@@ -351,4 +361,15 @@ int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes)
 	if (rc < 0 && !was_quiet)
 		ladon_acknowledge(ladon, fd);
 	return rc;
+}
+
+/* All that had come after the look is what had come before it: that is what the look has seen. */
+void ladon_acknowledge_consumed(struct ladon *ladon, int fd, uint64_t bytes)
+{
+	struct ladon_request req = { 0 };
+	uint64_t received;
+
+	if (ack_look(ladon, fd, &req) == 0 && !req.reason && socket_received(fd, &received) == 0 &&
+	    received == bytes)
+		ack_send(ladon, &req);
 }

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -59,7 +60,7 @@ struct carry {
 	int from, to;
 	const void *data; /* read already */
 	size_t len;
-	uint32_t room;	/* that may be sent at once */
+	uint32_t room; /* that may be sent at once */
 	size_t sent;
 	bool all_read; /* there was nothing else when the flow began */
 	bool cut;      /* something could not be sent */
@@ -110,6 +111,15 @@ static void carry(struct carry *c)
 		;
 }
 
+/* Has what was on its way through the stack when the flow began come to a socket? */
+static bool has_more(int front_fd, int back_fd)
+{
+	struct pollfd fds[] = { { .fd = front_fd, .events = POLLIN },
+				{ .fd = back_fd, .events = POLLIN } };
+
+	return poll(fds, 2, 0) != 0;
+}
+
 /*
  * What is unsent when the socket vanishes is gone, and its hold would stay. The first segment
  * leaves at once: nothing is in flight before it.
@@ -138,7 +148,8 @@ static void vanish(int front_fd, int back_fd)
 
 	setsockopt(front_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
 	setsockopt(back_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
-	if (back_fd == front_fd + 1 && close_range((unsigned int)front_fd, (unsigned int)back_fd, 0) == 0)
+	if (back_fd == front_fd + 1 &&
+	    close_range((unsigned int)front_fd, (unsigned int)back_fd, 0) == 0)
 		return;
 	close(front_fd);
 	close(back_fd);
@@ -326,10 +337,11 @@ static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
 		carry(&in);
 	if (req->back_pending)
 		carry(&out);
-	/* What was on its way through the stack when the flow began. */
-	in.all_read = out.all_read = false;
-	carry(&in);
-	carry(&out);
+	if (has_more(front_fd, back_fd)) {
+		in.all_read = out.all_read = false;
+		carry(&in);
+		carry(&out);
+	}
 	if (in.cut || out.cut || !flushed(back_fd, in.sent) || !flushed(front_fd, out.sent)) {
 		req->op = LADON_EDIT_SETTLE;
 		ladon_run(ladon->edit_fd, req, sizeof(*req));

@@ -21,7 +21,6 @@
 #include "private.h"
 
 #define VERSION_MAP "ladon_layout"
-#define PATH_BYTES  512
 
 /* Maps that no flow depends on, and what is lost with them. All others must be fit. */
 static const struct {
@@ -33,14 +32,9 @@ static const struct {
 	{ "ladon_jumps", "nothing" },
 };
 
-static void pin_path(char *out, const char *dir, const char *name)
-{
-	snprintf(out, PATH_BYTES, "%s/%s", dir, name);
-}
-
 static void successor_path(char *out, const char *dir, const char *name)
 {
-	snprintf(out, PATH_BYTES, "%s/%s_new", dir, name);
+	snprintf(out, PIN_PATH_BYTES, "%s/%s_new", dir, name);
 }
 
 /* ---- the version ---- */
@@ -51,7 +45,7 @@ static int version_read(const char *dir, uint32_t *out)
 	_close_ int flows_fd = -1;
 	_close_ int fd = -1;
 	uint32_t zero = 0;
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 
 	*out = 0;
 	pin_path(path, dir, "ladon_flows");
@@ -95,7 +89,7 @@ static int version_create(const char *path, int *out)
 int layout_write(const struct ladon *ladon)
 {
 	const uint32_t zero = 0, version = LADON_ABI;
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	_close_ int fd = -1;
 
 	pin_path(path, ladon->pin_dir, VERSION_MAP);
@@ -160,7 +154,7 @@ static bool map_is_replaceable(const struct bpf_map *map)
 static int successor_prepare(const struct ladon *ladon, struct bpf_map *map, bool wanted)
 {
 	struct bpf_map_info info;
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	int rc;
 
 	successor_path(path, ladon->pin_dir, bpf_map__name(map));
@@ -176,7 +170,7 @@ static int map_check(const struct ladon *ladon, struct bpf_map *map)
 {
 	const char *name = bpf_map__name(map);
 	struct bpf_map_info info = { 0 };
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	bool fits;
 	int rc;
 
@@ -214,7 +208,7 @@ int layout_check(const struct ladon *ladon, struct bpf_object *obj)
 
 int layout_settle(const struct ladon *ladon)
 {
-	char from[PATH_BYTES], to[PATH_BYTES];
+	char from[PIN_PATH_BYTES], to[PIN_PATH_BYTES];
 
 	for (size_t i = 0; i < sizeof(replaceable) / sizeof(replaceable[0]); i++) {
 		successor_path(from, ladon->pin_dir, replaceable[i].name);

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "../base/own.h"
+#include "learned.h"
 #include "private.h"
 #include "stack.h"
 
@@ -176,6 +177,7 @@ static struct link *link_note(struct links *links, struct link *link, const stru
 	if (!link)
 		return NULL;
 	pthread_mutex_lock(&links->lock);
+	learned_link(links->ladon, t->info->ifi_index, t->name);
 	link->ifindex = t->info->ifi_index;
 	link->obstacle = obstacle;
 	snprintf(link->name, sizeof(link->name), "%s", t->name);

@@ -25,6 +25,7 @@
 #include "conntrack.h"
 #include "foreign.h"
 #include "layout.h"
+#include "learned.h"
 #include "private.h"
 #include "source.h"
 #include "stack.h"
@@ -97,6 +98,11 @@ static int dir_make(const char *path)
 			*slash = '/';
 	} while (slash);
 	return 0;
+}
+
+void pin_path(char *out, const char *dir, const char *name)
+{
+	snprintf(out, PIN_PATH_BYTES, "%s/%s", dir, name);
 }
 
 int pins_lock(const char *dir)
@@ -196,7 +202,7 @@ static int watch_open(struct ladon *ladon)
 	return rc;
 }
 
-static char **names_copy(const char *const *names)
+char **strings_copy(const char *const *names)
 {
 	size_t len = 0;
 	char **copy;
@@ -207,6 +213,13 @@ static char **names_copy(const char *const *names)
 	for (size_t i = 0; copy && i < len; i++)
 		copy[i] = strdup(names[i]);
 	return copy;
+}
+
+void strings_free(char **names)
+{
+	for (size_t i = 0; names && names[i]; i++)
+		free(names[i]);
+	free(names);
 }
 
 static int options_copy(struct ladon *ladon, const struct ladon_options *given)
@@ -231,7 +244,7 @@ static int options_copy(struct ladon *ladon, const struct ladon_options *given)
 		return -EINVAL;
 	strcpy(ladon->pin_dir, o->pin_dir ? o->pin_dir : PIN_DIR);
 	if (o->interfaces) {
-		ladon->interfaces = names_copy(o->interfaces);
+		ladon->interfaces = strings_copy(o->interfaces);
 		if (!ladon->interfaces)
 			return -ENOMEM;
 	}
@@ -346,15 +359,14 @@ void ladon_close(struct ladon *ladon)
 	links_close(ladon->links);
 	flows_close(ladon);
 	stack_close(ladon->stack);
+	learned_close(ladon);
 	conntrack_close(ladon->conntrack);
 	sources_free(ladon->sources);
 	limits_close(ladon);
 	for (size_t i = 0; i < FDS; i++)
 		if (ladon->fds[i] >= 0)
 			close(ladon->fds[i]);
-	for (size_t i = 0; ladon->interfaces && ladon->interfaces[i]; i++)
-		free(ladon->interfaces[i]);
-	free(ladon->interfaces);
+	strings_free(ladon->interfaces);
 	free(ladon->source_addrs);
 	free(ladon);
 }
@@ -381,6 +393,7 @@ int ladon_dispatch(struct ladon *ladon)
 		flows_tick(ladon);
 		links_tick(ladon->links);
 		foreign_tick(ladon);
+		learned_tick(ladon);
 	}
 	return n < 0 && errno != EINTR ? -errno : 0;
 }

@@ -12,14 +12,14 @@
 
 #include "../base/hex.h"
 
-#define TOKEN_BYTES_MAX 512
+#define TOKEN_MAX 512
 
 /* Return: the extension's length, or -EINVAL */
 static int token_put(const char *text, uint8_t *out)
 {
 	size_t len = strlen(text) / 2;
 
-	if (!len || strlen(text) % 2 || len > TOKEN_BYTES_MAX ||
+	if (!len || strlen(text) % 2 || len > TOKEN_MAX ||
 	    !hex_read(text, out + PREFIX_EXTENSION_HEAD_BYTES, len))
 		return -EINVAL;
 	out[0] = PREFIX_EXTENSION_TOKEN;
@@ -54,7 +54,7 @@ int ladon_prefix(void *out, size_t size, const char *host, uint16_t port, const 
 }
 
 _Static_assert(PREFIX_HEAD_BYTES + PREFIX_TARGET_BYTES_MAX + PREFIX_EXTENSION_HEAD_BYTES +
-			       TOKEN_BYTES_MAX <=
+			       TOKEN_MAX <=
 		       LADON_PREFIX_MAX,
 	       "the longest host and the longest token have room");
 _Static_assert(LADON_PREFIX_MAX == PREFIX_BYTES_MAX, "no prefix is longer");

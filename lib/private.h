@@ -18,6 +18,7 @@
 #include "limits.h"
 
 struct conntrack;
+struct learned;
 struct links;
 struct stack;
 struct sources;
@@ -79,6 +80,7 @@ struct ladon {
 	struct stack *stack;	     /* NULL: before ladon_stack() */
 	bool adopted_stack;	     /* there are flows that need it */
 	bool foreign;		     /* after ladon_transparent() */
+	struct learned *learned;     /* NULL: nothing is learned: see ladon_accelerate() */
 	atomic_bool unfinished;	     /* ... and some that could not be given to it, nor killed */
 	atomic_bool netfilter;	     /* conntrack may know sockets: so it was at the last handoff */
 
@@ -113,6 +115,15 @@ __attribute__((format(printf, 3, 4))) void ladon_say(const struct ladon *ladon,
  * Return: the descriptor; -EBUSY: another process, or handle, is; or another negative errno.
  */
 int pins_lock(const char *dir);
+
+/** strings_copy() - a list that is ended by NULL. NULL: no memory */
+char **strings_copy(const char *const *names);
+void strings_free(char **names); /* NULL is fine */
+
+#define PIN_PATH_BYTES 512
+
+/** pin_path() - of an object in a pin directory; @out has PIN_PATH_BYTES */
+void pin_path(char *out, const char *dir, const char *name);
 
 /** ladon_now_ms() - CLOCK_MONOTONIC; its low 32 bits are the clock of struct ladon_flow */
 uint64_t ladon_now_ms(void);
@@ -163,6 +174,16 @@ int socket_key(int fd, const struct sockaddr *peer, const struct sockaddr *local
 	       struct ladon_flow_key *out);
 
 /* flows.c */
+
+/** address_from() - what a key or an entry has, as the API tells it; IPv4 as such */
+static inline void address_from(const __be32 from[4], __be16 port, union ladon_address *out)
+{
+	struct addr a;
+
+	addr_from_16(from, port, &a);
+	memset(out, 0, sizeof(*out));
+	memcpy(out, &a, addr_len(&a));
+}
 
 /** entry_twin_key() - how the packets of the other direction arrive */
 static inline struct ladon_flow_key entry_twin_key(const struct ladon_entry *entry)

@@ -8,7 +8,7 @@
  * packet meets a gap, no flow notices.
  *
  * Programs are pinned, too, and beside them the list of what was loaded, and by which build.
- * The verifier takes half a second to agree to them, and a second time it would find nothing else:
+ * The verifier takes a third of a second to agree to them, and a second time it would find nothing else:
  * so if this very build has loaded all that is pinned, it is used as it is, and a daemon
  * that was killed is back at once. The kernel gives no id twice. So what was pinned under one of
  * the names since, by hand or by another build, is not what the list says, and all are loaded.
@@ -28,8 +28,7 @@
 #include "layout.h"
 #include "private.h"
 
-#define LIST_MAP   "ladon_loaded"
-#define PATH_BYTES 512
+#define LIST_MAP "ladon_loaded"
 
 /* Everything that is pinned, and where its descriptor belongs */
 static const struct part {
@@ -75,11 +74,6 @@ static int *part_fd(struct ladon *ladon, const struct part *part)
 	return (int *)((char *)ladon + part->at);
 }
 
-static void pin_path(char *out, const struct ladon *ladon, const char *name)
-{
-	snprintf(out, PATH_BYTES, "%s/%s", ladon->pin_dir, name);
-}
-
 /* Return: 0: the kernel does not tell; it gives no object this id */
 static uint32_t part_id(const struct part *part, int fd)
 {
@@ -111,10 +105,10 @@ static bool list_read(const struct ladon *ladon, struct list *list)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info), zero = 0;
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	_close_ int fd = -1;
 
-	pin_path(path, ladon, LIST_MAP);
+	pin_path(path, ladon->pin_dir, LIST_MAP);
 	fd = bpf_obj_get(path);
 	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
 	       info.value_size == sizeof(*list) && bpf_map_lookup_elem(fd, &zero, list) == 0;
@@ -127,14 +121,14 @@ static int list_write(struct ladon *ladon, uint32_t kernel)
 	_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, LIST_MAP, sizeof(uint32_t),
 					sizeof(list), 1, NULL);
 	uint32_t zero = 0;
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	int rc = fd < 0 ? fd : 0;
 
 	for (size_t i = 0; i < PARTS; i++)
 		list.ids[i] = part_id(&parts[i], *part_fd(ladon, &parts[i]));
 	if (rc == 0)
 		rc = bpf_map_update_elem(fd, &zero, &list, BPF_ANY);
-	pin_path(path, ladon, LIST_MAP);
+	pin_path(path, ladon->pin_dir, LIST_MAP);
 	if (rc == 0 && unlink(path) < 0 && errno != ENOENT)
 		rc = -errno;
 	if (rc == 0 && bpf_obj_pin(fd, path) < 0)
@@ -146,10 +140,10 @@ static int list_write(struct ladon *ladon, uint32_t kernel)
 
 static bool part_get(struct ladon *ladon, const struct part *part, uint32_t id)
 {
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 	int fd;
 
-	pin_path(path, ladon, part->name);
+	pin_path(path, ladon->pin_dir, part->name);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return false;
@@ -223,14 +217,14 @@ static int part_keep(struct ladon *ladon, const struct part *part, const struct 
 			     ? bpf_program__fd(bpf_object__find_program_by_name(obj, part->name))
 			     : bpf_object__find_map_fd_by_name(obj, part->name);
 	int *fd = part_fd(ladon, part);
-	char path[PATH_BYTES];
+	char path[PIN_PATH_BYTES];
 
 	*fd = dup(loaded);
 	if (*fd < 0)
 		return -errno;
 	if (!part->is_program)
 		return 0;
-	pin_path(path, ladon, part->name);
+	pin_path(path, ladon->pin_dir, part->name);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return -errno;
 	return bpf_obj_pin(*fd, path) < 0 ? -errno : 0;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/attrs.h"
 #include "conntrack.h"
 #include "private.h"
 
@@ -195,14 +196,10 @@ static void table_restore(const struct stack *stack)
 /* NFTA_CHAIN_TABLE and NFTA_RULE_TABLE have the number of NFTA_TABLE_NAME. */
 static bool is_in_our_table(const struct nlmsghdr *nlh)
 {
-	const struct nlattr *attr;
+	const struct nlattr *of[ATTRS_MAX];
 
-	mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-	{
-		if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME)
-			return strcmp(mnl_attr_get_str(attr), TABLE) == 0;
-	}
-	return false;
+	attrs_of(nlh, of);
+	return strcmp(attr_text(of[NFTA_TABLE_NAME]), TABLE) == 0;
 }
 
 struct seen {

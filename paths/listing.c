@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/line.h"
 #include "place.h"
 
 #define LINE_BYTES_MAX 512
@@ -158,16 +159,12 @@ static int line_copy(struct listing *listing, const char *text, size_t len,
 int listing_read(struct listing *listing, const char *text, size_t len, unsigned int *line,
 		 char why[LISTING_WHY_MAX])
 {
-	const char *end = text + len;
+	const char *end = text + len, *at;
 	int rc = 0;
 
-	for (*line = 0; rc == 0 && text < end;) {
-		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		const char *stop = newline ? newline : end;
-
+	for (*line = 0; rc == 0 && (at = line_next(&text, end, &len));) {
 		(*line)++;
-		rc = line_copy(listing, text, (size_t)(stop - text), why);
-		text = stop + 1;
+		rc = line_copy(listing, at, len, why);
 	}
 	if (rc < 0 || listing->len)
 		return rc;

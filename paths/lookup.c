@@ -35,8 +35,6 @@
 #define TIMEOUT_MS  2000 /* of the first try; c-ares doubles it for the next */
 #define TRIES	    2
 #define EVENTS_MAX  32
-#define CLASS_IN    1 /* RFC 1035 section 3.2.4 */
-#define TYPE_SRV    33
 
 struct query {
 	struct note note;      /* first: it is one */
@@ -372,7 +370,7 @@ static void srv_ask(struct lookups *lookups, struct query *query)
 {
 	channel_renew(lookups);
 	if (lookups->is_open)
-		ares_search(lookups->channel, query->name, CLASS_IN, TYPE_SRV, srv_answered, query);
+		ares_search(lookups->channel, query->name, SRV_CLASS_IN, SRV_TYPE, srv_answered, query);
 	else
 		srv_answered(query, ARES_ENOTINITIALIZED, 0, NULL, 0);
 }

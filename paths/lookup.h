@@ -29,6 +29,7 @@
 #define LOOKUP_HOSTS_MS	   5000 /* how long it is believed what /etc/hosts says, */
 #define LOOKUP_NONE_MS	   5000 /* ... that there is no address, */
 #define LOOKUP_FAILED_MS   1000 /* ... or that nobody answers */
+#define LOOKUP_BUSY_MS	   100 /* until who may wait asks again, where too many names are waited for */
 
 enum lookup_status {
 	LOOKUP_FOUND,

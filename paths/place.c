@@ -65,6 +65,9 @@ bool name_is_numeric(const char *host)
 
 /* ---- places ---- */
 
+static const char scope_wanted[] =
+	"a link-local address needs its interface, as in \"[fe80::1%eth0]:443\"";
+
 /* Return: -EINVAL */
 static int refuse(const char *text, const char *wanted, char why[PLACE_WHY_MAX])
 {
@@ -76,7 +79,9 @@ void place_refuse(const char *text, const char *other, char why[PLACE_WHY_MAX])
 {
 	struct addr a;
 
-	if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
+	if (addr_parse(text, &a) == 0 && addr_lacks_scope(&a))
+		refuse(text, scope_wanted, why);
+	else if (addr_parse_host(text, 0, &a) == 0 && a.sa.sa_family == AF_INET)
 		snprintf(why, PLACE_WHY_MAX, "\"%s\" has no port; write \"%s:443\"", text, text);
 	else if (addr_parse_host(text, 0, &a) == 0)
 		refuse(text,
@@ -125,6 +130,8 @@ int place_parse(const char *text, struct config_backend *backend, char why[PLACE
 		return -ENOMEM;
 	if (addr_parse(text, &backend->addr) < 0)
 		return name_parse(backend, why);
+	if (addr_lacks_scope(&backend->addr))
+		return refuse(text, scope_wanted, why);
 	backend->port = addr_port(&backend->addr);
 	if (backend->port && !addr_is_any(&backend->addr))
 		return 0;

@@ -18,8 +18,6 @@
 #include "../gateway/loop.h"
 #include "lookup.h"
 
-#define BUSY_MS 100 /* until it is tried again to ask, where too many names are waited for */
-
 _Static_assert(LOOKUP_ADDRS_MAX <= POOL_ADDRS_MAX, "a backend takes all of an answer");
 
 struct name {
@@ -121,7 +119,7 @@ static void name_is_due(struct timer *timer)
 	if (rc == 0)
 		name_told(&name->lookup, &answer);
 	else if (rc != -EINPROGRESS)
-		timer_set(&resolver->loop.timers, timer, now_ms + BUSY_MS);
+		timer_set(&resolver->loop.timers, timer, now_ms + LOOKUP_BUSY_MS);
 }
 
 /* ---- lists ---- */

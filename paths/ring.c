@@ -11,7 +11,13 @@
 /*
  * Slots, the largest primes below powers of two, and up to how many members they are for: a
  * hundred each, so that their shares are alike (Maglev, section 5.3). Steps are few and wide,
- * since whoever passes one finds all keys elsewhere.
+ * since whoever passes one finds all keys elsewhere. Within one, when a member leaves, so many of
+ * the keys that were not its own move, too, or when one joins, of those that it does not get (bench/ring.c;
+ * mean and most, of equals):
+ *
+ *	  10 members	0.6 %	1.3 %
+ *	 100 members	1.4 %	2.6 %
+ *	1000 members	0.6 %	0.6 %
  */
 static const struct size {
 	unsigned int members;

@@ -13,8 +13,6 @@
 #include "resolve.h"
 #include "srv.h"
 
-#define BUSY_MS 100 /* until it is tried again to ask, where too many names are waited for */
-
 /* Which file it is, and since when */
 struct file_id {
 	dev_t dev;
@@ -139,7 +137,7 @@ static void source_ask(struct timer *timer)
 		if (rc == 0)
 			want_told(&want->lookup, &answer);
 		else if (rc != -EINPROGRESS) {
-			timer_set(&on->loop->timers, timer, on->loop->now_ms + BUSY_MS);
+			timer_set(&on->loop->timers, timer, on->loop->now_ms + LOOKUP_BUSY_MS);
 			return;
 		}
 	}
@@ -314,7 +312,7 @@ static void srv_look(struct source *source)
 	const struct sourcing *on = source->on;
 
 	if (lookup_ask_srv(&source->lookup, on->lookups, on->notes, source->name) != -EINPROGRESS)
-		due_set(source, on->loop->now_ms + BUSY_MS);
+		due_set(source, on->loop->now_ms + LOOKUP_BUSY_MS);
 }
 
 /* ---- life ---- */

@@ -13,8 +13,6 @@
 #define QUESTION_BYTES 4  /* behind its name */
 #define RECORD_BYTES   10 /* behind its name, before its data */
 #define SRV_BYTES      6  /* of the data, before the target */
-#define CLASS_IN       1
-#define TYPE_SRV       33
 
 _Static_assert(SRV_MAX <= CONFIG_RANK_MAX + 1, "a rank for each priority");
 
@@ -136,7 +134,7 @@ static int records_read(struct message *m, unsigned int count, struct srvs *out,
 			return rc;
 		if (record.ttl_s < out->ttl_s) /* aliases count, too */
 			out->ttl_s = record.ttl_s;
-		if (record.type != TYPE_SRV || record.class != CLASS_IN)
+		if (record.type != SRV_TYPE || record.class != SRV_CLASS_IN)
 			continue;
 		rc = srv_read(m, &record, out);
 		*nobody |= rc == -ENODATA;

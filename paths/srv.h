@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SRV_TYPE     33 /* RFC 2782 */
+#define SRV_CLASS_IN 1	/* RFC 1035 section 3.2.4 */
 #define SRV_MAX                                                                                    \
 	64 /* targets that are used: those of the least priority, and then of the first name */
 #define SRV_HOST_MAX 256 /* with its NUL */

@@ -276,6 +276,17 @@ LADON_API int ladon_acknowledge(struct ladon *ladon, int fd);
 LADON_API int ladon_consumed(struct ladon *ladon, int fd, uint64_t bytes);
 
 /**
+ * ladon_acknowledge_consumed() - acknowledge what ladon_consumed() was told, now
+ *
+ * For a peer that waits for that before it says more, when the caller has nothing to say. The
+ * socket stays guarded. If the peer has said more already, nothing is sent. Needs CAP_NET_RAW,
+ * as ladon_acknowledge() does.
+ *
+ * @bytes: as ladon_consumed() was told
+ */
+LADON_API void ladon_acknowledge_consumed(struct ladon *ladon, int fd, uint64_t bytes);
+
+/**
  * ladon_stack() - prepare for handoffs with ladon_handoff.stack
  *
  * The packets of such flows pass netfilter: an entry of conntrack, which lives as
@@ -385,6 +396,109 @@ LADON_API int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const st
  * Return: 0, or -ENOENT: it has ended meanwhile.
  */
 LADON_API int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow);
+
+/** struct ladon_network - a prefix; IPv4 as ::ffff:a.b.c.d, with 96 bits more. ::/0 is IPv6 alone */
+struct ladon_network {
+	uint8_t address[16];
+	unsigned int bits;
+};
+
+/* struct ladon_acceleration: how many at most */
+#define LADON_EXCEPT_NETWORKS 32768
+#define LADON_EXCEPT_PORTS    32
+#define LADON_EXCEPT_MARKS    8
+
+/**
+ * struct ladon_acceleration - which of the connections that this host forwards are learned
+ * @size: sizeof(struct ladon_acceleration)
+ * @tcp, @udp: not 0: these are
+ * @packets: of one direction that the stack forwards first; 0: 8. At most 200
+ * @flows_max: room for so many; 0: 65536. One takes 400 bytes
+ * @confirm_ms: how often the stack is asked again; 0: every second. At most 30000, and half of the time that conntrack
+ *	has for UDP. With tens of thousands of flows ladon_dispatch() makes it longer, up to 10 s. Without an
+ *	answer for twice as long, the stack gets all packets
+ * @interfaces: names, ended by NULL: between these only, as they come and go; NULL: between any. The
+ *	programs must be on them in any case: see ladon_options.interfaces
+ * @except_networks: connections that one of these is an end of are not learned, before or after NAT
+ * @except_ports: likewise, ranges of ports; .to 0: no more
+ * @except_marks: likewise, of packets as they leave: .value after .mask; .mask 0: no more
+ * @no_drops: not 0: what the firewall drops is left to it. Else a flow that it drops is dropped before it, after
+ *	.packets of them and as long as ladon_dispatch() finds that its rules judge flows, not packets
+ */
+struct ladon_acceleration {
+	size_t size;
+	int tcp, udp;
+	uint32_t packets;
+	uint32_t flows_max;
+	uint32_t confirm_ms;
+	const char *const *interfaces;
+	const struct ladon_network *except_networks;
+	size_t except_networks_len;
+	struct {
+		uint16_t from, to;
+	} except_ports[LADON_EXCEPT_PORTS];
+	struct {
+		uint32_t value, mask;
+	} except_marks[LADON_EXCEPT_MARKS];
+	int no_drops;
+};
+#define LADON_ACCELERATION_INIT { .size = sizeof(struct ladon_acceleration) }
+
+/**
+ * ladon_accelerate() - learn connections that this host forwards, and send their packets past the stack
+ * @how: NULL: no longer; the stack has all packets from then on
+ *
+ * What netfilter and the routes have made of a connection's first packets is done with those that
+ * follow, until a rule, a route or a neighbour changes; then, and once in a second, the stack is asked
+ * again. It needs conntrack. Again: with other settings, and nothing is learned yet.
+ *
+ * TCP connections are made liberal in conntrack (IP_CT_TCP_FLAG_BE_LIBERAL) by ladon_dispatch() before they are
+ * learned. Without a process that calls it, none are from then on, and what was learned goes on.
+ *
+ * Return: 0, or -EOPNOTSUPP: Linux before 6.2, no conntrack, or in a VRF; -EINVAL: a number is out of
+ * range; or another negative errno. A message says more.
+ */
+LADON_API int ladon_accelerate(struct ladon *ladon, const struct ladon_acceleration *how);
+
+/**
+ * struct ladon_learned_flow - a learned flow
+ * @protocol: IPPROTO_TCP or IPPROTO_UDP
+ * @from, @to: who opened it, and to where
+ * @as_from, @as_to: the same as that is sent on: what NAT has made of it
+ * @in, @out: interfaces by which its packets come, and leave
+ * @packets_in, @bytes_in: from who opened it, sent past the stack; bytes are IP lengths
+ * @packets_out, @bytes_out: of what answers; all 0 if that was not learned
+ * @stack_packets: of both, those that took the stack since it was learned
+ * @confirmed_ms: how long ago the last of these was
+ * @mark: that packets leave with
+ */
+struct ladon_learned_flow {
+	int protocol;
+	union ladon_address from, to, as_from, as_to;
+	uint32_t in, out;
+	uint64_t packets_in, bytes_in;
+	uint64_t packets_out, bytes_out;
+	uint64_t stack_packets;
+	uint64_t confirmed_ms;
+	uint32_t mark;
+};
+
+/** ladon_learned_each() - call @fn with every learned flow, until it returns non-zero; as ladon_flow_each() */
+LADON_API int ladon_learned_each(struct ladon *ladon,
+				 int (*fn)(void *arg, const struct ladon_learned_flow *), void *arg);
+
+/**
+ * ladon_learned_why() - why packets of a connection that this host forwards take the stack
+ * @protocol: IPPROTO_TCP or IPPROTO_UDP
+ * @from, @to: as its packets come, of either direction
+ * @reason: 0: they are sent past it; or why they are not, now; "no_flow" if conntrack knows no such
+ *	connection
+ *
+ * Return: 0, or -EOPNOTSUPP: nothing is learned, see ladon_accelerate(); -EINVAL: of two families, or
+ * another protocol; or another negative errno.
+ */
+LADON_API int ladon_learned_why(struct ladon *ladon, int protocol, const struct sockaddr *from,
+				const struct sockaddr *to, unsigned int *reason);
 
 /* Durations are counted in steps of a fifth to a quarter: four for each power of two */
 #define LADON_DURATIONS 64

@@ -15,6 +15,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 from lib import gateway, net as networks, tls  # noqa: E402
 
 MATRIX_TIMES = 1  # how often each value of each parameter is tried, at least
+# To load its programs ladond reads the kernel's types: megabytes, each of them touched once. Where a page
+# fault is dear, as in many a virtual machine, that is a fifth of its start. malloc(3) asks for large pages.
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 TEST_SECONDS = 60  # no test may take longer unless it says so; a hang is a failure with a stack trace
 
 
@@ -93,7 +96,7 @@ class Net(networks.Net):
     """The tests' network: with ladond on its gateway."""
 
     def ladond(self, config, *args, **kwargs):
-        return gateway.Ladond(self, config, *args, **kwargs)
+        return gateway.Ladond(self, config, *args, **{**LARGE_PAGES, **kwargs})
 
 
 @pytest.fixture

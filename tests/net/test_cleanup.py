@@ -14,6 +14,7 @@ import pytest
 
 from lib import ends
 from lib.gateway import BUILD, FAMILIES, Ladond
+from lib.net import run
 
 ONE_POOL = FAMILIES[0][2]
 DEVICES = ("client0", "backend0")
@@ -189,6 +190,27 @@ def test_another_ladon_of_the_same_host_stays(net):
     first.write(ONE_POOL)
     assert cleanup(first).returncode == 0
     assert filters(net, "client0") == "" and "ladon" not in os.listdir(net.bpffs())
+
+
+def test_a_file_system_that_ladond_mounted_goes_too(net, monkeypatch):
+    """Where none is mounted, as in a container; what another has put there keeps it."""
+    pins, settings = f"{net.dir}/pins", Ladond.settings
+    here = ("nsenter", "--target", str(os.getpid()), "--mount")  # "ip netns exec" has made another mount namespace
+    monkeypatch.setattr(Ladond, "settings", lambda self: settings(self).replace(f"{net.bpffs()}/ladon", pins))
+    ladon = net.ladond(ONE_POOL, prefix=here)
+    net.closers.append(lambda: os.path.ismount(pins) and run("umount", "--lazy", pins))
+
+    def clean():
+        assert net.gateway.run(*here, os.path.join(BUILD, "ladond"), "--cleanup", ladon.config).returncode == 0
+
+    ladon.stop()
+    assert os.path.ismount(pins)
+    os.mkdir(f"{pins}/another's")
+    clean()
+    assert os.path.ismount(pins) and [name for name in os.listdir(pins) if "." not in name] == ["another's"]
+    os.rmdir(f"{pins}/another's")
+    clean()
+    assert not os.path.exists(pins)
 
 
 def test_it_is_refused_while_a_daemon_runs_that_does_not_answer(net):

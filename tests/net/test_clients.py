@@ -42,12 +42,20 @@ INSIDE = {"ssh.internal": BACKENDS[2], "mail.internal": MAIL, "www.internal": BA
 ROUTES = """\
       - {tls: red.example.com, pool: red}
       - {tls: blue.example.com, pool: blue}
+      - {tls: one.lax.example.com, pool: one-lax}
+      - {tls: two.lax.example.com, pool: two-lax}
+      - {tls: one.strict.example.com, pool: one-strict}
+      - {tls: two.strict.example.com, pool: two-strict}
       - {tls: ["v1.example.org", "v1.example.net"], pool: v1}
       - {tls: ["v2.example.org", "v2.example.net"], pool: v2}
 """
 POOLS = """\
   - {name: red, backends: ["10.0.2.2:444"]}
   - {name: blue, backends: ["[fd00:2::3]:444"]}
+  - {name: one-lax, backends: ["10.0.2.2:446"]}
+  - {name: two-lax, backends: ["10.0.2.3:446"]}
+  - {name: one-strict, backends: ["10.0.2.2:447"]}
+  - {name: two-strict, backends: ["10.0.2.3:447"]}
   - {name: v1, backends: ["10.0.2.2:445"], send-proxy: v1}
   - {name: v2, backends: ["[fd00:2::2]:445"], send-proxy: v2, proxy-tlvs: [authority, alpn, unique-id]}
 """
@@ -104,6 +112,25 @@ NGINX = """
         location / {{ root {net.dir}/blue; }}
     }}
     server {{
+        listen 10.0.2.2:446 ssl http2; listen 10.0.2.3:446 ssl http2;
+        {pair}
+    }}
+    server {{
+        listen 10.0.2.2:447 ssl http2 default_server; listen 10.0.2.3:447 ssl http2 default_server;
+        {pair}
+        return 421;
+    }}
+    server {{
+        listen 10.0.2.2:447 ssl http2;
+        server_name one.strict.example.com;
+        {pair}
+    }}
+    server {{
+        listen 10.0.2.3:447 ssl http2;
+        server_name two.strict.example.com;
+        {pair}
+    }}
+    server {{
         listen 10.0.2.2:445 ssl http2 proxy_protocol; listen [fd00:2::2]:445 ssl http2 proxy_protocol;
         access_log {net.dir}/proxied.log proxied;
         location / {{
@@ -111,6 +138,18 @@ NGINX = """
         }}
         location /big {{ }}
     }}
+"""
+
+
+# Of two sites with one certificate, each on a backend of its own
+PAIR = """
+        ssl_certificate {pair.ca};
+        ssl_certificate_key {pair.key};
+        root {net.dir}/pair;
+        add_header X-Backend $server_addr;
+        add_header Access-Control-Allow-Origin $http_origin;
+        add_header Access-Control-Allow-Credentials true;
+        add_header Access-Control-Expose-Headers X-Backend;
 """
 
 
@@ -145,13 +184,16 @@ def net(certs):
         NameServer(net.backend, BACKENDS[0], ttl=600).names.update({name: [at] for name, at in INSIDE.items()})
         red, blue = (tls.Certificates(os.path.join(net.dir, site), f"{site}.example.com", f"{site}.internal")
                      for site in ("red", "blue"))
-        net.certs, net.sites = certs, (red, blue)
+        pair = tls.Certificates(os.path.join(net.dir, "pair"), "*.lax.example.com", "*.strict.example.com")
+        net.certs, net.sites = certs, (red, blue, pair)
         for name in ("www/big", "red/big", "blue/big"):
             file(net, name, ends.pattern(SIZE, 3))
         file(net, "www/index.html", b"hello\n")
         file(net, "red/index.html", PAGE.encode())
+        file(net, "pair/index.html", PAIR_PAGE.encode())
         file(net, ".gitconfig", b"[user]\nname = me\nemail = me@example.org\n")  # else it asks for this host's name
-        servers.nginx(net, net.backend, NGINX.format(net=net, certs=certs, red=red, blue=blue), (BACKENDS[0], 443))
+        servers.nginx(net, net.backend, NGINX.format(
+            net=net, certs=certs, red=red, blue=blue, pair=PAIR.format(net=net, pair=pair)), (BACKENDS[0], 443))
         servers.GitHttp(net.backend, BACKENDS[0], GIT_PORT, os.path.join(net.dir, "repositories"))
         net.sshd = servers.Sshd(net, net.backend, (BACKENDS[2], 22))
         net.mail = ends.Server(net.backend, mail, address=MAIL, port=25)
@@ -438,6 +480,7 @@ def test_nginx_hears_who_the_client_is(net, domain, version):
 # ---- a browser ----
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+needs_browser = pytest.mark.skipif(not BROWSER, reason="no browser: chromium-headless-shell is not installed")
 PAGE = """
 <p id=red></p><p id=blue></p>
 <script>
@@ -448,6 +491,15 @@ async function show(site) {
     document.getElementById(site).textContent = `${answer.headers.get("X-Backend")} ${digits.join("")}`;
 }
 Promise.all([show("red"), show("blue")]).catch(error => document.body.append(error));
+</script>
+"""
+# Without credentials a request does not share a connection with one that has them.
+PAIR_PAGE = """
+<p id=two></p>
+<script>
+fetch(location.origin.replace("one", "two") + "/index.html", {credentials: "include"})
+    .then(answer => document.getElementById("two").textContent = `${answer.status} ${answer.headers.get("X-Backend")}`)
+    .catch(error => document.body.append(error));
 </script>
 """
 BROWSES = {
@@ -463,15 +515,32 @@ def public_key(certificate):
     return base64.b64encode(hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.replace("PUBLIC KEY", "CERTIFICATE"))).digest()).decode()
 
 
-@pytest.mark.skipif(not BROWSER, reason="no browser: chromium-headless-shell is not installed")
+def browse(net, tmp_path, way, url):
+    """The page as it is when it has done what it wanted."""
+    keys = ",".join(public_key(site.ca) for site in net.sites)
+    return run(net, BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", way,
+               f"--ignore-certificate-errors-spki-list={keys}", "--virtual-time-budget=30000", "--dump-dom", url)
+
+
+@needs_browser
 @pytest.mark.parametrize("how", BROWSES)
 def test_a_browser_visits_two_sites(net, tmp_path, how):
     """A page of one takes what is large from both. Each has a key and a backend of its own."""
     url, way = BROWSES[how]
-    keys = ",".join(public_key(site.ca) for site in net.sites)
 
-    page = run(net, BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", way,
-               f"--ignore-certificate-errors-spki-list={keys}", "--virtual-time-budget=30000", "--dump-dom", url)
+    page = browse(net, tmp_path, way, url)
 
     sha = ends.expected(SIZE, 3).sha256
     assert f"<p id=\"red\">{BACKENDS[0]} {sha}</p><p id=\"blue\">{BACKENDS6[1]} {sha}</p>" in page
+
+
+@needs_browser
+@pytest.mark.parametrize("backends, gateway, who", [("lax", GATEWAY, BACKENDS[0]), ("strict", f"[{GATEWAY6}]", BACKENDS[1])])
+def test_a_browser_uses_one_connection_for_two_names_of_a_certificate(net, tmp_path, backends, gateway, who):
+    """RFC 9113 section 9.1.1: it asks for the second one where the first one is, and elsewhere if that says 421. TROUBLESHOOTING.md has it."""
+    before = net.ladon.connections()["accepted"]
+
+    page = browse(net, tmp_path, f"--host-resolver-rules=MAP *.example.com {gateway}", f"https://one.{backends}.example.com")
+
+    assert f"<p id=\"two\">200 {who}</p>" in page
+    assert net.ladon.connections()["accepted"] - before == (1 if who == BACKENDS[0] else 2)

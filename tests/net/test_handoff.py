@@ -14,10 +14,9 @@ import time
 import pytest
 
 from lib import ends, wire
+from lib.families import both_families
 from lib.gateway import FAMILIES
 from lib.net import BACKENDS, GATEWAY
-
-both_families = pytest.mark.parametrize("gateway, backend, one_pool", FAMILIES, ids=("ipv4", "ipv6"))
 
 ONE_TLS_ROUTE = """
     listeners:

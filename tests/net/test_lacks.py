@@ -4,13 +4,11 @@
     client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
       .1                   .9     .9                  .2
 """
-import os
-
 from lib import ends
 from lib.gateway import FAMILIES
+from lib.net import LINUX
 
 ONE_POOL = FAMILIES[0][2]
-LINUX = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])
 
 OLD_KERNEL = "Linux before 6.2: "
 NO_RAW = "raw socket: Operation not permitted (needs CAP_NET_RAW); "

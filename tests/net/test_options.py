@@ -8,7 +8,7 @@ import pytest
 
 from lib import ends, wire
 from lib.gateway import FAMILIES
-from lib.net import BACKENDS, GATEWAY
+from lib.net import BACKENDS, GATEWAY, sacks_are_right
 
 ONE_POOL = FAMILIES[0][2]
 SIZE = 8 * ends.MB
@@ -72,16 +72,18 @@ def test_loss_with_unlike_options(net, mix):
     turn(net.client, MIXES[mix][0])
     turn(net.backend, {"tcp_sack": 0} if mix == "all" else {})
     net.offload(tso=False, gso=False)
-    net.ladond(ONE_POOL)
+    ladon = net.ladond(ONE_POOL)
     lost = [net.backend.lose("tcp dport 8080", percent=1), net.client.lose("tcp sport 8080", percent=1)]
 
     both_ways(net)
 
     assert all(count() for count in lost)
-    assert net.trouble().get("g", {}).keys() <= {"TcpRetransSegs", "TcpExtTCPTimeouts"}  # a lost SYN
-    for end in (net.client, net.backend):
-        assert end.counter("TcpInCsumErrors") == 0
-        assert end.counter("TcpExtTCPSACKDiscard") < 50  # overtaken ones; of wrong numbers: thousands
+    usual = {"TcpRetransSegs", "TcpExtTCPTimeouts"}  # a lost SYN
+    if ladon.connections()["relayed"]:  # ... for which the client could not wait; what is repeated finds no socket in the end
+        usual.add("TcpOutRsts")
+    assert net.trouble().get("g", {}).keys() <= usual
+    assert net.client.counter("TcpInCsumErrors") == net.backend.counter("TcpInCsumErrors") == 0
+    assert sacks_are_right(net.client, net.backend)
 
 
 @pytest.mark.parametrize("client", [0, 1])

@@ -102,8 +102,7 @@ def test_where_the_client_was_headed(net, way):
 
 def test_the_shipped_example(net, certs):
     """With the rules that it shows; and a reload makes a listener transparent that was not."""
-    with open(f"{gateway.ROOT}/contrib/config/original.yaml") as file:
-        config = file.read()
+    config = gateway.example(net, "original")
     comment = [line[1:].strip() for line in config.splitlines() if line.startswith("#")]
     first, last = comment.index("nft -f - <<'RULES'"), comment.index("RULES")
     net.gateway.nft("\n".join(comment[first + 1:last]).replace("lan0", "client0"))

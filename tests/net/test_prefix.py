@@ -16,15 +16,9 @@ import time
 
 from lib import ends
 from lib.dns import NameServer
-from lib.gateway import BUILD
+from lib.gateway import BUILD, EXIT
 from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, join, until
 
-EXIT = """
-listeners:
-  - {listen: ["0.0.0.0:8080", "[::]:8080"], routes: [{target: "*", pool: exit}]}
-pools:
-  - {name: exit, backends: requested}
-"""
 SIZE = ends.MB
 MAGIC = b"\xfbldn"
 CONNECTED = MAGIC + bytes([1, 0, 0, 8])

@@ -4,9 +4,11 @@
     client -- 10.0.1.0/24 -- gateway -- 10.0.2.0/24 -- backend
 """
 import contextlib
+import itertools
 import json
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -68,6 +70,7 @@ def v2(source, dest, sport=1111, dport=2222, tlvs=b""):
 def test_the_backend_hears_who_the_client_is(net, version, client, gateway, backend):
     """... and then its bytes, as if nothing had been before them."""
     ladon = net.ladond(config(backend, pool=f", send-proxy: v{version}"))
+    handed_off = threading.Semaphore(0)
     heard = []
 
     def talk(sock):
@@ -76,6 +79,7 @@ def test_the_backend_hears_who_the_client_is(net, version, client, gateway, back
             heard.append((words[1], words[2:4], [int(p) for p in words[4:]]))
         else:
             heard.append(read_v2(sock)[:2])
+        assert handed_off.acquire(timeout=30)
         return ends.exchange(sock, SIZE, say=1)
 
     server = ends.Server(net.backend, talk, address=backend, port=9000)
@@ -83,6 +87,7 @@ def test_the_backend_hears_who_the_client_is(net, version, client, gateway, back
         with ends.connect(net.client, gateway) as sock:
             port = sock.getsockname()[1]
             ladon.wait_handed_off(i + 1)
+            handed_off.release()
             assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
         assert server.result() == ends.expected(SIZE, 2)
         addresses, ports = heard[i][-2:]
@@ -204,6 +209,23 @@ def test_the_backend_speaks_first_after_a_header(net):
         assert server.result() == 4
     ladon.wait_handed_off(10)
     assert net.trouble() == {}
+
+
+def test_a_header_that_comes_alone_is_acknowledged(net):
+    """A proxy may say nothing more until then, as ladon itself: it need not repeat it, and is handed off. First bytes seen or not."""
+    ladon = net.ladond(config(listener=FROM, pool=", send-proxy: v2").replace(
+        "pools:", f"  - {{listen: ['0.0.0.0:8081', '[::]:8081'], routes: [{{http: '*', pool: only}}, {{pool: only}}]{FROM}}}\npools:"))
+    server = ends.Server(net.backend, lambda s: (read_v2(s)[0][0], ends.exchange(s, SIZE, say=1)), port=9000)
+    cases = itertools.product(((GATEWAY, "192.0.2.1"), (GATEWAY6, "2001:db8::1")), (8080, 8081), (v1, v2))
+    for count, ((gateway, source), port, make) in enumerate(cases, 1):
+        with ends.connect(net.client, gateway, port) as sock:
+            sock.sendall(make(source, gateway))
+            until(lambda: ends.unacknowledged(sock) == 0, "it is acknowledged")
+            assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
+        assert server.result() == (source, ends.expected(SIZE, 2))
+        ladon.wait_handed_off(count)
+    assert ladon.reasons() == {}
+    net.only_repetitions()
 
 
 BAD = {

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from lib import ends
+from lib.families import both_families
 from lib.gateway import FAMILIES, one_pool
 from lib.net import BACKENDS, GATEWAY, GATEWAY_BACK, until
 
@@ -152,7 +153,7 @@ def test_a_slow_connect_is_handed_off_later(net):
     assert net.client.trouble() == {}
 
 
-@pytest.mark.parametrize("gateway, backend, one_pool", FAMILIES, ids=("ipv4", "ipv6"))
+@both_families
 def test_half_close_is_passed_on(net, gateway, backend, one_pool):
     """The client says all and half-closes; the answer comes only after that."""
     ladon = net.ladond(one_pool + NO_HANDOFF)
@@ -224,7 +225,7 @@ def test_a_reset_is_passed_on(net, who):
     ladon.wait_gone()
 
 
-@pytest.mark.parametrize("gateway, backend, one_pool", FAMILIES, ids=("ipv4", "ipv6"))
+@both_families
 def test_in_mode_stack_a_redirected_connection_is_relayed(net, gateway, backend, one_pool):
     """One entry of conntrack's cannot do both translations."""
     net.forward()

@@ -144,7 +144,7 @@ REFUSED = {
                               ':7: listeners[0].pool: no pool is named "olny"; did you mean "only"?'),
     "workers": (one_pool(FIRST), ":3: workers: to change it from 2 to 3 needs a restart"),
     "flows": (one_pool(FIRST, more="flows: 77\n"),
-              ":11: flows: to change it from 16384 to 77 needs a restart"),
+              ":11: flows: to change it from 4096 to 77 needs a restart"),
     "access-log": (one_pool(FIRST, more="access-log: {to: stderr}\n"),
                    ":11: access-log: to change it from its default to {to: stderr} needs a restart"),
     "interfaces": (one_pool(FIRST, more="interfaces: [client0, backend0]\n"),

@@ -13,14 +13,9 @@ import pytest
 
 from lib import ends
 from lib.dns import NameServer
+from lib.gateway import EXIT
 from lib.net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, until
 
-EXIT = """
-listeners:
-  - {listen: ["0.0.0.0:8080", "[::]:8080"], routes: [{target: "*", pool: exit}]}
-pools:
-  - {name: exit, backends: requested}
-"""
 SIZE = 5 * ends.MB
 
 
@@ -225,6 +220,8 @@ BAD = {
     "socks4 bind": (socks4_request(BACKENDS[0], 9000, command=2), b"\0\x5b", "no_command"),
     "socks4 user": (socks4_request(BACKENDS[0], 9000, user=b"x" * 300), b"\0\x5b", "peek_length"),
     "connect without port": (b"CONNECT example.org HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", "peek_malformed"),
+    "connect with content": (connect_request(BACKENDS[0], 9000)[:-2] + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                             b"HTTP/1.1 400 ", "peek_malformed"),
     "connect to a path": (b"CONNECT /index HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 ", "peek_malformed"),
 }
 

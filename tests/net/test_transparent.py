@@ -9,7 +9,7 @@ import os
 import time
 
 from lib import ends, wire
-from lib.gateway import BUILD, ROOT
+from lib.gateway import BUILD, example
 from lib.net import BACKENDS, BACKENDS6, CLIENT, CLIENT6, GATEWAY, GATEWAY6, run, until
 from test_icmp import Deaf, told_about_a_byte
 from test_original import bound, ends_of_flows, tproxy
@@ -72,8 +72,7 @@ def test_neither_end_knows_of_the_gateway(net, certs):
     """TPROXY on the way in, the shipped example as it stands, and a router that may forward."""
     strict(net)
     tproxy(net, "tcp dport { 443, 8080 }")
-    with open(f"{ROOT}/contrib/config/transparent.yaml") as file:
-        ladon = net.ladond(file.read())
+    ladon = net.ladond(example(net, "transparent"))
 
     def greet(sock):
         sock.sendall(b"\0")
@@ -248,6 +247,55 @@ def test_who_a_proxy_header_says(net):
         ends.ask(sock)
     assert server.result() == ("192.0.2.7", 1234)
     assert net.trouble() == {}
+
+
+def test_addresses_that_no_answer_comes_back_from(net):
+    """Whatever a PROXY header says, a backend sees a client's address or nothing; and none is ejected for it."""
+    net.backend.ip("route add 192.0.2.0/24 via 10.0.2.9")
+    net.backend.ip("route add 2001:db8::/32 via fd00:2::9")
+    ladon = net.ladond(CONFIG.replace("8080\", ", '8080", proxy-from: ["10.0.1.1", "fd00:1::1"], '))
+    said = ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "10.0.1.9", "10.0.2.9", "10.0.2.2", "10.0.2.255"], \
+        ["::", "::1", "fe80::1", "ff02::1", "fd00:1::9", "fd00:2::9", "fd00:2::2", "::ffff:0.0.0.0"]
+    count = 0
+    for (front, backend, _), proto, unusable, usable in zip(FAMILIES, ("TCP4", "TCP6"), said, ("192.0.2.7", "2001:db8::7")):
+        server = ends.Server(net.backend, lambda s: (s.getpeername()[0], ends.echo(s))[0], address=backend)
+        for source in [*unusable, usable]:
+            with ends.connect(net.client, front) as sock:
+                sock.sendall(f"PROXY {proto} {source} {front} 1234 8080\r\n".encode())
+                if source == usable:
+                    ends.ask(sock)
+                else:
+                    count += 1
+                    assert sock.recv(1) == b""
+        assert server.result() == usable
+    reasons = ladon.reasons("closed")
+    assert reasons.pop("source_family", 0) <= 1  # ::ffff:0.0.0.0 is one of IPv4
+    assert sum(ladon.reasons("closed").values()) == count
+    assert set(reasons) == {"source_unusable"}
+    assert {b["failed"] for pool in ladon.ask("pool show")["pools"] for b in pool["backends"]} == {0}
+
+
+def test_clients_whose_way_back_is_another_eject_nobody(net):
+    """Those of the backends' own net: what is answered to them never comes by the gateway."""
+    net.backend.ip("route add 10.0.1.0/24 via 10.0.2.9")
+    ladon = net.ladond("""
+        listeners: [{listen: "0.0.0.0:8080", pool: two}]
+        pools:
+          - {name: two, source: transparent, policy: first, eject: {failures: 2, share: 100%},
+             backends: ["10.0.2.2:8080", "10.0.2.3:8080"]}
+        timeouts: {connect: 150ms}
+    """)
+    servers = [ends.Server(net.backend, lambda s: (s.getpeername()[0], ends.echo(s))[0], address=backend)
+               for backend in BACKENDS[:2]]
+    for _ in range(4):
+        with ends.connect(net.backend, prepare=lambda sock: sock.bind((BACKENDS[2], 0))) as sock:
+            assert sock.recv(1) == b""
+    with ends.connect(net.client) as sock:
+        ends.ask(sock)
+    assert servers[0].result() == CLIENT
+    assert ladon.reasons("closed") == {"no_backend": 4}
+    backends = ladon.ask("pool show")["pools"][0]["backends"]
+    assert [(b["state"], b["failed"]) for b in backends] == [("up", 0), ("up", 0)]
 
 
 def test_the_rule_comes_back_and_goes_with_ladon(net):

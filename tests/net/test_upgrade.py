@@ -57,7 +57,7 @@ def make_other(root, *changes):
         text = (root / name).read_text()
         assert text.count(old) == 1, name
         (root / name).write_text(text.replace(old, new))
-    run("make", "-C", str(root), f"BUILD={build}", f"{build}/ladond")
+    run("make", "-C", str(root), f"BUILD={build}", f"{build}/ladond", timeout=600)
     return str(root / build)
 
 
@@ -65,7 +65,7 @@ def make_other(root, *changes):
 def other_build(tmp_path_factory):
     """A ladond whose programs, and events, are not those of the build that is tested."""
     return make_other(tmp_path_factory.mktemp("other"),
-                      ("datapath/life.h", "#define EVENTS_BYTES (1 << 20)", "#define EVENTS_BYTES (1 << 21)"))
+                      ("datapath/events.h", "#define EVENTS_BYTES (1 << 20)", "#define EVENTS_BYTES (1 << 21)"))
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@
 
 #include "../../datapath/abi.h"
 #include "../segment.h"
+#include "counted.h"
 #include "ladon.skel.h"
 
 #define FLOW_ID 7
@@ -387,6 +388,75 @@ static void test_the_stack_does_not_reset_a_live_flow(void **state)
 	}
 }
 
+/* A socket on loopback whose program at egress is ladon's */
+static int lo_socket(bool ip6, struct sockaddr_storage *addr, socklen_t *len)
+{
+	const struct timeval patience = { .tv_sec = 10 };
+	int fd = socket(ip6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	memset(addr, 0, sizeof(*addr));
+	addr->ss_family = ip6 ? AF_INET6 : AF_INET;
+	if (ip6)
+		((struct sockaddr_in6 *)addr)->sin6_addr = in6addr_loopback;
+	else
+		((struct sockaddr_in *)addr)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*len = ip6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	return fd;
+}
+
+static uint64_t stolen_acks(void)
+{
+	return counted_in(skel->maps.ladon_counters, LADON_REASON_QUIET_ACK).packets;
+}
+
+/*
+ * A socket that is taken for established before TCP has sent the last acknowledgement of its
+ * handshake: that leaves, or its peer would have no connection. No other one does.
+ */
+static void test_a_shadow_ends_its_handshake(void **state)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex("lo"),
+		    .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(skel->progs.ladon_egress));
+	/* no timestamps: whoever makes it a shadow knows the clock's value */
+	struct ladon_guard guard = { .mode = LADON_GUARD_ACTIVE, .mirror = LADON_MIRROR_NO_TS };
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char byte;
+
+	(void)state;
+	lo_set(IFF_UP);
+	assert_int_equal(bpf_tc_hook_create(&hook), 0);
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		int listener = lo_socket(ip6, &addr, &len), peer;
+		int fd = lo_socket(ip6, &addr, &len);
+		uint64_t stolen;
+
+		assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
+		assert_int_equal(listen(listener, 1), 0);
+		assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(skel->maps.ladon_guards), &fd,
+						     &guard, BPF_ANY),
+				 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&addr, len), 0);
+		peer = accept(listener, NULL, NULL);
+		assert_true(peer >= 0);
+
+		stolen = stolen_acks();
+		assert_int_equal(send(peer, "x", 1, 0), 1);
+		assert_int_equal(recv(fd, &byte, 1, 0), 1); /* acknowledged at once: its first */
+		assert_int_not_equal(stolen_acks(), stolen);
+		close(peer);
+		close(fd);
+		close(listener);
+	}
+	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
+	assert_int_equal(bpf_tc_hook_destroy(&hook), 0);
+}
+
 /* ---- set-up ---- */
 
 static int each_test(void **state)
@@ -442,6 +512,7 @@ int main(void)
 		cmocka_unit_test_setup(test_sockets_that_are_not_there_are_refused, each_test),
 		cmocka_unit_test_setup(test_a_short_request_is_refused, each_test),
 		cmocka_unit_test_setup(test_the_stack_does_not_reset_a_live_flow, each_test),
+		cmocka_unit_test_setup(test_a_shadow_ends_its_handshake, each_test),
 	};
 
 	return cmocka_run_group_tests_name("prog/handoff", tests, set_up, tear_down);

@@ -28,6 +28,7 @@
 
 #include "../../datapath/abi.h"
 #include "../segment.h"
+#include "counted.h"
 #include "ladon.skel.h"
 
 #define HOP	    5
@@ -61,16 +62,7 @@ static const char *reason_name(enum ladon_reason why)
 
 static uint64_t counted(uint32_t why)
 {
-	static struct ladon_count per_cpu[1024];
-	int cpus = libbpf_num_possible_cpus();
-	uint64_t sum = 0;
-
-	assert_in_range(cpus, 1, 1024);
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_counters), &why, per_cpu),
-			 0);
-	for (int i = 0; i < cpus; i++)
-		sum += per_cpu[i].packets;
-	return sum;
+	return counted_in(skel->maps.ladon_counters, why).packets;
 }
 
 static void run(const uint8_t *packet, size_t len)

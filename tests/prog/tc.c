@@ -34,6 +34,7 @@
 #include "../../datapath/abi.h"
 #include "../icmp_error.h"
 #include "../segment.h"
+#include "counted.h"
 #include "ladon.skel.h"
 
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
@@ -104,20 +105,7 @@ static void run(const struct segment *s)
 
 static struct ladon_count counted(enum ladon_reason why)
 {
-	int cpus = libbpf_num_possible_cpus();
-	struct ladon_count *per_cpu = calloc((size_t)cpus, sizeof(*per_cpu));
-	struct ladon_count sum = { 0 };
-	uint32_t key = why;
-
-	assert_non_null(per_cpu);
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(skel->maps.ladon_counters), &key, per_cpu),
-			 0);
-	for (int i = 0; i < cpus; i++) {
-		sum.packets += per_cpu[i].packets;
-		sum.bytes += per_cpu[i].bytes;
-	}
-	free(per_cpu);
-	return sum;
+	return counted_in(skel->maps.ladon_counters, why);
 }
 
 /* Run, and see the verdict, and that this reason was counted once, for this packet. */

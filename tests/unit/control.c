@@ -22,8 +22,10 @@
 
 #include <cmocka.h>
 
+#include "../../gateway/config_forwards.h"
 #include "../../gateway/control.h"
 #include "../../gateway/ends.h"
+#include "../../gateway/forwards.h"
 #include "../../gateway/reload.h"
 #include "../../gateway/removed.h"
 #include "../../gateway/report.h"
@@ -33,6 +35,7 @@
 
 struct ladon {
 	uint32_t flows;
+	uint32_t learned;
 	int broken; /* what a walk over the flows ends with */
 	atomic_uint killed;
 };
@@ -85,6 +88,33 @@ int ladon_flow_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon
 	return rc ? rc : ladon->broken;
 }
 
+int ladon_learned_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon_learned_flow *),
+		       void *arg)
+{
+	struct ladon_learned_flow flow = {
+		.protocol = IPPROTO_UDP,
+		.in = 1,
+		.out = 1,
+		.packets_in = 5,
+		.stack_packets = 2,
+	};
+
+	for (uint32_t i = 0; i < ladon->learned; i++)
+		fn(arg, &flow);
+	return 0;
+}
+
+int ladon_learned_why(struct ladon *ladon, int protocol, const struct sockaddr *from,
+		      const struct sockaddr *to, unsigned int *reason)
+{
+	assert_non_null(from);
+	assert_non_null(to);
+	if (!ladon->learned)
+		return -EOPNOTSUPP;
+	*reason = protocol == IPPROTO_UDP ? 0 : LADON_REASON_NO_FLOW;
+	return 0;
+}
+
 int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
 {
 	assert_in_range(flow->id, 1, ladon->flows);
@@ -134,9 +164,7 @@ static unsigned int rosters; /* that are held */
 
 struct roster *pool_roster(struct pool *pool)
 {
-	pool->member = (struct member){ .backend = &pool->backend,
-					.weight = 3,
-					.flows_max = 1000 };
+	pool->member = (struct member){ .backend = &pool->backend, .weight = 3, .flows_max = 1000 };
 	pool->roster = (struct roster){ .len = 1, .members = &pool->member };
 	rosters++;
 	return &pool->roster;
@@ -220,6 +248,77 @@ int reload(struct gateway *gateway, struct reloaded *out, char **error)
 	*error = reload_complaint ? strdup(reload_complaint) : NULL;
 	*out = (struct reloaded){ .listeners = 2, .added = 1 };
 	return reload_complaint ? -EINVAL : 0;
+}
+
+/* ---- ... and of forwards: there is one, and the file's reader has its own tests ---- */
+
+static struct config_forward forward_asked;
+static const char *forward_complaint;
+
+int config_forward_parse(const char *text, const struct config *config, struct config_forward *out,
+			 char **why)
+{
+	(void)config;
+	*out = (struct config_forward){ .last = 80, .tcp = true };
+	assert_int_equal(addr_parse("192.0.2.1:80", &out->listen), 0);
+	assert_int_equal(addr_parse("10.0.0.1:8080", &out->to), 0);
+	if (!strstr(text, "\"listen\": \"192.0.2.1:80\"") || strstr(text, "command")) {
+		*why = strdup("listen: is missing");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int config_forward_name_parse(const char *text, struct config_forward *out, char **why)
+{
+	return config_forward_parse(text, NULL, out, why);
+}
+
+char *config_ports_format(const struct config_forward *forward, const struct addr *first,
+			  char out[PORTS_TEXT_MAX])
+{
+	(void)forward;
+	return addr_format(first, out);
+}
+
+int forwards_add(struct forwards *forwards, struct setup *setup,
+		 const struct config_forward *forward, char **why)
+{
+	(void)forwards;
+	(void)setup;
+	forward_asked = *forward;
+	*why = forward_complaint ? strdup(forward_complaint) : NULL;
+	return forward_complaint ? -EEXIST : 0;
+}
+
+int forwards_remove(struct forwards *forwards, struct setup *setup,
+		    const struct config_forward *name, unsigned int *removed, char **why)
+{
+	(void)forwards;
+	(void)setup;
+	forward_asked = *name;
+	*why = NULL;
+	*removed = 1;
+	return forward_complaint ? -EBUSY : 0;
+}
+
+int forwards_each(struct forwards *forwards,
+		  int (*fn)(void *arg, const struct config_forward *forward, const char *pool,
+			    bool added, uint64_t flows, uint64_t refused),
+		  void *arg)
+{
+	(void)forwards;
+	(void)fn;
+	(void)arg;
+	return 0;
+}
+
+bool forwards_take(struct forwards *forwards, bool udp, const struct addr *at)
+{
+	(void)forwards;
+	(void)udp;
+	(void)at;
+	return false;
 }
 
 /* ---- the made-up gateway ---- */
@@ -628,6 +727,66 @@ static void kill_ends_what_was_named_and_no_more(void **state)
 
 /* ---- tests: requests ---- */
 
+static void learned_flows_stand_beside_the_others(void **state)
+{
+	struct fixture *f = *state;
+	const json_t *flow;
+	json_t *document;
+
+	fake_ladon.flows = 1;
+	fake_ladon.learned = 1;
+	document = ask(f, "{\"command\": \"flow show\"}\n");
+	assert_int_equal(json_array_size(json_object_get(document, "flows")), 2);
+	flow = json_array_get(json_object_get(document, "flows"), 0);
+	assert_string_equal(json_string_value(json_object_get(flow, "by")), "handoff");
+	flow = json_array_get(json_object_get(document, "flows"), 1);
+	assert_string_equal(json_string_value(json_object_get(flow, "by")), "learned");
+	assert_string_equal(json_string_value(json_object_get(flow, "protocol")), "udp");
+	assert_int_equal(json_integer_value(json_object_get(flow, "packets_in")), 5);
+	json_decref(document);
+}
+
+static void why_a_flow_is_slow_is_answered(void **state)
+{
+	static const struct {
+		uint32_t learned;
+		const char *keys, *why; /* .why: of an answer, or how an error begins */
+	} rows[] = {
+		{ 1, "\"protocol\": \"udp\", \"from\": \"10.0.0.1:1\", \"to\": \"10.0.0.2:2\"",
+		  "learned" },
+		{ 1, "\"protocol\": \"tcp\", \"from\": \"10.0.0.1:1\", \"to\": \"10.0.0.2:2\"",
+		  "no_flow" },
+		{ 0, "\"protocol\": \"tcp\", \"from\": \"10.0.0.1:1\", \"to\": \"10.0.0.2:2\"",
+		  "off" },
+		{ 1, "\"protocol\": \"icmp\", \"from\": \"10.0.0.1:1\", \"to\": \"10.0.0.2:2\"",
+		  "protocol: not" },
+		{ 1, "\"from\": \"10.0.0.1:1\", \"to\": \"10.0.0.2:2\"", "protocol: not" },
+		{ 1, "\"protocol\": \"tcp\", \"from\": \"10.0.0.1\", \"to\": \"10.0.0.2:2\"",
+		  "from and to: not" },
+		{ 1, "\"protocol\": \"tcp\", \"from\": \"10.0.0.1:1\", \"to\": \"[::1]:2\"",
+		  "from and to: not" },
+		{ 1, "\"protocol\": \"tcp\", \"from\": 7, \"to\": \"[::1]:2\"",
+		  "from and to: not" },
+		{ 1, "\"protocol\": \"tcp\", \"from\": \"10.0.0.1:1\"", "from and to: not" },
+	};
+	struct fixture *f = *state;
+	char line[200];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *said;
+		json_t *document;
+
+		fake_ladon.learned = rows[i].learned;
+		snprintf(line, sizeof(line), "{\"command\": \"flow why\", %s}\n", rows[i].keys);
+		document = ask(f, line);
+		said = json_string_value(json_object_get(document, "why"));
+		if (!said)
+			said = error_of(document);
+		assert_memory_equal(said, rows[i].why, strlen(rows[i].why));
+		json_decref(document);
+	}
+}
+
 static void odd_requests_are_answered_with_an_error(void **state)
 {
 	static const struct {
@@ -657,6 +816,32 @@ static void odd_requests_are_answered_with_an_error(void **state)
 		assert_memory_equal(error_of(document), rows[i].error, strlen(rows[i].error));
 		json_decref(document);
 	}
+}
+
+static void a_forward_is_asked_for_as_in_the_file(void **state)
+{
+	json_t *document =
+		ask(*state, "{\"command\": \"forward add\", \"listen\": \"192.0.2.1:80\"}\n");
+
+	assert_true(json_is_true(json_object_get(document, "added")));
+	assert_string_equal(json_string_value(json_object_get(document, "to")), "10.0.0.1:8080");
+	assert_int_equal(addr_port(&forward_asked.listen), 80);
+	json_decref(document);
+	document = ask(*state, "{\"command\": \"forward add\"}\n");
+	assert_string_equal(error_of(document), "listen: is missing");
+	json_decref(document);
+
+	document = ask(*state, "{\"command\": \"forward remove\", \"listen\": \"192.0.2.1:80\"}\n");
+	assert_int_equal(json_integer_value(json_object_get(document, "removed")), 1);
+	json_decref(document);
+	forward_complaint = "taken";
+	document = ask(*state, "{\"command\": \"forward add\", \"listen\": \"192.0.2.1:80\"}\n");
+	assert_string_equal(error_of(document), "taken");
+	json_decref(document);
+	document = ask(*state, "{\"command\": \"forward remove\", \"listen\": \"192.0.2.1:80\"}\n");
+	assert_non_null(strstr(error_of(document), "take it out there, and reload"));
+	json_decref(document);
+	forward_complaint = NULL;
 }
 
 static void a_long_or_deep_request_is_refused(void **state)
@@ -951,7 +1136,10 @@ int main(void)
 		TEST(without_handoff_there_are_no_flows_and_a_note),
 		TEST(a_list_that_breaks_off_has_no_end),
 		TEST(kill_ends_what_was_named_and_no_more),
+		TEST(learned_flows_stand_beside_the_others),
+		TEST(why_a_flow_is_slow_is_answered),
 		TEST(odd_requests_are_answered_with_an_error),
+		TEST(a_forward_is_asked_for_as_in_the_file),
 		TEST(a_long_or_deep_request_is_refused),
 		TEST(a_request_may_come_byte_by_byte),
 		TEST(stalled_clients_are_dropped),

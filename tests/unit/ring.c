@@ -102,6 +102,64 @@ static void the_order_does_not_matter(void **state)
 	ring_free(other);
 }
 
+/* Slots of others that have changed hands, of 10,000 */
+static uint32_t moved(const struct ring *before, const struct ring *after, unsigned int leaver)
+{
+	uint32_t kept = 0, moved = 0;
+
+	assert_int_equal(before->len, after->len);
+	for (uint32_t i = 0; i < before->len; i++) {
+		assert_int_not_equal(after->slots[i], leaver);
+		kept += before->slots[i] != leaver;
+		moved += before->slots[i] != leaver && before->slots[i] != after->slots[i];
+	}
+	return (uint32_t)(moved * UINT64_C(10000) / kept);
+}
+
+/* @leaver: @len: nobody */
+static struct ring *ring_without(unsigned int len, unsigned int weights, unsigned int leaver)
+{
+	struct ring_member *members = calloc(len, sizeof(*members));
+	char(*texts)[16] = calloc(len, sizeof(*texts));
+	unsigned int n = 0;
+	struct ring *ring;
+
+	for (unsigned int i = 0; i < len; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "b%u:1", i);
+		if (i != leaver)
+			members[n++] =
+				(struct ring_member){ texts[i], 1 + i % weights, (uint16_t)i };
+	}
+	ring = ring_new(members, n);
+	assert_non_null(ring);
+	free(texts);
+	free(members);
+	return ring;
+}
+
+/* Also read the other way round: when it joins. bench/ring.c measures it. */
+static void few_keys_of_others_move_when_one_leaves(void **state)
+{
+	static const struct {
+		unsigned int len, weights;
+		uint32_t most; /* of 10,000 */
+	} rows[] = { { 2, 1, 0 },    { 10, 1, 150 },  { 100, 1, 300 }, { 1000, 1, 100 },
+		     { 10, 7, 150 }, { 100, 7, 350 }, { 1000, 7, 150 } };
+
+	(void)state;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		struct ring *before = ring_without(rows[r].len, rows[r].weights, rows[r].len);
+
+		for (unsigned int leaver = 0; leaver < rows[r].len; leaver += 1 + rows[r].len / 3) {
+			struct ring *after = ring_without(rows[r].len, rows[r].weights, leaver);
+
+			assert_in_range(moved(before, after, leaver), 0, rows[r].most);
+			ring_free(after);
+		}
+		ring_free(before);
+	}
+}
+
 static void one_name_may_be_two_members(void **state)
 {
 	struct ring_member members[] = { { "a:1", 1, 0 }, { "a:1", 1, 1 } };
@@ -163,6 +221,7 @@ int main(void)
 		cmocka_unit_test(equals_have_equal_shares),
 		cmocka_unit_test(shares_go_by_weight),
 		cmocka_unit_test(the_order_does_not_matter),
+		cmocka_unit_test(few_keys_of_others_move_when_one_leaves),
 		cmocka_unit_test(one_name_may_be_two_members),
 		cmocka_unit_test(one_member_has_all),
 		cmocka_unit_test(the_most_that_a_pool_has_fit),

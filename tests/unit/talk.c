@@ -70,6 +70,8 @@ struct row {
 #define REFUSED	  "\0\x5b\0\0\0\0\0\0"
 #define REP(code) "\5" code "\0\1\0\0\0\0\0\0"
 #define AUTH	  "Proxy-Authorization: Basic "
+#define LENGTH	  "content-length:"
+#define CODING	  "Transfer-Encoding: "
 #define HEAD	  "CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n"
 
 /* clang-format off */
@@ -88,6 +90,8 @@ static const struct row found[] = {
 	{ OPEN, TEXT(HEAD "\r\n"), sizeof(HEAD "\r\n") - 1, "", 0, CONNECT, "example.org", 443, 0 },
 	{ OPEN, TEXT("CONNECT [2001:DB8::1]:1 HTTP/1.0\r\n\r\n"), 36, "", 0, CONNECT, "[2001:db8::1]", 1, 0 },
 	{ RIGHT, TEXT(HEAD AUTH "bWU6c2VjcmV0\r\n\r\n"), sizeof(HEAD AUTH "bWU6c2VjcmV0\r\n\r\n") - 1, "", 0, CONNECT, "example.org", 443, 0 },
+	{ OPEN, TEXT(HEAD LENGTH " 0 \r\n\r\n"), sizeof(HEAD LENGTH " 0 \r\n\r\n") - 1, "", 0, CONNECT, "example.org", 443, 0 },
+	{ OPEN, TEXT(HEAD "X-" LENGTH "9\r\n\r\n"), sizeof(HEAD "X-" LENGTH "9\r\n\r\n") - 1, "", 0, CONNECT, "example.org", 443, 0 },
 };
 
 static const struct row bad[] = {
@@ -117,6 +121,17 @@ static const struct row bad[] = {
 	{ OPEN, TEXT("CONNECT example.org:65536 HTTP/1.1\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
 	{ OPEN, TEXT("CONNECT example.org:99999999999 HTTP/1.1\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
 	{ OPEN, TEXT("CONNECT /path HTTP/1.1\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "5\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "0\r\n" LENGTH "5\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "5\r\n" LENGTH "0\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "0, 5\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "+0\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD CODING "chunked\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD CODING "identity\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD LENGTH "0\r\n" CODING "chunked\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ OPEN, TEXT(HEAD CODING "chunked\r\n" LENGTH "5\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
+	{ WRONG, TEXT(HEAD AUTH "bWU6c2VjcmV0\r\n" LENGTH "5\r\n\r\n"), 0, "", 0, CONNECT, "", 0, MALFORMED },
 	{ UNKNOWN, TEXT(HEAD "\r\n"), sizeof(HEAD "\r\n") - 1, "", 0, CONNECT, "", 0, NO_USER },
 	{ WRONG, TEXT(HEAD AUTH "bWU6c2VjcmV0\r\n\r\n"), sizeof(HEAD AUTH "bWU6c2VjcmV0\r\n\r\n") - 1, "", 0, CONNECT, "", 0, NO_USER },
 	{ RIGHT, TEXT(HEAD AUTH "bWU\r\n\r\n"), sizeof(HEAD AUTH "bWU\r\n\r\n") - 1, "", 0, CONNECT, "", 0, NO_USER },

@@ -10,7 +10,7 @@ import subprocess
 import textwrap
 import time
 
-from .net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, until
+from .net import BACKENDS, BACKENDS6, GATEWAY, GATEWAY6, Namespace, until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 SANITIZER = re.compile(r"(ERROR|WARNING|FATAL): \w+Sanitizer|: runtime error: ")
@@ -20,13 +20,13 @@ BUILD = os.path.join(ROOT, os.environ.get("LADON_BUILD", "build"))
 class Ladond:
     """A running ladond. `config` is YAML without `control`, `pin` and `workers`, which are added.
 
-    So is `flows`, where it does not say: to make the default's table takes a tenth of a second.
+    So is `flows`, where it does not say: to make the default's table takes a tenth of a second, to make this one a hundredth.
 
     user="nobody" takes every privilege away; prefix is a command that runs it; build is where it
     comes from. args are options of ladond(8).
     """
 
-    flows_setting = "flows: 16384\n"
+    flows_setting = "flows: 4096\n"
 
     def __init__(self, net, config, *args, user=None, prefix=(), build=BUILD, wait=True,
                  **environment):
@@ -100,7 +100,7 @@ class Ladond:
             except TimeoutError:
                 return False
 
-        until(ready, "ladond is ready", 20)
+        until(ready, "ladond is ready", 120)
 
     # ---- its life ----
 
@@ -214,6 +214,46 @@ class Ladond:
         until(lambda: self.fds() <= self.fds_at_start, f"fds back to {self.fds_at_start}")
 
 
+FAR_CLIENT, FAR_GATEWAY, FAR_GATEWAY_BACK, FAR_NEXT = "10.0.7.1", "10.0.7.9", "198.51.100.1", "198.51.100.2"
+FAR_CLIENT6, FAR_GATEWAY6, FAR_GATEWAY_BACK6, FAR_NEXT6 = "fd00:7::1", "fd00:7::9", "2001:db8:51::1", "2001:db8:51::2"
+
+
+class Far:
+    """What Ladond() wants of a network, for a gateway more: one before the other.
+
+        client -- 10.0.7.0/24 -- far -- 198.51.100.0/24 -- gateway
+    """
+
+    def __init__(self, net):
+        self.gateway = Namespace(net.gateway.name + "1")
+        net.closers.append(self.gateway.close)
+        self.dir = os.path.join(net.dir, "far")
+        os.makedirs(self.dir)
+        self.daemons = net.daemons
+        self.bpffs = lambda: os.path.join(net.bpffs(), "far")
+        for space, device, at, at6, far, far6 in (
+                (net.client, "eth1", FAR_CLIENT, FAR_CLIENT6, FAR_GATEWAY, FAR_GATEWAY6),
+                (net.gateway, "eth2", FAR_NEXT, FAR_NEXT6, FAR_GATEWAY_BACK, FAR_GATEWAY_BACK6)):
+            own = f"{space.name[-1]}0"
+            space.ip(f"link add {device} type veth peer name {own} netns {self.gateway.name}",
+                     f"link set {device} up", f"addr add {at}/24 dev {device}", f"addr add {at6}/64 dev {device} nodad")
+            self.gateway.ip(f"link set {own} up", f"addr add {far}/24 dev {own}", f"addr add {far6}/64 dev {own} nodad")
+            space.keep_order(device)
+            self.gateway.keep_order(own)
+
+
+def example(net, name):
+    """contrib/config/NAME.yaml, word for word but for the directories of an installed system, which are the network's own.
+
+    Ladond() has its own control, pin, workers and user.
+    """
+    with open(os.path.join(ROOT, "contrib/config", f"{name}.yaml")) as file:
+        text = file.read()
+    for directory in ("/etc/ladon/", "/var/log/ladon/", "/usr/local/bin/"):
+        text = text.replace(directory, net.dir + "/")
+    return re.sub("^(control|pin|workers|user):.*\n", "", text, flags=re.M)
+
+
 def one_pool(*backends, listen="0.0.0.0:8080", more=""):
     """A configuration with one listener, nothing peeked, and one pool; `more` are keys of the top level."""
     def quoted(addresses):
@@ -248,6 +288,14 @@ FAMILIES = [
     (GATEWAY, BACKENDS[0], one_pool("10.0.2.2:8080")),
     (GATEWAY6, BACKENDS6[0], one_pool("[fd00:2::2]:8080", listen="[::]:8080")),
 ]
+
+# A way out, to whatever clients ask for
+EXIT = """
+listeners:
+  - {listen: ["0.0.0.0:8080", "[::]:8080"], routes: [{target: "*", pool: exit}]}
+pools:
+  - {name: exit, backends: requested}
+"""
 
 # Both at once
 DUAL = """
