@@ -22,7 +22,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/learned.c lib/rules.c lib/rule.c lib/reason.c lib/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/leave.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/learned.c lib/rules.c lib/rule.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c gateway/config_forwards.c gateway/taken.c gateway/config_accelerate.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
@@ -75,6 +75,7 @@ unit_health    := $(health) gateway/loop.c gateway/timer.c $(pool) base/log.c
 unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.c base/cidr.c base/addr.c base/log.c
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
+unit_leave     := lib/leave.c
 unit_translate :=
 unit_packet    :=
 unit_icmp      :=

@@ -21,6 +21,34 @@ bool handoff_may_pass(const struct conn *c)
 	return !c->obstacle && may_pass[c->relayed];
 }
 
+/* ---- the sockets, until they vanish ---- */
+
+static void leavers_again(struct worker *worker)
+{
+	int ms = ladon_leavers_run(worker->leavers);
+
+	if (ms >= 0)
+		timer_set(&worker->loop.timers, &worker->leave,
+			  worker->loop.now_ms + (uint64_t)ms);
+}
+
+static void leavers_due(struct timer *timer)
+{
+	leavers_again(container_of(timer, struct worker, leave));
+}
+
+/* NULL: no memory; they vanish at once then */
+static struct ladon_leavers *leavers_of(struct worker *worker)
+{
+	if (!worker->leavers) {
+		worker->leave.run = leavers_due;
+		worker->leavers = ladon_leavers_new(worker->gateway->ladon);
+	}
+	return worker->leavers;
+}
+
+/* ---- the handoff ---- */
+
 /* The backend keeps the flow among its own, until flows.c hears that it has ended. */
 static void handoff_done(struct conn *c, uint32_t flow)
 {
@@ -32,6 +60,8 @@ static void handoff_done(struct conn *c, uint32_t flow)
 	c->back.fd = -1;
 	c->source = 0;
 	c->backend = NULL;
+	if (c->worker->leavers && !timer_is_set(&c->worker->leave))
+		leavers_again(c->worker);
 }
 
 int handoff_try(struct conn *c)
@@ -54,6 +84,7 @@ int handoff_try(struct conn *c)
 	how.keepalive_after_ms = listener->config->keepalive.after_ms;
 	how.keepalive_interval_ms = listener->config->keepalive.interval_ms;
 	how.keepalive_probes = listener->config->keepalive.probes;
+	how.leavers = leavers_of(c->worker);
 	how.id = ticket = ends_leave(c);
 	/* Held, and counted first: the flow may have ended before the call returns. */
 	backend_hold(backend);

@@ -214,6 +214,7 @@ void worker_free(struct worker *worker)
 		return;
 	if (worker->started)
 		pthread_join(worker->thread, NULL);
+	ladon_leavers_free(worker->leavers);
 	worker_close(worker);
 	if (worker->share)
 		share_drop(worker->share);

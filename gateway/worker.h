@@ -37,6 +37,8 @@ struct worker {
 	struct pipes pipes;
 	struct locals locals;
 	struct shortage shortage;
+	struct ladon_leavers *leavers; /* of handoff.c; NULL: there was no handoff yet */
+	struct timer leave;	       /* set as long as somebody is in there */
 
 	/* between threads */
 	pthread_t thread;

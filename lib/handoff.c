@@ -5,37 +5,25 @@
  *	activate   both entries exist from here on: packets of both ends are
  *	           translated, the sockets hear nothing more
  *	send       what was read, or waits unread, goes to the side it belongs to
- *	read again what was between tc and the sockets at that moment
- *	vanish     TCP_REPAIR, close: no FIN, no RST, no TIME_WAIT; and conntrack
- *	           forgets the two connections that do not exist any more
+ *	vanish     leave.c: what was between tc and the sockets at that moment
+ *	           follows, and no FIN, no RST and no TIME_WAIT is left
  *
  * The other order, send and then activate, loses flows: the answer can be
  * faster than the second step. Nothing in here may wait, and nothing after
  * activate may fail: whatever is not sent, its sender still keeps.
  */
 #include <errno.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <poll.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "conntrack.h"
+#include "leave.h"
 #include "private.h"
 #include "source.h"
 #include "stack.h"
 
 /* <linux/netfilter_ipv4.h> and <linux/netfilter_ipv6/ip6_tables.h> do not go with <netinet/in.h> */
 #define ORIGINAL_DST 80 /* for IPv4 and IPv6 */
-
-#define CHUNK_BYTES   (64 * 1024)
-#define FLUSH_TRIES   32  /* yields to a device that has not taken everything yet */
-#define SEGMENT_BYTES 500 /* fit into any host's segment (RFC 9293 section 3.7.1), options too */
 
 static const struct {
 	uint32_t reason;
@@ -53,106 +41,6 @@ static int refusal_errno(uint32_t reason)
 		if (refusals[i].reason == reason)
 			return refusals[i].err;
 	return -EOPNOTSUPP;
-}
-
-/* One direction of the first bytes. */
-struct carry {
-	int from, to;
-	const void *data; /* read already */
-	size_t len;
-	uint32_t room; /* that may be sent at once */
-	size_t sent;
-	bool all_read; /* there was nothing else when the flow began */
-	bool cut;      /* something could not be sent */
-};
-
-/*
- * All of it is to leave now. TCP keeps the last bytes of several segments back as long as
- * the first are unacknowledged (RFC 9293 section 3.7.4), and this socket hears nothing more.
- */
-static void hurry(int fd)
-{
-	int on = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
-/* Return: true if there may be more to read */
-static bool carry_once(struct carry *c)
-{
-	uint8_t chunk[CHUNK_BYTES];
-	ssize_t n = c->all_read ? 0 : recv(c->from, chunk, sizeof(chunk), MSG_DONTWAIT);
-	struct iovec iov[2] = { { (void *)c->data, c->len }, { chunk, n > 0 ? (size_t)n : 0 } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	size_t want = iov[0].iov_len + iov[1].iov_len;
-	ssize_t sent;
-
-	if (iov[0].iov_len > c->room)
-		iov[0].iov_len = c->room;
-	if (iov[1].iov_len > c->room - iov[0].iov_len)
-		iov[1].iov_len = c->room - iov[0].iov_len;
-	c->len = 0;
-	if (want == 0)
-		return false;
-	if (c->sent + want > SEGMENT_BYTES)
-		hurry(c->to);
-	sent = sendmsg(c->to, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0)
-		sent = 0;
-	c->room -= (uint32_t)sent;
-	c->sent += (size_t)sent;
-	c->cut = (size_t)sent < want;
-	return n == sizeof(chunk) && !c->cut;
-}
-
-static void carry(struct carry *c)
-{
-	while (!c->cut && carry_once(c))
-		;
-}
-
-/* Has what was on its way through the stack when the flow began come to a socket? */
-static bool has_more(int front_fd, int back_fd)
-{
-	struct pollfd fds[] = { { .fd = front_fd, .events = POLLIN },
-				{ .fd = back_fd, .events = POLLIN } };
-
-	return poll(fds, 2, 0) != 0;
-}
-
-/*
- * What is unsent when the socket vanishes is gone, and its hold would stay. The first segment
- * leaves at once: nothing is in flight before it.
- */
-static bool flushed(int fd, size_t sent)
-{
-	int unsent = 0;
-
-	if (sent <= SEGMENT_BYTES)
-		return true;
-	for (int i = 0; i < FLUSH_TRIES; i++) {
-		if (ioctl(fd, SIOCOUTQNSD, &unsent) < 0 || unsent == 0)
-			return true;
-		sched_yield();
-	}
-	return false;
-}
-
-/*
- * Both sockets are closed. Should TCP_REPAIR fail, the FIN is kept back by datapath/quiet.h.
- * They were made one after the other, so as a rule one call closes both.
- */
-static void vanish(int front_fd, int back_fd)
-{
-	int on = 1;
-
-	setsockopt(front_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
-	setsockopt(back_fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
-	if (back_fd == front_fd + 1 &&
-	    close_range((unsigned int)front_fd, (unsigned int)back_fd, 0) == 0)
-		return;
-	close(front_fd);
-	close(back_fd);
 }
 
 /*
@@ -313,39 +201,25 @@ static int activate(struct ladon *ladon, int front_fd, int back_fd, const struct
 	return rc < 0 ? rc : activate_tracked(ladon, front_fd, back_fd, how, req, tracking);
 }
 
-static void first_bytes(struct ladon *ladon, int front_fd, int back_fd,
-			const struct ladon_handoff *how, struct ladon_request *req)
+/* What is sent now; what comes to the sockets from here on is looked for when they vanish. */
+static void first_bytes(struct ladon *ladon, const struct ladon_handoff *how,
+			struct leaving *leaving)
 {
-	struct carry in = {
-		.from = front_fd,
-		.to = back_fd,
-		.data = how->front_data,
-		.len = how->front_len,
-		.room = req->back_room,
-		.all_read = req->front_pending == how->front_len,
-	};
-	struct carry out = {
-		.from = back_fd,
-		.to = front_fd,
-		.data = how->back_data,
-		.len = how->back_len,
-		.room = req->front_room,
-		.all_read = req->back_pending == how->back_len,
-	};
+	struct ladon_request *req = &leaving->req;
 
+	leaving->in.data = how->front_data;
+	leaving->in.len = how->front_len;
+	leaving->in.room = req->back_room;
+	leaving->in.all_read = req->front_pending == how->front_len;
+	leaving->out.data = how->back_data;
+	leaving->out.len = how->back_len;
+	leaving->out.room = req->front_room;
+	leaving->out.all_read = req->back_pending == how->back_len;
 	if (req->front_pending)
-		carry(&in);
+		carry(&leaving->in);
 	if (req->back_pending)
-		carry(&out);
-	if (has_more(front_fd, back_fd)) {
-		in.all_read = out.all_read = false;
-		carry(&in);
-		carry(&out);
-	}
-	if (in.cut || out.cut || !flushed(back_fd, in.sent) || !flushed(front_fd, out.sent)) {
-		req->op = LADON_EDIT_SETTLE;
-		ladon_run(ladon->edit_fd, req, sizeof(*req));
-	}
+		carry(&leaving->out);
+	leaving_settle(ladon, leaving);
 }
 
 static void histogram_add(struct ladon *ladon, const struct timespec *start)
@@ -366,7 +240,9 @@ static void histogram_add(struct ladon *ladon, const struct timespec *start)
 int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_handoff *given)
 {
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
-	struct ladon_request req = { 0 };
+	struct leaving leaving = { .in = { .from = front_fd, .to = back_fd },
+				   .out = { .from = back_fd, .to = front_fd } };
+	struct ladon_request *req = &leaving.req;
 	struct timespec start;
 	struct tracking tracking = { 0 };
 	int rc;
@@ -374,23 +250,28 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	if (given)
 		memcpy(&how, given, given->size < sizeof(how) ? given->size : sizeof(how));
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	rc = activate(ladon, front_fd, back_fd, &how, &req, &tracking);
+	rc = activate(ladon, front_fd, back_fd, &how, req, &tracking);
 	if (given)
-		given->reason = req.reason;
+		given->reason = req->reason;
 	if (rc < 0)
 		return rc;
-	first_bytes(ladon, front_fd, back_fd, &how, &req);
-	vanish(front_fd, back_fd);
-	if (how.stack)
-		stack_take(ladon, &req.front, &req.back, req.id,
+	first_bytes(ladon, &how, &leaving);
+	/* A flow of the stack's takes their entries' place (stack.c), and needs it now. */
+	leaving.tracked = !how.stack && (tracking.front || tracking.back);
+	if (how.stack) {
+		vanish(ladon, &leaving);
+		stack_take(ladon, &req->front, &req->back, req->id,
 			   how.idle_ms ? how.idle_ms : ladon->options.idle_ms);
-	else if ((tracking.front || tracking.back) && ladon->conntrack)
-		conntrack_forget(ladon->conntrack, &req.front, &req.back);
+	} else if (how.leavers) {
+		leavers_add(how.leavers, &leaving);
+	} else {
+		vanish(ladon, &leaving);
+	}
 	histogram_add(ladon, &start);
 	how.reason = LADON_REASON_NONE;
-	how.id = req.id;
-	how.front_rtt_us = req.front_rtt_us;
-	how.back_rtt_us = req.back_rtt_us;
+	how.id = req->id;
+	how.front_rtt_us = req->front_rtt_us;
+	how.back_rtt_us = req->back_rtt_us;
 	if (given)
 		memcpy(given, &how, given->size < sizeof(how) ? given->size : sizeof(how));
 	return 0;

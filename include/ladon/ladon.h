@@ -329,6 +329,7 @@ LADON_API int ladon_stack(struct ladon *ladon);
  *	twice a second at most
  * @keepalive_probes: an end that leaves as many unanswered is dead: the flow ends, and the
  *	other end is told by a RST; 0: 9. At most 63
+ * @leavers: where the sockets wait until they vanish, see ladon_leavers_new(); NULL: nowhere
  */
 struct ladon_handoff {
 	size_t size;
@@ -344,14 +345,15 @@ struct ladon_handoff {
 	uint32_t front_rtt_us, back_rtt_us;
 	uint32_t idle_ms, half_closed_ms;
 	uint32_t keepalive_after_ms, keepalive_interval_ms, keepalive_probes;
+	struct ladon_leavers *leavers;
 };
 #define LADON_HANDOFF_INIT { .size = sizeof(struct ladon_handoff) }
 
 /**
  * ladon_handoff() - make the two connections one, and let both sockets vanish
  *
- * All or nothing. On success both descriptors are closed, without a FIN or a
- * RST, and both ends go on talking to each other. On failure neither socket was
+ * All or nothing. On success both descriptors are closed, or in how->leavers, without a FIN or
+ * a RST, and both ends go on talking to each other. On failure neither socket was
  * touched, nothing was sent, and the bytes of @how are still the caller's.
  *
  * With sockets from ladon_listen() and ladon_connect() it may be called as
@@ -368,6 +370,30 @@ struct ladon_handoff {
  */
 LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
 			    struct ladon_handoff *how);
+
+/**
+ * ladon_leavers_new() - let sockets stay for a moment after their handoff; of one thread
+ *
+ * What an end says in the very moment of the handoff may be on its way through this host's stack,
+ * past the programs and not yet at the socket. A socket that is closed by then loses it, and
+ * the end repeats it after 200 ms. One that is here sends it on. And many are closed at once for less.
+ *
+ * The descriptors are no longer the caller's. ladon_leavers_free() before ladon_close().
+ *
+ * Return: NULL: no memory
+ */
+LADON_API struct ladon_leavers *ladon_leavers_new(struct ladon *ladon);
+
+/**
+ * ladon_leavers_run() - close those that have been here for a millisecond
+ *
+ * To be called after a ladon_handoff(), and again when it says so. Return: in how many
+ * milliseconds; -1: nobody is here.
+ */
+LADON_API int ladon_leavers_run(struct ladon_leavers *leavers);
+
+/** ladon_leavers_free() - close all; NULL is fine */
+LADON_API void ladon_leavers_free(struct ladon_leavers *leavers);
 
 /**
  * ladon_flow_id() - a number for a flow that is to be made, for ladon_handoff.id
