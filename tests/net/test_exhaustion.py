@@ -640,7 +640,8 @@ def test_nothing_is_lost_for_want_of_memory(net):
         before, crowd = fill_memory(net, ladon)
         with Strace(ladon, "pipe2:error=EMFILE"):
             sock.sendall(bytes([size // ends.MB]))
-            assert 0 < ladon.wait_still(lambda: unread(sock)) < size
+            until(lambda: unread(sock), "the first of it")
+            assert ladon.wait_still(lambda: unread(sock)) < size
             assert ends.receive(sock) == ends.expected(size)
     resource.prlimit(ladon.pid, resource.RLIMIT_DATA, before)
     for end in crowd:
