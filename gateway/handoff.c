@@ -56,6 +56,9 @@ static void handoff_done(struct conn *c, uint32_t flow)
 	count_add(&c->listener->counts->handed_off, 1);
 	atomic_fetch_add_explicit(&c->backend->handed_off, 1, memory_order_relaxed);
 	backend_answered(c->backend);
+	/* They stay open for a moment, and the connection does not. */
+	loop_unwatch(&c->worker->loop, &c->front);
+	loop_unwatch(&c->worker->loop, &c->back);
 	c->front.fd = -1;
 	c->back.fd = -1;
 	c->source = 0;

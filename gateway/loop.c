@@ -48,6 +48,13 @@ int loop_watch(struct loop *loop, struct watch *watch, uint32_t events)
 	return 0;
 }
 
+void loop_unwatch(struct loop *loop, struct watch *watch)
+{
+	if (watch->events)
+		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+	watch->events = 0;
+}
+
 void loop_later(struct loop *loop, struct task *task)
 {
 	if (task->queued)

@@ -63,6 +63,9 @@ void loop_close(struct loop *loop);
  */
 int loop_watch(struct loop *loop, struct watch *watch, uint32_t events);
 
+/** loop_unwatch() - no more; for a descriptor that stays open, and is somebody else's from now on */
+void loop_unwatch(struct loop *loop, struct watch *watch);
+
 /** loop_later() - run the task at the end of this round, from a task: of the next; once */
 void loop_later(struct loop *loop, struct task *task);
 

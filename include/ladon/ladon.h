@@ -378,7 +378,8 @@ LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
  * past the programs and not yet at the socket. A socket that is closed by then loses it, and
  * the end repeats it after 200 ms. One that is here sends it on. And many are closed at once for less.
  *
- * The descriptors are no longer the caller's. ladon_leavers_free() before ladon_close().
+ * The descriptors are no longer the caller's, but open: take them out of epoll(7) before it is asked again, or
+ * it goes on telling of them. ladon_leavers_free() before ladon_close().
  *
  * Return: NULL: no memory
  */

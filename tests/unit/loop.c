@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 // clang-format on
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -68,10 +69,39 @@ static void test_the_first_timer_after_a_sleep_is_not_late(void **state)
 	loop_close(&t.loop);
 }
 
+static void never(struct watch *watch, uint32_t ready)
+{
+	(void)watch;
+	(void)ready;
+	fail();
+}
+
+/* Its descriptor is ready, and stays open: sockets after their handoff are (lib/leave.c). */
+static void test_what_is_not_watched_any_more_is_not_called(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	assert_int_equal(loop_open(&t.loop), 0);
+	t.watch = (struct watch){ .run = never, .fd = eventfd(1, EFD_NONBLOCK) };
+	t.timer.run = timer_runs;
+	t.task.run = task_runs;
+	assert_int_equal(loop_watch(&t.loop, &t.watch, EPOLLIN), 0);
+	timer_set(&t.loop.timers, &t.timer, t.loop.now_ms + TIMEOUT_MS);
+
+	loop_unwatch(&t.loop, &t.watch);
+	loop_unwatch(&t.loop, &t.watch);
+	loop_run(&t.loop);
+
+	assert_int_equal(t.watch.events, 0);
+	close(t.watch.fd);
+	loop_close(&t.loop);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_first_timer_after_a_sleep_is_not_late),
+		cmocka_unit_test(test_what_is_not_watched_any_more_is_not_called),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
