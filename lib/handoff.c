@@ -258,15 +258,13 @@ int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd, struct ladon_h
 	first_bytes(ladon, &how, &leaving);
 	/* A flow of the stack's takes their entries' place (stack.c), and needs it now. */
 	leaving.tracked = !how.stack && (tracking.front || tracking.back);
-	if (how.stack) {
+	if (how.leavers && !how.stack)
+		leavers_add(how.leavers, &leaving);
+	else
 		vanish(ladon, &leaving);
+	if (how.stack)
 		stack_take(ladon, &req->front, &req->back, req->id,
 			   how.idle_ms ? how.idle_ms : ladon->options.idle_ms);
-	} else if (how.leavers) {
-		leavers_add(how.leavers, &leaving);
-	} else {
-		vanish(ladon, &leaving);
-	}
 	histogram_add(ladon, &start);
 	how.reason = LADON_REASON_NONE;
 	how.id = req->id;

@@ -379,7 +379,8 @@ LADON_API int ladon_handoff(struct ladon *ladon, int front_fd, int back_fd,
  * the end repeats it after 200 ms. One that is here sends it on. And many are closed at once for less.
  *
  * The descriptors are no longer the caller's, but open: take them out of epoll(7) before it is asked again, or
- * it goes on telling of them. ladon_leavers_free() before ladon_close().
+ * it goes on telling of them. Sockets of a flow of the stack's (how->stack) do not wait here: they are
+ * closed at once. ladon_leavers_free() before ladon_close().
  *
  * Return: NULL: no memory
  */
