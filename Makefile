@@ -22,7 +22,7 @@ endif
 # ---- sources, in path order ----
 
 base    := base/log.c base/addr.c base/cidr.c base/file.c base/prefix.c
-lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/leave.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/learned.c lib/rules.c lib/rule.c lib/reason.c lib/prefix.c
+lib     := lib/open.c lib/programs.c lib/layout.c lib/links.c lib/forward.c lib/cleanup.c lib/guard.c lib/source.c lib/segment.c lib/limits.c lib/probe.c lib/handoff.c lib/leave.c lib/flows.c lib/hops.c lib/conntrack.c lib/stack.c lib/foreign.c lib/learned.c lib/table.c lib/rules.c lib/rule.c lib/reason.c lib/prefix.c
 config  := gateway/config.c gateway/config_pool.c gateway/config_health.c gateway/config_admit.c gateway/config_targets.c gateway/target.c \
 	   gateway/config_users.c gateway/users.c gateway/config_proxy.c gateway/config_tokens.c base/keys.c base/token.c gateway/config_words.c gateway/config_forwards.c gateway/taken.c gateway/config_accelerate.c \
 	   gateway/config_value.c gateway/config_node.c paths/listing.c paths/place.c base/addr.c base/cidr.c base/file.c
@@ -76,6 +76,7 @@ unit_control   := gateway/control.c gateway/report.c gateway/tally.c lib/reason.
 unit_out       := cli/out.c
 unit_source    := lib/source.c base/addr.c
 unit_leave     := lib/leave.c
+unit_table     := lib/table.c
 unit_translate :=
 unit_packet    :=
 unit_icmp      :=
@@ -83,7 +84,7 @@ unit_raise     :=
 unit_cross     :=
 unit_probe     := lib/probe.c lib/segment.c base/addr.c
 unit_limits    := lib/limits.c
-units          := nft forward_table taken addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source limits probe translate packet icmp raise cross
+units          := nft forward_table taken addr cidr lookup listing srv peek talk prefix words proxy_header route config pool ring backend flows timer loop access callers users verdict target lane resolve health control out source leave table limits probe translate packet icmp raise cross
 
 fuzz_peek      := $(peek)
 fuzz_prefix    := $(unit_prefix)

@@ -32,6 +32,7 @@ class Flood:
         """what: "udp" or "tcp", by the client; "answers": of UDP, by the backend"""
         net, backs = turn.net, what == "answers"
         self.to = net.client if backs else net.backend
+        self.sent = 0
         mac = _mac(net.gateway, "backend0" if backs else "client0")
         to = join(turn.subject.address, PORT)
         ends = {"tcp": (to,), "udp": (join(CLIENT, FLOOD_PORT), to),
@@ -60,7 +61,11 @@ class Flood:
         return self._order("each")
 
     def measure(self, seconds):
-        """Of flows at random, after a warm-up and a moment of silence. Return: ns per packet that are the gateway's."""
+        """Of flows at random, after a warm-up and a moment of silence. Return: ns per packet that are the gateway's.
+
+        .sent: packets, those of the warm-up included
+        """
+        self.sent = 0
         self._order(f"measure {WARM_UP}")
         time.sleep(SILENCE)
         return self._order(f"measure {seconds}")
@@ -69,11 +74,12 @@ class Flood:
         before = _received(self.to)
         print(what, file=self.process.stdin, flush=True)
         got = self._answer()
-        self.sent = got["packets"]
+        sent = got["packets"]
+        self.sent += sent
         try:
-            until(lambda: _received(self.to) - before >= ARRIVED_MIN * self.sent, "packets arrive", 1)
+            until(lambda: _received(self.to) - before >= ARRIVED_MIN * sent, "packets arrive", 1)
         except AssertionError as error:
-            raise RuntimeError(f"of {self.sent} packets {_received(self.to) - before} arrived") from error
+            raise RuntimeError(f"of {sent} packets {_received(self.to) - before} arrived") from error
         return got["through_ns"] - got["direct_ns"]
 
 

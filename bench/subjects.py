@@ -19,7 +19,9 @@ DIRECT = ("10.0.3.1", "10.0.3.2")  # client and backend, without a gateway betwe
 PORT = 8080
 PORT_LAST = PORT + 19  # of those that are forwarded
 RULES_USUAL = 100
-FLOW_KEY_BYTES, LEARNED_KEY_BYTES = 36, 40  # datapath/abi.h
+# datapath/abi.h
+FLOW_KEY_BYTES = 36
+LEARNED_MARKS_BYTES, LEARNED_BUCKET_BYTES = 256, 64 + 4096 + 256  # a bucket: tags, entries and marks
 FORWARDING = ("forwarded", "setup", "rules", "flows")  # cases for those that forward packets
 WORKERS = 2
 FDS_MAX = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -174,6 +176,7 @@ class Learned(Firewall):
     """The same, and ladond, which accepts nothing: it learns what is forwarded."""
 
     accelerate = "yes"
+    room = 65536  # flows, if nothing else is said
 
     def start(self):
         super().start()
@@ -188,12 +191,14 @@ class Learned(Firewall):
     def make_room(self, flows):
         super().make_room(flows)
         self.daemon.stop()
+        self.room = flows
         self.accelerate = f"{{packets: 1, flows: {flows}}}"
         self._accelerate()
 
     def flow_bytes(self):
-        """Two entries of the table."""
-        return 2 * _entry_bytes(self.daemon.pid, LEARNED_KEY_BYTES)
+        """The table is three arrays of buckets, and the daemon keeps a descriptor of the last one only."""
+        buckets = next(m["max_entries"] for m in _maps(self.daemon.pid) if m["value_size"] == LEARNED_MARKS_BYTES)
+        return round(buckets * LEARNED_BUCKET_BYTES / self.room)
 
     def short_way(self):
         return self.daemon.reasons("packet").get("learned", 0)
@@ -498,18 +503,22 @@ def _entry_bytes(pid, key_bytes):
 
     To whole bytes: the table's own head is nobody's.
     """
-    with os.scandir(f"/proc/{pid}/fdinfo") as infos:
-        for info in infos:
-            table = _map_info(info.path)
-            if table.get("map_type") == 1 and table.get("key_size") == key_bytes:
-                preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
-                return round(table["memlock"] / table["max_entries"]) if preallocated else 0
+    for table in _maps(pid):
+        if table["map_type"] == 1 and table["key_size"] == key_bytes:
+            preallocated = not table["map_flags"] & 1  # BPF_F_NO_PREALLOC
+            return round(table["memlock"] / table["max_entries"]) if preallocated else 0
     return 0
+
+
+def _maps(pid):
+    """What a process's /proc/PID/fdinfo says of each BPF map."""
+    with os.scandir(f"/proc/{pid}/fdinfo") as infos:
+        return [found for info in infos if "map_type" in (found := _map_info(info.path))]
 
 
 def _map_info(path):
     """What one file below /proc/PID/fdinfo says of a BPF map: {name: number}; {} if it is none."""
-    names = ("map_type:", "key_size:", "max_entries:", "map_flags:", "memlock:")
+    names = ("map_type:", "key_size:", "value_size:", "max_entries:", "map_flags:", "memlock:")
     try:
         with open(path) as lines:
             pairs = [line.split() for line in lines]

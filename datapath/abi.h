@@ -47,7 +47,8 @@ enum {
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
 	LADON_FLOW_STACK = 1 << 5,     /* the stack is to forward, once conntrack knows how */
 	LADON_FLOW_CROSS = 1 << 6,     /* arrives in one address family, leaves in the other */
-	LADON_FLOW_UNCOUNTED = 1 << 7, /* client's direction: the source port is none of lib/source.c's */
+	LADON_FLOW_UNCOUNTED =
+		1 << 7, /* client's direction: the source port is none of lib/source.c's */
 };
 
 /* ladon_entry.state: changed by atomic or/and only */
@@ -189,7 +190,7 @@ struct ladon_learned_key {
 	__be16 sport;
 	__be16 dport;
 	__u32 via;
-};
+} __attribute__((aligned(8))); /* it is hashed by words of eight bytes */
 _Static_assert(sizeof(struct ladon_learned_key) == 40,
 	       "hash keys are compared as bytes: no padding allowed");
 
@@ -207,6 +208,7 @@ enum {
 	LADON_LEARNED_RESET = 1 << 3, /* TCP: a RST that its receiver will believe has come */
 	LADON_LEARNED_PEER = 1 << 4,  /* packets may go on at the peer of .ifindex: see peer.h */
 	LADON_LEARNED_AHEAD = 1 << 5, /* ... and do: none of those before them is queued any more */
+	LADON_LEARNED_MARKED = 1 << 6, /* there is a struct ladon_marks that is not 0 */
 
 	/* ... or when the last one was, a byte of its own that is written as such: see peer_is_next() */
 	LADON_LEARNED_QUEUED = 0xff << 8,
@@ -214,22 +216,29 @@ enum {
 #define LADON_LEARNED_MTU(state) ((state) >> 16)
 
 /**
- * struct ladon_learned - what the stack does with one direction's packets
+ * struct ladon_learned - what the stack does with one direction's packets: the value of ladon_learned_flows
  *
- * First cache line: what is read by every packet.
+ * Two cache lines. Where it stands in the table is bucket.h's.
  *
+ * @key: whose it is
+ * @packets, @bytes: that did not take the stack; bytes are IP lengths, not exact, as in ladon_entry
+ * @generation: of routes, rules and neighbours when it was confirmed last
+ * @confirmed_ms: when a packet that took the stack left last; of a place that is free: when it became so.
+ *	CLOCK_MONOTONIC, truncated: compare signed
  * @saddr, @daddr, @sport, @dport: what the packet leaves with
  * @to, @from: ... and its MAC addresses
  * @ifindex: where it leaves
- * @generation: of routes, rules and neighbours when it was confirmed last
- * @mark, @priority: of the skb when the packet left
- * @packets, @bytes: that did not take the stack; bytes are IP lengths, not exact, as in ladon_entry
- * @confirmed: packets that did, since it was learned
- * @confirmed_ms: when the last of these left. CLOCK_MONOTONIC, truncated: compare signed
  * @state: LADON_LEARNED_*. Changed by atomic or/and only
  * @next: TCP: the sequence number after the last segment, host byte order
+ * @confirmed: packets that took the stack, since it was learned
  */
 struct ladon_learned {
+	struct ladon_learned_key key;
+	__u64 packets;
+	__u64 bytes;
+	__u32 generation;
+	__u32 confirmed_ms;
+
 	__be32 saddr[4];
 	__be32 daddr[4];
 	__be16 sport;
@@ -237,19 +246,49 @@ struct ladon_learned {
 	__u8 to[6];
 	__u8 from[6];
 	__u32 ifindex;
-	__u32 mark;
-	__u32 priority;
-	__u32 generation;
-
-	__u64 packets;
-	__u64 bytes;
-	__u32 confirmed;
-	__u32 confirmed_ms;
 	__u32 state;
 	__u32 next;
+	__u32 confirmed;
 };
-_Static_assert(sizeof(struct ladon_learned) == 96,
-	       "two entries and their hash buckets fit in 400 bytes");
+_Static_assert(sizeof(struct ladon_learned) == 128, "an entry is two cache lines");
+
+/* What few have: of the skb when the packet left */
+struct ladon_marks {
+	__u32 mark;
+	__u32 priority;
+};
+
+/*
+ * The table is made of as many buckets as values of each of these maps: ladon_learned_tags, a line each,
+ * ladon_learned_flows, a page each, and ladon_learned_marks. See bucket.h
+ */
+#define LADON_PLACES 32
+
+struct ladon_tags {
+	union {
+		__u16 of[LADON_PLACES];
+		__u64 words[LADON_PLACES / 4];
+	};
+};
+
+struct ladon_entries {
+	struct ladon_learned of[LADON_PLACES];
+};
+
+struct ladon_learned_marks {
+	struct ladon_marks of[LADON_PLACES];
+};
+
+/*
+ * So many that of as many entries as there are to be hardly any finds its bucket full (one in 500, as chance deals them
+ * out), and that two entries take no more than 400 bytes
+ */
+#define LADON_BUCKETS(entries)                                                                     \
+	((__u32)(((__u64)(entries)*23 / 16 + LADON_PLACES - 1) / LADON_PLACES))
+_Static_assert((sizeof(struct ladon_learned) + sizeof(struct ladon_marks) + sizeof(__u16)) * 2 *
+			       23 / 16 <=
+		       400,
+	       "a flow has two entries");
 
 /**
  * struct ladon_dropped - a direction that the firewall drops: the value of ladon_dropped
@@ -265,7 +304,7 @@ struct ladon_dropped {
 enum {
 	LADON_ACCELERATE_TCP = 1 << 0,
 	LADON_ACCELERATE_UDP = 1 << 1,
-	LADON_ACCELERATE_NAMED = 1 << 2, /* between the interfaces of ladon_accelerated only */
+	LADON_ACCELERATE_NAMED = 1 << 2,  /* between the interfaces of ladon_accelerated only */
 	LADON_ACCELERATE_SPARED = 1 << 3, /* not those of addresses in ladon_spared */
 
 	/* as long as .judged is the generation of the rules */

@@ -22,6 +22,7 @@
 /* Bytes of a header in network order, whatever struct they belong to. */
 typedef __be16 __attribute__((__may_alias__)) word16_t;
 typedef __be32 __attribute__((__may_alias__)) word32_t;
+typedef __u64 __attribute__((__may_alias__)) word64_t; /* of no order: to be compared, and hashed */
 
 /* AF_INET and AF_INET6: <sys/socket.h> is not for the kernel side */
 #define FAMILY_IP4 2
@@ -44,6 +45,17 @@ static __always_inline void bytes_store32(__u8 *p, __be32 word)
 static __always_inline bool bytes_equal32(const void *a, const void *b, unsigned int count)
 {
 	const word32_t *x = a, *y = b;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (x[i] != y[i])
+			return false;
+	return true;
+}
+
+/** bytes_equal64() - the same, of words of eight bytes, which both are aligned to */
+static __always_inline bool bytes_equal64(const void *a, const void *b, unsigned int count)
+{
+	const word64_t *x = a, *y = b;
 
 	for (unsigned int i = 0; i < count; i++)
 		if (x[i] != y[i])

@@ -187,7 +187,7 @@ static __always_inline void dropped_note(const struct sk_buff *skb)
 	key.via = LADON_VIA(in, protocol);
 	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
 	    !learn_is_wanted(how, in, in, protocol == IPPROTO_TCP) ||
-	    learn_spares(how, &key, &key, skb->mark) || young_counted(&key) < how->packets)
+	    learn_spares(how, &key, &key, skb->mark) || young_counted(table_spot(&key).hash) < how->packets)
 		return;
 	dropped.generation = learned_generation_of(net, is_ip6);
 	if (!learn_is_settled(dropped.generation, is_ip6, dropped.since_ms))

@@ -35,8 +35,9 @@ int ladon_learned(struct __sk_buff *skb)
 {
 	struct ladon_learned *learned = NULL;
 	struct passing p = {};
+	const struct ladon_marks *marks = NULL;
 	__u32 why;
-	enum verdict verdict = learned_pass(skb, &p, &learned, &why);
+	enum verdict verdict = learned_pass(skb, &p, &learned, &marks, &why);
 
 	if (verdict == VERDICT_STACK && dropped_again(skb, &p)) {
 		verdict = VERDICT_DROP;
@@ -57,8 +58,8 @@ int ladon_learned(struct __sk_buff *skb)
 		return bpf_redirect_peer(learned->ifindex, 0);
 	}
 	skb->tc_index = LEARNED_MARK;
-	skb->priority = learned->priority;
-	skb->mark = learned->mark;
+	skb->priority = marks ? marks->priority : 0;
+	skb->mark = marks ? marks->mark : 0;
 	return bpf_redirect(learned->ifindex, 0);
 }
 

@@ -358,6 +358,7 @@ static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p
 {
 	const struct ladon_learned_key *leaves = &p->key;
 
+	__builtin_memcpy(&learned->key, key, sizeof(learned->key));
 	__builtin_memcpy(learned->saddr, leaves->saddr, sizeof(learned->saddr));
 	__builtin_memcpy(learned->daddr, leaves->daddr, sizeof(learned->daddr));
 	learned->sport = leaves->sport;
@@ -365,20 +366,29 @@ static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p
 	__builtin_memcpy(learned->to, p->eth->h_dest, sizeof(learned->to));
 	__builtin_memcpy(learned->from, p->eth->h_source, sizeof(learned->from));
 	learned->ifindex = ctx->ifindex;
-	learned->mark = ctx->mark;
-	learned->priority = ctx->priority;
 	learned->next = passing_next(p);
 	learned->state = state;
 	if (!bytes_equal32(key, leaves, sizeof(struct ladon_flow_key) / 4))
 		learned->state |= LADON_LEARNED_NAT;
+	if (ctx->mark || ctx->priority)
+		learned->state |= LADON_LEARNED_MARKED;
+}
+
+static __always_inline bool learned_marks_are(const struct ladon_marks *marks, const ctx_t *ctx)
+{
+	if (!ctx->mark && !ctx->priority)
+		return true; /* LADON_LEARNED_MARKED tells */
+	return marks && marks->mark == ctx->mark && marks->priority == ctx->priority;
 }
 
 static __always_inline bool learned_is(const struct ladon_learned *a, const struct ladon_learned *b)
 {
+	const __u32 from = offsetof(struct ladon_learned, saddr),
+		    to = offsetof(struct ladon_learned, state);
 	__u32 passing = LADON_LEARNED_ASKED | LADON_LEARNED_RESET | LADON_LEARNED_AHEAD |
 			LADON_LEARNED_QUEUED;
 
-	return bytes_equal32(a, b, offsetof(struct ladon_learned, generation) / 4) &&
+	return bytes_equal32((const __u8 *)a + from, (const __u8 *)b + from, (to - from) / 4) &&
 	       (a->state | passing) == (b->state | passing);
 }
 
@@ -435,19 +445,55 @@ static __always_inline bool learn_spares(const struct ladon_accelerate *how,
 		learn_spares_address(out->saddr) || learn_spares_address(out->daddr));
 }
 
-/* Write down a packet's way, or that it is still the same. Return: a reason, or NONE */
-static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct passing *p,
-					   const struct ladon_learned_key *key,
-					   struct ladon_learned *learned, __u32 state)
+static __always_inline void learn_forget(const struct ladon_learned_key *key,
+					 const struct ladon_learned *learned)
 {
+	struct ladon_learned_key twin;
+
+	learned_twin_key(key, learned, &twin);
+	table_delete(key, flow_now_ms());
+	table_delete(&twin, flow_now_ms());
+}
+
+/**
+ * struct leaving - a packet that leaves, and what is known of it
+ * @p: as it leaves
+ * @key: how it came in
+ * @spot: of that
+ * @is_reply: it answers whoever opened the connection
+ * @is_tracked: conntrack's entry is .ct; else it has none, and need have none
+ */
+struct leaving {
+	struct passing p;
+	struct ladon_learned_key key;
+	struct spot spot;
+	struct conntrack ct;
+	const struct dst_entry *dst;
+	const struct ladon_accelerate *how;
+	bool is_tcp;
+	bool is_reply;
+	bool is_tracked;
+};
+
+/*
+ * Write down a packet's way, or that it is still the same. One that has changed gets a new place: who is about to use the
+ * old one goes the old way. Return: a reason, or NONE
+ *
+ * @learned, @place: NULL, or its entry and where it is
+ */
+static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct leaving *l,
+					   struct ladon_learned *learned, __u32 place, __u32 state)
+{
+	struct ladon_marks marks = { .mark = ctx->mark, .priority = ctx->priority };
 	struct ladon_learned fresh = {};
 	__u32 now_ms = flow_now_ms();
 
-	if (!learned_generation(ctx, p->is_ip6, &fresh.generation) ||
-	    !learn_is_settled(fresh.generation, p->is_ip6, now_ms))
+	if (!learned_generation(ctx, l->p.is_ip6, &fresh.generation) ||
+	    !learn_is_settled(fresh.generation, l->p.is_ip6, now_ms))
 		return LADON_REASON_UNLEARNED_CHANGED;
-	learn_fill(ctx, p, key, state, &fresh);
-	if (learned && learned_is(learned, &fresh)) {
+	learn_fill(ctx, &l->p, &l->key, state, &fresh);
+	if (learned && learned_is(learned, &fresh) &&
+	    learned_marks_are(table_marks(&l->spot, place), ctx)) {
 		learned->confirmed++;
 		learned->generation = fresh.generation;
 		learned->confirmed_ms = now_ms;
@@ -459,41 +505,12 @@ static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct passing *p,
 		fresh.packets = learned->packets;
 		fresh.bytes = learned->bytes;
 		fresh.confirmed = learned->confirmed;
+		table_delete(&l->key, now_ms);
 	}
 	fresh.confirmed++;
 	fresh.confirmed_ms = now_ms;
-	return bpf_map_update_elem(&ladon_learned_flows, key, &fresh, BPF_ANY)
-		       ? LADON_REASON_UNLEARNED_FULL
-		       : LADON_REASON_NONE;
+	return table_put(&fresh, &marks, now_ms) ? LADON_REASON_NONE : LADON_REASON_UNLEARNED_FULL;
 }
-
-static __always_inline void learn_forget(const struct ladon_learned_key *key,
-					 const struct ladon_learned *learned)
-{
-	struct ladon_learned_key twin;
-
-	learned_twin_key(key, learned, &twin);
-	bpf_map_delete_elem(&ladon_learned_flows, key);
-	bpf_map_delete_elem(&ladon_learned_flows, &twin);
-}
-
-/**
- * struct leaving - a packet that leaves, and what is known of it
- * @p: as it leaves
- * @key: how it came in
- * @is_reply: it answers whoever opened the connection
- * @is_tracked: conntrack's entry is .ct; else it has none, and need have none
- */
-struct leaving {
-	struct passing p;
-	struct ladon_learned_key key;
-	struct conntrack ct;
-	const struct dst_entry *dst;
-	const struct ladon_accelerate *how;
-	bool is_tcp;
-	bool is_reply;
-	bool is_tracked;
-};
 
 /* By conntrack's entry and the packet. Return: false: they do not belong together */
 static __always_inline bool leaving_trace(const ctx_t *ctx, const struct sk_buff *skb,
@@ -534,8 +551,7 @@ static __always_inline bool leaving_see(ctx_t *ctx, const struct sk_buff *skb, s
 {
 	__u32 zero = 0, in = ctx->ingress_ifindex;
 
-	if (!bpf_core_field_exists(skb->_nfct) || ctx->vlan_present ||
-	    in > LADON_VIA_IFINDEX_MAX)
+	if (!bpf_core_field_exists(skb->_nfct) || ctx->vlan_present || in > LADON_VIA_IFINDEX_MAX)
 		return false;
 	l->how = bpf_map_lookup_elem(&ladon_accelerate, &zero);
 	l->dst = learn_route(skb);
@@ -582,7 +598,7 @@ static __always_inline __u32 leaving_begin(const ctx_t *ctx, const struct leavin
 		return LADON_REASON_UNLEARNED_SPARED;
 	if (!l->is_tcp || !l->is_tracked || learn_is_liberal(&l->ct))
 		return LADON_REASON_NONE;
-	learn_ask_liberal(&l->ct, l->p.is_ip6, young_counted(&l->key), l->how->packets);
+	learn_ask_liberal(&l->ct, l->p.is_ip6, young_counted(l->spot.hash), l->how->packets);
 	return LADON_REASON_UNLEARNED_STRICT;
 }
 
@@ -602,13 +618,14 @@ static __always_inline __u32 learn(ctx_t *ctx)
 	const struct sk_buff *skb = ctx_kernel(ctx);
 	struct ladon_learned *learned;
 	struct leaving l = {};
-	__u32 why;
+	__u32 why, place = 0;
 
 	if (!skb || !leaving_see(ctx, skb, &l))
 		return LADON_REASON_NONE;
 	if (!leaving_trace(ctx, skb, &l))
 		return LADON_REASON_NONE;
-	learned = learned_find(&l.key);
+	l.spot = table_spot(&l.key);
+	learned = table_find(&l.key, &l.spot, &place);
 	why = leaving_judge(ctx, skb, &l, learned);
 	if (why && learned)
 		learn_forget(&l.key, learned);
@@ -620,7 +637,7 @@ static __always_inline __u32 learn(ctx_t *ctx)
 		why = leaving_begin(ctx, &l);
 	if (why || (!learned && leaving_is_ours(&l)))
 		return why;
-	return learn_confirm(ctx, &l.p, &l.key, learned,
+	return learn_confirm(ctx, &l, learned, place,
 			     learn_mtu(skb, l.dst, l.p.is_ip6) << 16 |
 				     (l.is_reply ? LADON_LEARNED_REPLY : 0) |
 				     (peer_is_open(skb->dev) ? LADON_LEARNED_PEER : 0));
@@ -656,11 +673,13 @@ static __always_inline __u32 learn_why_not(struct nf_conn *c, bool is_ip6, bool 
  */
 static __always_inline __u32 learn_why(ctx_t *ctx, const struct ladon_learned_key *key)
 {
-	const struct ladon_learned *learned = learned_find(key);
+	__u32 protocol = LADON_VIA_PROTOCOL(key->via), place, why;
+	struct spot spot = table_spot(key);
+	const struct ladon_learned *learned;
 	bool is_ip6 = !is_ip4(key->saddr);
-	__u32 protocol = LADON_VIA_PROTOCOL(key->via), why;
 	struct nf_conn *c;
 
+	learned = table_find(key, &spot, &place);
 	if (learned)
 		return learned_counts(ctx, learned, is_ip6, flow_now_ms() - learned->confirmed_ms)
 			       ? LADON_REASON_NONE
@@ -670,6 +689,8 @@ static __always_inline __u32 learn_why(ctx_t *ctx, const struct ladon_learned_ke
 		return LADON_REASON_NO_FLOW;
 	why = learn_why_not(c, is_ip6, protocol == IPPROTO_TCP);
 	bpf_ct_release(c);
+	if (why == LADON_REASON_UNLEARNED_YOUNG && !table_has_room(&spot, flow_now_ms()))
+		return LADON_REASON_UNLEARNED_FULL;
 	return why;
 }
 

@@ -27,6 +27,7 @@
 #include "passing.h"
 #include "peer.h"
 #include "rewrite.h"
+#include "table.h"
 #include "young.h"
 
 struct {
@@ -35,14 +36,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ladon_accelerate);
 } ladon_accelerate SEC(".maps");
-
-/* User space sets the real size before it loads the programs. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FLOWS_MAX_DEFAULT);
-	__type(key, struct ladon_learned_key);
-	__type(value, struct ladon_learned);
-} ladon_learned_flows SEC(".maps");
 
 /*
  * How long nobody asks the stack; twice as long without an answer, and an entry is not used. User space
@@ -71,11 +64,6 @@ static __always_inline bool learned_generation(const ctx_t *ctx, bool is_ip6, __
 		return false;
 	*out = learned_generation_of(skb->dev->nd_net.net, is_ip6);
 	return true;
-}
-
-static __always_inline struct ladon_learned *learned_find(const struct ladon_learned_key *key)
-{
-	return bpf_map_lookup_elem(&ladon_learned_flows, key);
 }
 
 /** learned_twin_key() - of the entry of the other direction, if it was learned */
@@ -142,26 +130,30 @@ static __always_inline bool learned_is_fresh(ctx_t *ctx, struct passing *p,
 }
 
 /* One that was not learned: has it so few packets that nobody need look where it leaves? */
-static __always_inline bool learned_is_young(const struct ladon_learned_key *key)
+static __always_inline bool learned_is_young(const struct spot *spot)
 {
 	const struct ladon_accelerate *how;
 	__u32 zero = 0;
 
 	how = bpf_map_lookup_elem(&ladon_accelerate, &zero);
-	return !how || young_count(key) < how->packets;
+	return !how || young_count(spot->hash) < how->packets;
 }
 
 /**
  * learned_pass() - do with a packet what the stack does with its flow's
  * @p: zeroed by the caller
  * @out: its entry, if it has one
+ * @marks: ... and what that has in the way of marks, or NULL
  *
  * Return: VERDICT_CONTINUE: it is ready to leave; VERDICT_STACK; or VERDICT_DROP. @why is set.
  */
 static __always_inline enum verdict learned_pass(ctx_t *ctx, struct passing *p,
-						 struct ladon_learned **out, __u32 *why)
+						 struct ladon_learned **out,
+						 const struct ladon_marks **marks, __u32 *why)
 {
 	struct ladon_learned *learned;
+	struct spot spot;
+	__u32 place;
 
 	*why = LADON_REASON_NOT_TCP;
 	if (ctx_foreign(ctx) || !passing_parse(ctx, p))
@@ -169,10 +161,11 @@ static __always_inline enum verdict learned_pass(ctx_t *ctx, struct passing *p,
 	if (p->flags)
 		*why = LADON_REASON_NO_FLOW;
 	p->key.via = LADON_VIA(ctx->ifindex, p->key.via);
-	learned = learned_find(&p->key);
+	spot = table_spot(&p->key);
+	learned = table_find(&p->key, &spot, &place);
 	*out = learned;
 	if (!learned) {
-		if (learned_is_young(&p->key))
+		if (learned_is_young(&spot))
 			*why = LADON_REASON_UNLEARNED_YOUNG;
 		return VERDICT_STACK;
 	}
@@ -191,6 +184,8 @@ static __always_inline enum verdict learned_pass(ctx_t *ctx, struct passing *p,
 	*why = LADON_REASON_CSUM;
 	if (rewrite(ctx, p, learned) < 0)
 		return VERDICT_DROP;
+	if (learned->state & LADON_LEARNED_MARKED)
+		*marks = table_marks(&spot, place);
 	*why = LADON_REASON_LEARNED;
 	learned->packets++;
 	learned->bytes += p->len_bytes;

@@ -10,7 +10,6 @@
 #define LADON_YOUNG_H
 
 #include "abi.h"
-#include "bytes.h"
 
 #define YOUNG_PLACES 16384
 
@@ -19,10 +18,9 @@
 
 static volatile __u32 young_counts[YOUNG_PLACES];
 
-/* Return: its place, or the one that it is to have. @tag: its upper part */
-static __always_inline __u32 young_place(const struct ladon_learned_key *key, __u32 *tag)
+/* Return: its place, or the one that it is to have. @hash: of the key, see bucket.h. @tag: its upper part */
+static __always_inline __u32 young_place(__u32 hash, __u32 *tag)
 {
-	__u32 hash = bytes_hash32(key, sizeof(*key) / 4);
 	__u32 at = hash % YOUNG_PLACES, other = at ^ 1;
 
 	*tag = hash & ~0xff;
@@ -34,9 +32,9 @@ static __always_inline __u32 young_place(const struct ladon_learned_key *key, __
 }
 
 /** young_count() - one more. Return: its packets so far, this one included; from 255 on as YOUNG_AGAIN says */
-static __always_inline __u32 young_count(const struct ladon_learned_key *key)
+static __always_inline __u32 young_count(__u32 hash)
 {
-	__u32 tag, at = young_place(key, &tag), count = 1;
+	__u32 tag, at = young_place(hash, &tag), count = 1;
 
 	if ((young_counts[at] & ~0xff) == tag) {
 		count = (young_counts[at] & 0xff) + 1;
@@ -48,9 +46,9 @@ static __always_inline __u32 young_count(const struct ladon_learned_key *key)
 }
 
 /** young_counted() - Return: what young_count() has returned last; 0: it is not known any more */
-static __always_inline __u32 young_counted(const struct ladon_learned_key *key)
+static __always_inline __u32 young_counted(__u32 hash)
 {
-	__u32 tag, at = young_place(key, &tag), count = young_counts[at];
+	__u32 tag, at = young_place(hash, &tag), count = young_counts[at];
 
 	return (count & ~0xff) == tag ? count & 0xff : 0;
 }

@@ -32,6 +32,7 @@
 #include "learn.skel.h"
 #include "private.h"
 #include "rules.h"
+#include "table.h"
 
 #define FLOWS_MAX_DEFAULT 65536
 #define FLOWS_MAX_LIMIT	  (1u << 24)
@@ -39,16 +40,15 @@
 #define PACKETS_MAX	  200
 #define ASK_MS		  1000
 #define ASK_MS_MAX	  30000
-#define IDLE_MS		  10000 /* at least, without a confirmation */
-#define BATCH		  4096
-#define PARTS_PER_TICK	  16
+#define IDLE_MS		  10000	 /* at least, without a confirmation */
+#define BUCKETS_PER_TICK  262144 /* of the walk over the table: 16 MB, ... */
+#define ENTRIES_PER_TICK  65536	 /* ... and these, each a line somewhere else in memory */
 #define ASKS_PER_MS	  20 /* of all directions; each costs what a packet costs without ladon */
-#define ASK_MS_TUNED_MAX  10000
 #define NEIGHBOURS_PIN	  "ladon_neighbours"
 #define DROPS_PIN	  "ladon_drops"
 
 struct learned {
-	int flows_fd, how_fd, interfaces_fd, spared_fd, ask_fd, why_fd;
+	int how_fd, interfaces_fd, spared_fd, marks_fd, ask_fd, why_fd;
 	int neighbours_fd;	     /* -1: changes of MAC addresses are found by asking */
 	int drops_fd;		     /* -1: what the firewall drops is its own to drop */
 	bool drops;		     /* ... and that was asked for */
@@ -59,12 +59,10 @@ struct learned {
 	uint64_t rules_next_ms; /* when they are looked at again */
 	char **interfaces;	/* ended by NULL; NULL: any */
 
-	/* of the walk over the table */
-	uint32_t at;
-	bool walking;
-	uint32_t met; /* entries so far */
-	struct ladon_learned_key *keys;
-	struct ladon_learned *values;
+	struct table table;
+	uint32_t at;	 /* the bucket where the walk over it stands, ... */
+	uint32_t looked; /* ... entries that it has looked at, ... */
+	uint32_t met;	 /* ... and those of them that stay */
 };
 
 /* ---- the object ---- */
@@ -151,14 +149,14 @@ static int object_keep(const struct ladon *ladon, struct learned *learned,
 {
 	struct ladon_question anything = { .why = 0 };
 
-	learned->flows_fd = dup(bpf_map__fd(skel->maps.ladon_learned_flows));
 	learned->how_fd = dup(bpf_map__fd(skel->maps.ladon_accelerate));
 	learned->interfaces_fd = dup(bpf_map__fd(skel->maps.ladon_accelerated));
 	learned->spared_fd = dup(bpf_map__fd(skel->maps.ladon_spared));
+	learned->marks_fd = dup(bpf_map__fd(skel->maps.ladon_learned_marks));
 	learned->ask_fd = dup(bpf_map__fd(skel->maps.data_ask));
 	learned->why_fd = dup(bpf_program__fd(skel->progs.ladon_why));
-	if (learned->flows_fd < 0 || learned->how_fd < 0 || learned->interfaces_fd < 0 ||
-	    learned->spared_fd < 0 || learned->ask_fd < 0 || learned->why_fd < 0)
+	if (learned->how_fd < 0 || learned->interfaces_fd < 0 || learned->spared_fd < 0 ||
+	    learned->marks_fd < 0 || learned->ask_fd < 0 || learned->why_fd < 0)
 		return -errno;
 	ladon_run(learned->why_fd, &anything,
 		  sizeof(anything)); /* it sees what namespace this is */
@@ -180,6 +178,18 @@ static int libbpf_hush(enum libbpf_print_level level, const char *fmt, va_list a
 	return 0;
 }
 
+static int table_size(struct learn_bpf *skel, uint32_t flows_max)
+{
+	uint32_t buckets = LADON_BUCKETS(flows_max * 2);
+
+	skel->rodata->table_buckets = buckets;
+	skel->rodata->table_secret = table_secret();
+	bpf_map__set_max_entries(skel->maps.ladon_learned_tags, buckets);
+	bpf_map__set_max_entries(skel->maps.ladon_learned_flows, buckets);
+	bpf_map__set_max_entries(skel->maps.ladon_learned_marks, buckets);
+	return skel->rodata->table_secret ? 0 : -EIO;
+}
+
 /* @watch: with what tells of neighbours, which needs tracepoints */
 static int object_load(const struct ladon *ladon, struct learned *learned, uint32_t flows_max,
 		       bool watch)
@@ -192,13 +202,20 @@ static int object_load(const struct ladon *ladon, struct learned *learned, uint3
 		return -errno;
 	bpf_program__set_autoload(skel->progs.ladon_neighbour, watch);
 	bpf_program__set_autoload(skel->progs.ladon_drop, watch && learned->drops);
-	bpf_map__set_max_entries(skel->maps.ladon_learned_flows, flows_max * 2);
+	rc = table_size(skel, flows_max);
 	skel->data_ask->learned_ask_ms = learned->ask_ms;
-	rc = maps_share(ladon, skel);
+	if (rc == 0)
+		rc = maps_share(ladon, skel);
 	if (rc == 0)
 		rc = learn_bpf__load(skel);
 	if (rc == 0)
+		rc = table_map(&learned->table, bpf_map__fd(skel->maps.ladon_learned_tags),
+			       bpf_map__fd(skel->maps.ladon_learned_flows),
+			       skel->rodata->table_buckets, skel->rodata->table_secret);
+	if (rc == 0)
 		rc = object_keep(ladon, learned, skel);
+	if (rc < 0)
+		table_unmap(&learned->table);
 	learn_bpf__destroy(skel);
 	return rc;
 }
@@ -255,8 +272,8 @@ static uint32_t ask_ms_max(void)
 static void learned_free(struct learned *learned)
 {
 	const int fds[] = {
-		learned->flows_fd, learned->how_fd, learned->interfaces_fd, learned->spared_fd,
-		learned->ask_fd,   learned->why_fd, learned->neighbours_fd, learned->drops_fd,
+		learned->how_fd, learned->interfaces_fd, learned->spared_fd,	 learned->marks_fd,
+		learned->ask_fd, learned->why_fd,	 learned->neighbours_fd, learned->drops_fd,
 	};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -264,8 +281,7 @@ static void learned_free(struct learned *learned)
 			close(fds[i]);
 	rules_close(learned->rules);
 	strings_free(learned->interfaces);
-	free(learned->keys);
-	free(learned->values);
+	table_unmap(&learned->table);
 	free(learned);
 }
 
@@ -279,12 +295,12 @@ void learned_close(struct ladon *ladon)
 static int learned_open(struct ladon *ladon, const struct ladon_acceleration *how)
 {
 	struct learned *learned = calloc(1, sizeof(*learned));
-	int rc = -ENOMEM;
+	int rc;
 
 	if (!learned)
-		return rc;
-	learned->flows_fd = learned->how_fd = learned->interfaces_fd = -1;
-	learned->spared_fd = learned->ask_fd = learned->why_fd = -1;
+		return -ENOMEM;
+	learned->how_fd = learned->interfaces_fd = -1;
+	learned->spared_fd = learned->marks_fd = learned->ask_fd = learned->why_fd = -1;
 	learned->neighbours_fd = learned->drops_fd = -1;
 	learned->drops = !how->no_drops;
 	learned->ask_ms = learned->confirm_ms = least_of(how->confirm_ms, ask_ms_max());
@@ -294,10 +310,7 @@ static int learned_open(struct ladon *ladon, const struct ladon_acceleration *ho
 			"accelerate: conntrack forgets UDP after %u ms (nf_conntrack_udp_timeout), so "
 			"the stack is asked every %u ms, and not every %u",
 			2 * learned->confirm_ms, learned->confirm_ms, how->confirm_ms);
-	learned->keys = calloc(BATCH, sizeof(*learned->keys));
-	learned->values = calloc(BATCH, sizeof(*learned->values));
-	if (learned->keys && learned->values)
-		rc = rules_open(&learned->rules);
+	rc = rules_open(&learned->rules);
 	if (rc == 0)
 		rc = learned_load(ladon, learned, how->flows_max);
 	if (rc < 0) {
@@ -492,31 +505,32 @@ static void rules_look(const struct ladon *ladon, struct learned *learned)
 
 /* ---- the table ---- */
 
-/* The next part of it. Return: how many entries, in .keys and .values; 0: the walk has ended */
-static uint32_t walk(struct learned *learned)
+/* One that is confirmed in this very moment is deleted, too, and learned again. */
+static int clear(void *arg, const struct ladon_learned *entry)
 {
-	uint32_t len = BATCH, *from = learned->walking ? &learned->at : NULL;
-	int rc = bpf_map_lookup_batch(learned->flows_fd, from, &learned->at, learned->keys,
-				      learned->values, &len, NULL);
+	struct learned *learned = arg;
+	uint32_t now_ms = (uint32_t)ladon_now_ms(), idle_ms = 3 * learned->ask_ms;
 
-	learned->walking = rc == 0;
-	return rc == 0 || rc == -ENOENT ? len : 0;
+	if (idle_ms < IDLE_MS)
+		idle_ms = IDLE_MS;
+	learned->looked++;
+	if ((int32_t)(now_ms - entry->confirmed_ms) > (int32_t)idle_ms)
+		table_delete(&learned->table, &entry->key, now_ms);
+	else
+		learned->met++;
+	return 0;
 }
 
-/* One that is confirmed in this very moment is deleted, too, and learned again. Return: those that stay */
-static uint32_t part_clear(struct learned *learned)
+/* Return: the walk has come to its end */
+static bool walk_on(struct learned *learned)
 {
-	uint32_t now_ms = (uint32_t)ladon_now_ms(), idle_ms = IDLE_MS, stay = 0, len;
+	uint32_t end = learned->at + BUCKETS_PER_TICK, most = learned->looked + ENTRIES_PER_TICK;
 
-	if (idle_ms < 3 * learned->ask_ms)
-		idle_ms = 3 * learned->ask_ms;
-	len = walk(learned);
-	for (uint32_t i = 0; i < len; i++)
-		if ((int32_t)(now_ms - learned->values[i].confirmed_ms) > (int32_t)idle_ms)
-			bpf_map_delete_elem(learned->flows_fd, &learned->keys[i]);
-		else
-			stay++;
-	return stay;
+	if (end > learned->table.len)
+		end = learned->table.len;
+	for (; learned->at < end && learned->looked < most; learned->at++)
+		table_each(&learned->table, learned->at, 1, clear, learned);
+	return learned->at == learned->table.len;
 }
 
 /*
@@ -528,7 +542,7 @@ static void asks_tune(struct learned *learned)
 	const uint32_t zero = 0;
 	uint32_t ms = learned->met / ASKS_PER_MS;
 
-	ms = least_of(ms, ASK_MS_TUNED_MAX);
+	ms = least_of(ms, ASK_MS_MAX);
 	ms = least_of(ms > learned->confirm_ms ? ms : learned->confirm_ms, ask_ms_max());
 	if (ms != learned->ask_ms && bpf_map_update_elem(learned->ask_fd, &zero, &ms, BPF_ANY) == 0)
 		learned->ask_ms = ms;
@@ -541,113 +555,103 @@ void learned_tick(struct ladon *ladon)
 	if (!learned)
 		return;
 	rules_look(ladon, learned);
-	for (int i = 0; i < PARTS_PER_TICK; i++) {
-		learned->met += part_clear(learned);
-		if (!learned->walking) {
-			asks_tune(learned);
-			learned->met = 0;
-			return;
-		}
-	}
+	if (!walk_on(learned))
+		return;
+	asks_tune(learned);
+	learned->at = learned->looked = learned->met = 0;
 }
 
-/* One direction of a flow */
-struct direction {
-	struct ladon_learned_key key;
-	struct ladon_learned entry;
-};
-
-static void twin_key(const struct direction *d, struct ladon_learned_key *out)
+static void twin_key(const struct ladon_learned *l, struct ladon_learned_key *out)
 {
-	memcpy(out->saddr, d->entry.daddr, sizeof(out->saddr));
-	memcpy(out->daddr, d->entry.saddr, sizeof(out->daddr));
-	out->sport = d->entry.dport;
-	out->dport = d->entry.sport;
-	out->via = LADON_VIA(d->entry.ifindex, LADON_VIA_PROTOCOL(d->key.via));
+	memcpy(out->saddr, l->daddr, sizeof(out->saddr));
+	memcpy(out->daddr, l->saddr, sizeof(out->daddr));
+	out->sport = l->dport;
+	out->dport = l->sport;
+	out->via = LADON_VIA(l->ifindex, LADON_VIA_PROTOCOL(l->key.via));
 }
 
 /* How it would be if it were there: with no packets */
-static void twin_guess(const struct direction *d, struct direction *twin)
+static void twin_guess(const struct ladon_learned *l, struct ladon_learned *twin)
 {
 	memset(twin, 0, sizeof(*twin));
-	twin_key(d, &twin->key);
-	memcpy(twin->entry.saddr, d->key.daddr, sizeof(twin->entry.saddr));
-	memcpy(twin->entry.daddr, d->key.saddr, sizeof(twin->entry.daddr));
-	twin->entry.sport = d->key.dport;
-	twin->entry.dport = d->key.sport;
-	twin->entry.ifindex = LADON_VIA_IFINDEX(d->key.via);
-	twin->entry.confirmed_ms = d->entry.confirmed_ms;
-	twin->entry.mark = d->entry.mark;
+	twin_key(l, &twin->key);
+	memcpy(twin->saddr, l->key.daddr, sizeof(twin->saddr));
+	memcpy(twin->daddr, l->key.saddr, sizeof(twin->daddr));
+	twin->sport = l->key.dport;
+	twin->dport = l->key.sport;
+	twin->ifindex = LADON_VIA_IFINDEX(l->key.via);
+	twin->confirmed_ms = l->confirmed_ms;
 }
 
-static void describe(const struct direction *in, const struct direction *back, uint32_t now_ms,
-		     struct ladon_learned_flow *out)
+static void describe(const struct ladon_learned *in, const struct ladon_learned *back,
+		     uint32_t now_ms, struct ladon_learned_flow *out)
 {
-	int32_t in_age_ms = (int32_t)(now_ms - in->entry.confirmed_ms);
-	int32_t back_age_ms = (int32_t)(now_ms - back->entry.confirmed_ms);
+	int32_t in_age_ms = (int32_t)(now_ms - in->confirmed_ms);
+	int32_t back_age_ms = (int32_t)(now_ms - back->confirmed_ms);
 	int32_t age_ms = in_age_ms < back_age_ms ? in_age_ms : back_age_ms;
 
 	*out = (struct ladon_learned_flow){
 		.protocol = LADON_VIA_PROTOCOL(in->key.via),
 		.in = LADON_VIA_IFINDEX(in->key.via),
-		.out = in->entry.ifindex,
-		.packets_in = in->entry.packets,
-		.bytes_in = in->entry.bytes,
-		.packets_out = back->entry.packets,
-		.bytes_out = back->entry.bytes,
-		.stack_packets = (uint64_t)in->entry.confirmed + back->entry.confirmed,
+		.out = in->ifindex,
+		.packets_in = in->packets,
+		.bytes_in = in->bytes,
+		.packets_out = back->packets,
+		.bytes_out = back->bytes,
+		.stack_packets = (uint64_t)in->confirmed + back->confirmed,
 		.confirmed_ms = age_ms > 0 ? (uint64_t)age_ms : 0,
-		.mark = in->entry.mark,
 	};
 	address_from(in->key.saddr, in->key.sport, &out->from);
 	address_from(in->key.daddr, in->key.dport, &out->to);
-	address_from(in->entry.saddr, in->entry.sport, &out->as_from);
-	address_from(in->entry.daddr, in->entry.dport, &out->as_to);
+	address_from(in->saddr, in->sport, &out->as_from);
+	address_from(in->daddr, in->dport, &out->as_to);
 }
+
+static uint32_t mark_of(const struct learned *learned, const struct ladon_learned *l)
+{
+	const struct ladon_learned *first = learned->table.entries->of;
+	uint32_t bucket = (uint32_t)(l - first) / LADON_PLACES;
+	struct ladon_learned_marks marks = { 0 };
+
+	if (l->state & LADON_LEARNED_MARKED)
+		bpf_map_lookup_elem(learned->marks_fd, &bucket, &marks);
+	return marks.of[(l - first) % LADON_PLACES].mark;
+}
+
+struct telling {
+	const struct learned *learned;
+	int (*fn)(void *arg, const struct ladon_learned_flow *);
+	void *arg;
+	uint32_t now_ms;
+};
 
 /* A flow is told of once: by its first direction, or by the other if that is alone. */
-static bool flow_read(const struct learned *learned, const struct direction *d, uint32_t now_ms,
-		      struct ladon_learned_flow *out)
+static int tell(void *arg, const struct ladon_learned *l)
 {
-	struct direction twin;
-	bool is_reply = d->entry.state & LADON_LEARNED_REPLY, has_twin;
+	const struct telling *t = arg;
+	bool is_reply = l->state & LADON_LEARNED_REPLY;
+	struct ladon_learned_flow flow;
+	const struct ladon_learned *there;
+	struct ladon_learned twin;
 
-	twin_guess(d, &twin);
-	has_twin = bpf_map_lookup_elem(learned->flows_fd, &twin.key, &twin.entry) == 0;
-	if (has_twin && is_reply)
-		return false;
-	if (is_reply)
-		describe(&twin, d, now_ms, out);
-	else
-		describe(d, &twin, now_ms, out);
-	return true;
+	twin_guess(l, &twin);
+	there = table_find(&t->learned->table, &twin.key);
+	if (there && is_reply)
+		return 0;
+	if (there)
+		twin = *there;
+	describe(is_reply ? &twin : l, is_reply ? l : &twin, t->now_ms, &flow);
+	flow.mark = mark_of(t->learned, l);
+	return t->fn(t->arg, &flow);
 }
 
-/* By parts: a walk from key to key begins anew when the key that it stands on is deleted. */
 int ladon_learned_each(struct ladon *ladon, int (*fn)(void *arg, const struct ladon_learned_flow *),
 		       void *arg)
 {
 	const struct learned *learned = ladon->learned;
-	uint32_t now_ms = (uint32_t)ladon_now_ms(), at = 0, *from = NULL, len;
-	_free_ struct ladon_learned_key *keys = calloc(BATCH, sizeof(*keys));
-	_free_ struct ladon_learned *values = calloc(BATCH, sizeof(*values));
-	struct ladon_learned_flow flow;
-	int rc = keys && values ? 0 : -ENOMEM, last = learned ? 0 : -ENOENT;
+	struct telling t = { learned, fn, arg, (uint32_t)ladon_now_ms() };
 
-	while (rc == 0 && last == 0) {
-		len = BATCH;
-		last = bpf_map_lookup_batch(learned->flows_fd, from, &at, keys, values, &len, NULL);
-		from = &at;
-		if (last < 0 && last != -ENOENT)
-			return last;
-		for (uint32_t i = 0; rc == 0 && i < len; i++) {
-			struct direction d = { keys[i], values[i] };
-
-			if (flow_read(learned, &d, now_ms, &flow))
-				rc = fn(arg, &flow);
-		}
-	}
-	return rc;
+	return learned ? table_each(&learned->table, 0, learned->table.len, tell, &t) : 0;
 }
 
 /* ---- one connection ---- */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * bucket.h - the table of learned flows: who has which place; for both sides
+ *
+ * Of a million flows none is in a cache, and what a look-up costs is the lines that it must read. The kernel's hash
+ * map reads five, in three pages. Here they are three: one of tags, which are 16 bits of the key's hash, and the
+ * entry, key and all, which begins at a line. A key that is not there costs one.
+ *
+ * The tags of 32 places are a bucket, and a key has its place in one bucket only. If that is full, or has its tag
+ * already, the key gets none. So a tag is there once, and nobody searches on.
+ *
+ * Who looks takes no lock. Who writes takes a place by making its tag BUSY, fills it, and only then gives it its own
+ * tag. Who looks may hold an entry that another CPU deletes, so a place that has become free is left alone for
+ * BUCKET_REST_MS: until then it stays as it was, and nobody reads half of another's. Two CPUs may put the same key in
+ * at once: then the first place counts, and the other goes with it.
+ */
+#ifndef LADON_BUCKET_H
+#define LADON_BUCKET_H
+
+#include <stddef.h>
+
+#include "abi.h"
+#include "bytes.h"
+
+#define BUCKET_REST_MS 100
+
+/* ladon_tags.of: else it is a key's */
+enum {
+	BUCKET_FREE,
+	BUCKET_BUSY,
+	BUCKET_TAG_MIN
+};
+
+/* Tags that stand in one word, which is what is changed at once */
+#define BUCKET_WORD 4
+
+/* A clock that says when a place became free may be ahead of another by a jiffy. */
+#define BUCKET_AHEAD_MS 16
+
+/**
+ * struct spot - where a key has its place, if it has one
+ * @hash: of all of the key
+ */
+struct spot {
+	__u64 hash;
+	__u32 bucket;
+	__u32 tag;
+};
+
+/**
+ * struct bucket - the parts of one: pointers into the maps, or into this process's memory
+ * @marks: only bucket_put() needs them
+ */
+struct bucket {
+	struct ladon_tags *tags;
+	struct ladon_entries *entries;
+	struct ladon_learned_marks *marks;
+};
+
+/**
+ * spot_of() - by a secret number, or who chooses addresses could choose buckets, too
+ * @secret: odd
+ */
+static __always_inline struct spot spot_of(const struct ladon_learned_key *key, __u64 secret,
+					   __u32 buckets)
+{
+	const word64_t *words = (const void *)key;
+	struct spot spot = { .hash = secret };
+
+	for (unsigned int i = 0; i < sizeof(*key) / sizeof(*words); i++) {
+		spot.hash = (spot.hash ^ words[i]) * secret;
+		spot.hash ^= spot.hash >> 32; /* multiplication carries upwards only */
+	}
+	spot.bucket = (spot.hash >> 32) * buckets >> 32;
+	spot.tag = (__u16)spot.hash;
+	if (spot.tag < BUCKET_TAG_MIN)
+		spot.tag += BUCKET_TAG_MIN;
+	return spot;
+}
+
+/* The verifier would follow each of all places to the end of the program: so it is made to know nothing of one. */
+static __always_inline __u32 bucket_any(__u32 place, __u32 tag)
+{
+	place ^= tag;
+	__asm__ volatile("" : "+r"(place));
+	return place ^ tag;
+}
+
+/** bucket_place() - Return: where a tag stands; LADON_PLACES: it does not */
+static __always_inline __u32 bucket_place(const struct ladon_tags *tags, __u32 tag)
+{
+	__u32 place;
+
+#pragma GCC unroll 32
+	for (place = 0; place < LADON_PLACES; place++)
+		if (*(const volatile __u16 *)&tags->of[place] == tag)
+			break;
+	return bucket_any(place, tag);
+}
+
+/** bucket_find() - Return: the key's entry, and its place; NULL: it has none */
+static __always_inline struct ladon_learned *bucket_find(const struct bucket *bucket,
+							 const struct ladon_learned_key *key,
+							 __u32 tag, __u32 *place)
+{
+	struct ladon_learned *learned;
+
+	*place = bucket_place(bucket->tags, tag);
+	if (*place >= LADON_PLACES)
+		return NULL;
+	learned = &bucket->entries->of[*place];
+	return bytes_equal64(&learned->key, key, sizeof(*key) / 8) ? learned : NULL;
+}
+
+/* Make of a tag another. Return: false: it is not the first any more */
+static __always_inline bool bucket_turn(struct ladon_tags *tags, __u32 place, __u32 from, __u32 to)
+{
+	bool is_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+	__u32 at = place % BUCKET_WORD, shift = 16 * (is_little ? at : BUCKET_WORD - 1 - at);
+	__u64 *word = &tags->words[place / BUCKET_WORD % (LADON_PLACES / BUCKET_WORD)], was, is;
+
+	for (int i = 0; i < 2 * BUCKET_WORD; i++) { /* others change their own tags meanwhile */
+		was = *(volatile __u64 *)word;
+		if ((__u16)(was >> shift) != from)
+			return false;
+		is = was ^ (__u64)(from ^ to) << shift;
+		if (__sync_val_compare_and_swap(word, was, is) == was)
+			return true;
+	}
+	return false;
+}
+
+/* Is a place free, and nobody can be looking at what it was? */
+static __always_inline bool bucket_is_free(const struct bucket *bucket, __u32 place, __u32 now_ms)
+{
+	return *(const volatile __u16 *)&bucket->tags->of[place] == BUCKET_FREE &&
+	       now_ms + BUCKET_AHEAD_MS - bucket->entries->of[place].confirmed_ms >=
+		       BUCKET_REST_MS + BUCKET_AHEAD_MS;
+}
+
+/** bucket_room() - Return: the place that a tag may have; LADON_PLACES: it is another key's, or the bucket is full */
+static __always_inline __u32 bucket_room(const struct bucket *bucket, __u32 tag, __u32 now_ms)
+{
+	__u32 place;
+
+	if (bucket_place(bucket->tags, tag) < LADON_PLACES)
+		return LADON_PLACES;
+	for (place = 0; place < LADON_PLACES; place++)
+		if (bucket_is_free(bucket, place, now_ms))
+			break;
+	return bucket_any(place, tag);
+}
+
+/**
+ * bucket_put() - one that bucket_find() did not find
+ *
+ * Return: false: there is no room for it, or another CPU was faster
+ */
+static __always_inline bool bucket_put(const struct bucket *bucket,
+				       const struct ladon_learned *learned,
+				       const struct ladon_marks *marks, __u32 tag, __u32 now_ms)
+{
+	__u32 place = bucket_room(bucket, tag, now_ms);
+
+	if (place >= LADON_PLACES || !bucket_turn(bucket->tags, place, BUCKET_FREE, BUCKET_BUSY))
+		return false;
+	bucket->entries->of[place] = *learned;
+	bucket->marks->of[place] = *marks;
+	return bucket_turn(bucket->tags, place, BUCKET_BUSY, tag);
+}
+
+/** bucket_delete() - nothing, if it is not there */
+static __always_inline void bucket_delete(const struct bucket *bucket,
+					  const struct ladon_learned_key *key, __u32 tag,
+					  __u32 now_ms)
+{
+	struct ladon_learned *learned;
+	__u32 place;
+
+	for (int i = 0; i < 2; i++) { /* two CPUs may have put it in */
+		learned = bucket_find(bucket, key, tag, &place);
+		if (!learned)
+			return;
+		learned->confirmed_ms = now_ms;
+		bucket_turn(bucket->tags, place, tag, BUCKET_FREE);
+	}
+}
+
+#endif

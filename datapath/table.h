@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * table.h - the table of learned flows, as programs use it; bucket.h says how it is made
+ *
+ * Arrays, so that the verifier puts a look-up's few instructions where a call would be.
+ */
+#ifndef LADON_TABLE_H
+#define LADON_TABLE_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "bucket.h"
+
+/*
+ * User space sets the real sizes before it loads the programs, and reads and clears the first two as its own memory:
+ * such maps begin at a page, so a bucket's tags begin at a line, and so do entries.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ladon_tags);
+} ladon_learned_tags SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ladon_entries);
+} ladon_learned_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ladon_learned_marks);
+} ladon_learned_marks SEC(".maps");
+
+const volatile __u64 table_secret = 1;
+const volatile __u32 table_buckets = 1;
+
+/** table_spot() - where a key would be */
+static __always_inline struct spot table_spot(const struct ladon_learned_key *key)
+{
+	return spot_of(key, table_secret, table_buckets);
+}
+
+/* Return: false: never */
+static __always_inline bool table_bucket(const struct spot *spot, struct bucket *out)
+{
+	out->tags = bpf_map_lookup_elem(&ladon_learned_tags, &spot->bucket);
+	out->entries = bpf_map_lookup_elem(&ladon_learned_flows, &spot->bucket);
+	out->marks = NULL;
+	return out->tags && out->entries;
+}
+
+/** table_find() - Return: an entry, and its place; NULL: there is none */
+static __always_inline struct ladon_learned *table_find(const struct ladon_learned_key *key,
+							const struct spot *spot, __u32 *place)
+{
+	struct bucket bucket;
+
+	return table_bucket(spot, &bucket) ? bucket_find(&bucket, key, spot->tag, place) : NULL;
+}
+
+/** table_marks() - of an entry that table_find() found. Return: NULL: never */
+static __always_inline const struct ladon_marks *table_marks(const struct spot *spot, __u32 place)
+{
+	const struct ladon_learned_marks *marks;
+
+	marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot->bucket);
+	if (!marks)
+		return NULL;
+	barrier_var(marks); /* or clang adds to it before it asks */
+	return &marks->of[place % LADON_PLACES];
+}
+
+/** table_has_room() - for one that table_find() did not find */
+static __always_inline bool table_has_room(const struct spot *spot, __u32 now_ms)
+{
+	struct bucket bucket;
+
+	return table_bucket(spot, &bucket) &&
+	       bucket_room(&bucket, spot->tag, now_ms) < LADON_PLACES;
+}
+
+/** table_put() - one that table_find() did not find. Return: false: there is no room, or another CPU was faster */
+static __always_inline bool table_put(const struct ladon_learned *learned,
+				      const struct ladon_marks *marks, __u32 now_ms)
+{
+	struct spot spot = table_spot(&learned->key);
+	struct bucket bucket;
+
+	if (!table_bucket(&spot, &bucket))
+		return false;
+	bucket.marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot.bucket);
+	return bucket.marks && bucket_put(&bucket, learned, marks, spot.tag, now_ms);
+}
+
+/** table_delete() - nothing, if it is not there */
+static __always_inline void table_delete(const struct ladon_learned_key *key, __u32 now_ms)
+{
+	struct spot spot = table_spot(key);
+	struct bucket bucket;
+
+	if (table_bucket(&spot, &bucket))
+		bucket_delete(&bucket, key, spot.tag, now_ms);
+}
+
+#endif

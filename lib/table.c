@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * table.c - see table.h; datapath/bucket.h says how the table is made
+ */
+#include "table.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+uint64_t table_secret(void)
+{
+	uint64_t secret;
+
+	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
+		return 0;
+	return secret | 1;
+}
+
+static int map(int fd, size_t len, void **out)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	*out = at;
+	return 0;
+}
+
+static size_t tags_len(const struct table *table)
+{
+	return table->len * sizeof(*table->tags);
+}
+
+static size_t entries_len(const struct table *table)
+{
+	return table->len * sizeof(*table->entries);
+}
+
+int table_map(struct table *table, int tags_fd, int entries_fd, uint32_t len, uint64_t secret)
+{
+	int rc;
+
+	*table = (struct table){ .secret = secret, .len = len };
+	rc = map(tags_fd, tags_len(table), (void **)&table->tags);
+	return rc < 0 ? rc : map(entries_fd, entries_len(table), (void **)&table->entries);
+}
+
+void table_unmap(struct table *table)
+{
+	if (table->tags)
+		munmap(table->tags, tags_len(table));
+	if (table->entries)
+		munmap(table->entries, entries_len(table));
+	*table = (struct table){ 0 };
+}
+
+static struct bucket bucket_of(const struct table *table, const struct spot *spot)
+{
+	return (struct bucket){ .tags = &table->tags[spot->bucket],
+				.entries = &table->entries[spot->bucket] };
+}
+
+const struct ladon_learned *table_find(const struct table *table,
+				       const struct ladon_learned_key *key)
+{
+	struct spot spot = spot_of(key, table->secret, table->len);
+	struct bucket bucket = bucket_of(table, &spot);
+	uint32_t place;
+
+	return bucket_find(&bucket, key, spot.tag, &place);
+}
+
+void table_delete(const struct table *table, const struct ladon_learned_key *key, uint32_t now_ms)
+{
+	struct spot spot = spot_of(key, table->secret, table->len);
+	struct bucket bucket = bucket_of(table, &spot);
+
+	bucket_delete(&bucket, key, spot.tag, now_ms);
+}
+
+static bool is_empty(const struct ladon_tags *tags)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < sizeof(tags->words) / sizeof(tags->words[0]); i++)
+		all |= tags->words[i];
+	return all == 0;
+}
+
+int table_each(const struct table *table, uint32_t from, uint32_t len,
+	       int (*fn)(void *arg, const struct ladon_learned *learned), void *arg)
+{
+	int rc = 0;
+
+	for (uint32_t at = from; rc == 0 && at < table->len && at - from < len; at++) {
+		if (is_empty(&table->tags[at]))
+			continue;
+		for (uint32_t i = 0; rc == 0 && i < LADON_PLACES; i++)
+			if (table->tags[at].of[i] >= BUCKET_TAG_MIN)
+				rc = fn(arg, &table->entries[at].of[i]);
+	}
+	return rc;
+}

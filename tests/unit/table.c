@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * table.c - the table of learned flows, in plain memory: as programs write it, and as libladon reads it
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../../lib/table.h"
+
+#define ENTRIES 20000
+#define SECRET	0x9e3779b97f4a7c15
+#define LATER	1000000 /* ms: nothing that was done before is recent */
+
+static struct ladon_learned_marks *marks;
+
+static struct table table_new(uint32_t entries)
+{
+	struct table table = { .secret = SECRET, .len = LADON_BUCKETS(entries) };
+
+	table.tags = calloc(table.len, sizeof(*table.tags));
+	table.entries = calloc(table.len, sizeof(*table.entries));
+	marks = calloc(table.len, sizeof(*marks));
+	assert_true(table.tags && table.entries && marks);
+	return table;
+}
+
+static void table_free(struct table *table)
+{
+	free(table->tags);
+	free(table->entries);
+	free(marks);
+}
+
+/* As a client has them: its ports follow each other, and so do clients. */
+static struct ladon_learned_key key_of(uint32_t n)
+{
+	return (struct ladon_learned_key){ .saddr = { 0, 0, htonl(0xffff),
+						      htonl(0xa000000 + n / 100) },
+					   .daddr = { 0, 0, htonl(0xffff), htonl(0xc0000201) },
+					   .sport = htons((uint16_t)(n % 100 + 30000)),
+					   .dport = htons(443),
+					   .via = LADON_VIA(2, IPPROTO_UDP) };
+}
+
+/* All of an entry tells whose it is. */
+static struct ladon_learned entry_of(uint32_t n, uint32_t now_ms)
+{
+	struct ladon_learned learned = { .key = key_of(n), .confirmed_ms = now_ms };
+
+	learned.packets = learned.bytes = learned.next = learned.ifindex = n;
+	return learned;
+}
+
+static struct bucket bucket_of(const struct table *table, const struct spot *spot)
+{
+	return (struct bucket){ &table->tags[spot->bucket], &table->entries[spot->bucket],
+				&marks[spot->bucket] };
+}
+
+/* As datapath/table.h does */
+static bool put(const struct table *table, uint32_t n, uint32_t now_ms)
+{
+	struct ladon_learned learned = entry_of(n, now_ms);
+	struct spot spot = spot_of(&learned.key, table->secret, table->len);
+	struct bucket bucket = bucket_of(table, &spot);
+
+	return bucket_put(&bucket, &learned, &(struct ladon_marks){ n, 0 }, spot.tag, now_ms);
+}
+
+static const struct ladon_learned *find(const struct table *table, uint32_t n)
+{
+	struct ladon_learned_key key = key_of(n);
+
+	return table_find(table, &key);
+}
+
+static void delete (const struct table *table, uint32_t n, uint32_t now_ms)
+{
+	struct ladon_learned_key key = key_of(n);
+
+	table_delete(table, &key, now_ms);
+}
+
+static bool is_of(const struct ladon_learned *learned, uint32_t n)
+{
+	struct ladon_learned want = entry_of(n, learned->confirmed_ms);
+
+	return memcmp(learned, &want, sizeof(want)) == 0;
+}
+
+static int count(void *arg, const struct ladon_learned *learned)
+{
+	assert_true(is_of(learned, learned->ifindex));
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+static uint32_t len(const struct table *table)
+{
+	uint32_t n = 0;
+
+	assert_int_equal(table_each(table, 0, table->len, count, &n), 0);
+	return n;
+}
+
+/* ---- the tests ---- */
+
+/* Entries 0 to @n - 1, as far as there is room. Return: how many; @is_in: which */
+static uint32_t fill(const struct table *table, uint32_t n, bool is_in[])
+{
+	uint32_t in = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		in += is_in[i] = put(table, i, LATER);
+	return in;
+}
+
+static void check(const struct table *table, uint32_t n, const bool is_in[])
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ladon_learned *learned = find(table, i);
+
+		assert_int_equal(learned != NULL, is_in[i]);
+		assert_true(!learned || is_of(learned, i));
+	}
+}
+
+static void nearly_all_find_room_in_a_table_that_is_full(void **state)
+{
+	struct table table = table_new(ENTRIES);
+	static bool is_in[ENTRIES];
+	uint32_t in;
+
+	(void)state;
+	assert_null(find(&table, 0));
+	in = fill(&table, ENTRIES, is_in);
+	assert_true(in >= ENTRIES - ENTRIES / 200);
+	assert_int_equal(len(&table), in);
+	check(&table, ENTRIES, is_in);
+	table_free(&table);
+}
+
+/* But a few, which have the tag of another in their bucket */
+static void all_find_room_in_a_table_that_is_half_full(void **state)
+{
+	struct table table = table_new(ENTRIES);
+	static bool is_in[ENTRIES / 2];
+
+	(void)state;
+	assert_true(fill(&table, ENTRIES / 2, is_in) >= ENTRIES / 2 - ENTRIES / 2000);
+	table_free(&table);
+}
+
+static void what_was_deleted_is_not_found_and_all_else_is(void **state)
+{
+	struct table table = table_new(ENTRIES);
+	static bool is_in[ENTRIES];
+	uint32_t in;
+
+	(void)state;
+	in = fill(&table, ENTRIES, is_in);
+	for (uint32_t n = 0; n < ENTRIES; n += 2) {
+		delete (&table, n, LATER);
+		in -= is_in[n];
+		is_in[n] = false;
+	}
+	check(&table, ENTRIES, is_in);
+	assert_int_equal(len(&table), in);
+	table_free(&table);
+}
+
+static void a_walk_goes_by_parts_and_ends_when_it_is_told_to(void **state)
+{
+	struct table table = table_new(ENTRIES);
+	uint32_t all = 0;
+
+	(void)state;
+	for (uint32_t n = 0; n < 1000; n++)
+		assert_true(put(&table, n, LATER));
+	for (uint32_t at = 0; at < table.len; at += 10)
+		table_each(&table, at, 10, count, &all);
+	assert_int_equal(all, 1000);
+	table_free(&table);
+}
+
+static int stop(void *arg, const struct ladon_learned *learned)
+{
+	(void)learned;
+	return ++*(int *)arg == 3 ? -42 : 0;
+}
+
+static void a_walk_that_is_stopped_says_by_what(void **state)
+{
+	struct table table = table_new(ENTRIES);
+	int calls = 0;
+
+	(void)state;
+	for (uint32_t n = 0; n < 1000; n++)
+		assert_true(put(&table, n, LATER));
+	assert_int_equal(table_each(&table, 0, table.len, stop, &calls), -42);
+	assert_int_equal(calls, 3);
+	table_free(&table);
+}
+
+/* Whoever has found an entry goes on to read it, though it is deleted, and others come. */
+static void a_place_is_left_alone_for_a_while(void **state)
+{
+	struct table table = table_new(1); /* one bucket */
+	const struct ladon_learned *held;
+	uint32_t n;
+
+	(void)state;
+	for (n = 0; n < LADON_PLACES; n++)
+		assert_true(put(&table, n, LATER));
+	assert_false(put(&table, n, LATER));
+	held = find(&table, 7);
+	delete (&table, 7, LATER + 10); /* by a clock that is ahead */
+	assert_null(find(&table, 7));
+	assert_false(put(&table, n, LATER));
+	assert_false(put(&table, n, LATER + 10 + BUCKET_REST_MS - 1));
+	assert_true(is_of(held, 7));
+	assert_true(put(&table, n, LATER + 10 + BUCKET_REST_MS));
+	assert_true(is_of(find(&table, n), n));
+	table_free(&table);
+}
+
+static void places_that_were_never_used_are_free_whatever_the_clock(void **state)
+{
+	static const uint32_t clocks[] = { BUCKET_REST_MS, 0x7fffffff, 0x80000000, 0xffffff00 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		struct table table = table_new(1);
+
+		assert_true(put(&table, 1, clocks[i]));
+		table_free(&table);
+	}
+}
+
+/* Two keys of one bucket and one tag: by chance one pair in some ten thousand */
+static void twins(const struct table *table, uint32_t *a, uint32_t *b)
+{
+	static uint32_t seen[1 << 16];
+
+	memset(seen, 0, sizeof(seen));
+	for (*b = 1;; ++*b) {
+		struct ladon_learned_key key = key_of(*b);
+		struct spot spot = spot_of(&key, table->secret, table->len);
+
+		*a = seen[spot.tag];
+		if (*a)
+			return;
+		seen[spot.tag] = *b;
+	}
+}
+
+static void of_two_keys_with_one_tag_the_first_has_it(void **state)
+{
+	struct table table = table_new(1);
+	uint32_t first, second;
+
+	(void)state;
+	twins(&table, &first, &second);
+	assert_true(put(&table, first, LATER));
+	assert_false(put(&table, second, LATER));
+	assert_null(find(&table, second));
+	delete (&table, second, LATER);
+	assert_true(is_of(find(&table, first), first));
+	table_free(&table);
+}
+
+/* Neither CPU has seen the other's, yet. */
+static void a_key_that_two_have_put_in_goes_as_one(void **state)
+{
+	struct table table = table_new(1);
+	struct ladon_learned_key key = key_of(5);
+	struct spot spot = spot_of(&key, table.secret, table.len);
+
+	(void)state;
+	table.entries->of[3] = table.entries->of[20] = entry_of(5, LATER);
+	assert_true(bucket_turn(table.tags, 3, BUCKET_FREE, spot.tag));
+	assert_true(bucket_turn(table.tags, 20, BUCKET_FREE, spot.tag));
+	assert_ptr_equal(find(&table, 5), &table.entries->of[3]);
+	delete (&table, 5, LATER);
+	assert_null(find(&table, 5));
+	assert_int_equal(len(&table), 0);
+	table_free(&table);
+}
+
+static void a_place_that_is_being_filled_is_nobodys(void **state)
+{
+	struct table table = table_new(1);
+
+	(void)state;
+	table.entries->of[0] = entry_of(5, LATER);
+	assert_true(bucket_turn(table.tags, 0, BUCKET_FREE, BUCKET_BUSY));
+	assert_false(bucket_turn(table.tags, 0, BUCKET_FREE, 77)); /* another CPU is too late */
+	assert_null(find(&table, 5));
+	assert_int_equal(len(&table), 0);
+	assert_true(put(&table, 6, LATER));
+	assert_true(is_of(&table.entries->of[1], 6));
+	table_free(&table);
+}
+
+/* ---- several at once ---- */
+
+#define WRITES 30000
+#define KEYS   200
+
+static struct table shared;
+static int writers;
+
+static uint32_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+}
+
+static void *write_some(void *arg)
+{
+	uint32_t x = *(uint32_t *)arg;
+
+	for (int i = 0; i < WRITES; i++) {
+		x = x * 1664525 + 1013904223;
+		if (x >> 31)
+			put(&shared, (x >> 8) % KEYS, clock_ms());
+		else
+			delete (&shared, (x >> 8) % KEYS, clock_ms());
+	}
+	__atomic_sub_fetch(&writers, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+/* Return: an entry was not what its key says */
+static void *read_some(void *arg)
+{
+	(void)arg;
+	for (uint32_t n = 0; __atomic_load_n(&writers, __ATOMIC_SEQ_CST); n = (n + 1) % KEYS) {
+		uint32_t began_ms = clock_ms();
+		const struct ladon_learned *found = find(&shared, n);
+		bool is = !found || is_of(found, n);
+
+		/* who was put to sleep for so long may have read something else */
+		if (!is && clock_ms() - began_ms < BUCKET_REST_MS / 2)
+			return &shared;
+	}
+	return NULL;
+}
+
+static void whoever_reads_meanwhile_reads_one_entry(void **state)
+{
+	pthread_t threads[4];
+	uint32_t seeds[2] = { 1, 2 };
+	void *wrong;
+
+	(void)state;
+	shared = table_new(KEYS);
+	writers = 2;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_some, &seeds[i]), 0);
+	for (int i = 2; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, read_some, NULL), 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &wrong), 0);
+		assert_null(wrong);
+	}
+	len(&shared); /* no tag is left that is nobody's */
+	table_free(&shared);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nearly_all_find_room_in_a_table_that_is_full),
+		cmocka_unit_test(all_find_room_in_a_table_that_is_half_full),
+		cmocka_unit_test(what_was_deleted_is_not_found_and_all_else_is),
+		cmocka_unit_test(a_walk_goes_by_parts_and_ends_when_it_is_told_to),
+		cmocka_unit_test(a_walk_that_is_stopped_says_by_what),
+		cmocka_unit_test(a_place_is_left_alone_for_a_while),
+		cmocka_unit_test(places_that_were_never_used_are_free_whatever_the_clock),
+		cmocka_unit_test(of_two_keys_with_one_tag_the_first_has_it),
+		cmocka_unit_test(a_key_that_two_have_put_in_goes_as_one),
+		cmocka_unit_test(a_place_that_is_being_filled_is_nobodys),
+		cmocka_unit_test(whoever_reads_meanwhile_reads_one_entry),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
