@@ -349,16 +349,14 @@ static __always_inline bool learn_is_kept(const ctx_t *ctx, const struct passing
 
 /*
  * @p: the packet as it leaves
- * @key: how it came in
  * @state: of ladon_learned: the MTU, and whose direction it is
+ * @learned: its key says how it came in
  */
-static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p,
-				       const struct ladon_learned_key *key, __u32 state,
+static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p, __u32 state,
 				       struct ladon_learned *learned)
 {
 	const struct ladon_learned_key *leaves = &p->key;
 
-	__builtin_memcpy(&learned->key, key, sizeof(learned->key));
 	__builtin_memcpy(learned->saddr, leaves->saddr, sizeof(learned->saddr));
 	__builtin_memcpy(learned->daddr, leaves->daddr, sizeof(learned->daddr));
 	learned->sport = leaves->sport;
@@ -368,7 +366,7 @@ static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p
 	learned->ifindex = ctx->ifindex;
 	learned->next = passing_next(p);
 	learned->state = state;
-	if (!bytes_equal32(key, leaves, sizeof(struct ladon_flow_key) / 4))
+	if (!bytes_equal32(&learned->key, leaves, sizeof(struct ladon_flow_key) / 4))
 		learned->state |= LADON_LEARNED_NAT;
 	if (ctx->mark || ctx->priority)
 		learned->state |= LADON_LEARNED_MARKED;
@@ -458,14 +456,14 @@ static __always_inline void learn_forget(const struct ladon_learned_key *key,
 /**
  * struct leaving - a packet that leaves, and what is known of it
  * @p: as it leaves
- * @key: how it came in
- * @spot: of that
+ * @way: its key says how it came in; the rest is learn_confirm()'s
+ * @spot: of that key
  * @is_reply: it answers whoever opened the connection
  * @is_tracked: conntrack's entry is .ct; else it has none, and need have none
  */
 struct leaving {
 	struct passing p;
-	struct ladon_learned_key key;
+	struct ladon_learned way;
 	struct spot spot;
 	struct conntrack ct;
 	const struct dst_entry *dst;
@@ -481,35 +479,35 @@ struct leaving {
  *
  * @learned, @place: NULL, or its entry and where it is
  */
-static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct leaving *l,
+static __always_inline __u32 learn_confirm(ctx_t *ctx, struct leaving *l,
 					   struct ladon_learned *learned, __u32 place, __u32 state)
 {
 	struct ladon_marks marks = { .mark = ctx->mark, .priority = ctx->priority };
-	struct ladon_learned fresh = {};
+	struct ladon_learned *fresh = &l->way;
 	__u32 now_ms = flow_now_ms();
 
-	if (!learned_generation(ctx, l->p.is_ip6, &fresh.generation) ||
-	    !learn_is_settled(fresh.generation, l->p.is_ip6, now_ms))
+	if (!learned_generation(ctx, l->p.is_ip6, &fresh->generation) ||
+	    !learn_is_settled(fresh->generation, l->p.is_ip6, now_ms))
 		return LADON_REASON_UNLEARNED_CHANGED;
-	learn_fill(ctx, &l->p, &l->key, state, &fresh);
-	if (learned && learned_is(learned, &fresh) &&
+	learn_fill(ctx, &l->p, state, fresh);
+	if (learned && learned_is(learned, fresh) &&
 	    learned_marks_are(table_marks(&l->spot, place), ctx)) {
 		learned->confirmed++;
-		learned->generation = fresh.generation;
+		learned->generation = fresh->generation;
 		learned->confirmed_ms = now_ms;
-		learned->next = fresh.next;
+		learned->next = fresh->next;
 		__sync_fetch_and_and(&learned->state, ~(__u32)LADON_LEARNED_ASKED);
 		return LADON_REASON_NONE;
 	}
 	if (learned) {
-		fresh.packets = learned->packets;
-		fresh.bytes = learned->bytes;
-		fresh.confirmed = learned->confirmed;
-		table_delete(&l->key, now_ms);
+		fresh->packets = learned->packets;
+		fresh->bytes = learned->bytes;
+		fresh->confirmed = learned->confirmed;
+		table_delete(&l->way.key, now_ms);
 	}
-	fresh.confirmed++;
-	fresh.confirmed_ms = now_ms;
-	return table_put(&fresh, &marks, now_ms) ? LADON_REASON_NONE : LADON_REASON_UNLEARNED_FULL;
+	fresh->confirmed++;
+	fresh->confirmed_ms = now_ms;
+	return table_put(fresh, &marks, now_ms) ? LADON_REASON_NONE : LADON_REASON_UNLEARNED_FULL;
 }
 
 /* By conntrack's entry and the packet. Return: false: they do not belong together */
@@ -521,15 +519,15 @@ static __always_inline bool leaving_trace(const ctx_t *ctx, const struct sk_buff
 	/* of nothing, too: the verifier does not know when .ct is not looked at */
 	conntrack_find(skb_conntrack_at(skb), &l->ct);
 	if (!l->is_tracked) {
-		l->key = l->p.key;
-		l->key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
+		l->way.key = l->p.key;
+		l->way.key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
 		return true;
 	}
 	l->is_reply = (skb->_nfct & CT_POINTER_BITS) >= CT_REPLY;
 	came = l->is_reply ? &l->ct.reply->tuple : &l->ct.original->tuple;
 	leaves = l->is_reply ? &l->ct.original->tuple : &l->ct.reply->tuple;
-	learn_key(came, l->p.is_ip6, &l->key);
-	l->key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
+	learn_key(came, l->p.is_ip6, &l->way.key);
+	l->way.key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
 	return learn_matches(leaves, &l->p);
 }
 
@@ -587,14 +585,14 @@ static __always_inline __u32 leaving_judge(ctx_t *ctx, const struct sk_buff *skb
 		why = LADON_REASON_UNLEARNED_STATE;
 	}
 	if (timeout_ms)
-		learn_set_timeout(ctx, &l->key, timeout_ms);
+		learn_set_timeout(ctx, &l->way.key, timeout_ms);
 	return why;
 }
 
 /* Return: LADON_REASON_NONE: it is time to learn its flow */
 static __always_inline __u32 leaving_begin(const ctx_t *ctx, const struct leaving *l)
 {
-	if (learn_spares(l->how, &l->key, &l->p.key, ctx->mark))
+	if (learn_spares(l->how, &l->way.key, &l->p.key, ctx->mark))
 		return LADON_REASON_UNLEARNED_SPARED;
 	if (!l->is_tcp || !l->is_tracked || learn_is_liberal(&l->ct))
 		return LADON_REASON_NONE;
@@ -605,7 +603,7 @@ static __always_inline __u32 leaving_begin(const ctx_t *ctx, const struct leavin
 /* One of ladon's own, which the stack forwards: see stack.h */
 static __always_inline bool leaving_is_ours(const struct leaving *l)
 {
-	return l->is_tcp && flow_find((const struct ladon_flow_key *)&l->key);
+	return l->is_tcp && flow_find((const struct ladon_flow_key *)&l->way.key);
 }
 
 /**
@@ -624,11 +622,11 @@ static __always_inline __u32 learn(ctx_t *ctx)
 		return LADON_REASON_NONE;
 	if (!leaving_trace(ctx, skb, &l))
 		return LADON_REASON_NONE;
-	l.spot = table_spot(&l.key);
-	learned = table_find(&l.key, &l.spot, &place);
+	l.spot = table_spot(&l.way.key);
+	learned = table_find(&l.way.key, &l.spot, &place);
 	why = leaving_judge(ctx, skb, &l, learned);
 	if (why && learned)
-		learn_forget(&l.key, learned);
+		learn_forget(&l.way.key, learned);
 	if (why)
 		return why;
 	if (l.p.flags & (TCP_SYN | TCP_FIN | TCP_RST))
