@@ -220,7 +220,7 @@ enum {
  *
  * Two cache lines. Where it stands in the table is bucket.h's.
  *
- * @key: whose it is
+ * @key: whose it is. .via is 0: nobody's
  * @packets, @bytes: that did not take the stack; bytes are IP lengths, not exact, as in ladon_entry
  * @generation: of routes, rules and neighbours when it was confirmed last
  * @confirmed_ms: when a packet that took the stack left last; of a place that is free: when it became so.
@@ -279,15 +279,24 @@ struct ladon_learned_marks {
 	struct ladon_marks of[LADON_PLACES];
 };
 
+/* The value of ladon_learned_filter: how many entries there are of each two tags */
+struct ladon_filter {
+	union {
+		__u16 of[1 << 15];
+		__u32 words[1 << 14];
+	};
+};
+
 /*
  * So many that of as many entries as there are to be hardly any finds its bucket full (one in 500, as chance deals them
  * out), and that two entries take no more than 400 bytes
  */
 #define LADON_BUCKETS(entries)                                                                     \
 	((__u32)(((__u64)(entries)*23 / 16 + LADON_PLACES - 1) / LADON_PLACES))
-_Static_assert((sizeof(struct ladon_learned) + sizeof(struct ladon_marks) + sizeof(__u16)) * 2 *
-			       23 / 16 <=
-		       400,
+_Static_assert((sizeof(struct ladon_tags) + sizeof(struct ladon_entries) +
+		sizeof(struct ladon_learned_marks)) *
+			       2 * 23 / 16 <=
+		       400 * LADON_PLACES,
 	       "a flow has two entries");
 
 /**

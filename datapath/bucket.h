@@ -2,17 +2,19 @@
 /*
  * bucket.h - the table of learned flows: who has which place; for both sides
  *
- * Of a million flows none is in a cache, and what a look-up costs is the lines that it must read. The kernel's hash
- * map reads five, in three pages. Here they are three: one of tags, which are 16 bits of the key's hash, and the
- * entry, key and all, which begins at a line. A key that is not there costs one.
+ * Of a million flows none is in a cache, and what a look-up costs is the lines that it must read, one after the other.
+ * The kernel's hash map reads five, in three pages. Here an entry is two, side by side, key and all, and most are where
+ * their key says: nothing else need be read then.
  *
- * The tags of 32 places are a bucket, and a key has its place in one bucket only. If that is full, or has its tag
- * already, the key gets none. So a tag is there once, and nobody searches on.
+ * A key has a bucket, of 32 places, and a tag, which are 16 bits of its hash. It has the place that the tag names, or, if
+ * that was another's, some other in the bucket: a line of tags says which. If the bucket is full, or has the tag already,
+ * the key gets none. So a tag is there once, and nobody searches on. Most packets that have no entry read neither, as
+ * long as entries are few: a filter counts how many there are of a tag in all buckets.
  *
- * Who looks takes no lock. Who writes takes a place by making its tag BUSY, fills it, and only then gives it its own
- * tag. Who looks may hold an entry that another CPU deletes, so a place that has become free is left alone for
- * BUCKET_REST_MS: until then it stays as it was, and nobody reads half of another's. Two CPUs may put the same key in
- * at once: then the first place counts, and the other goes with it.
+ * Who looks takes no lock. Who writes owns a place by making its tag BUSY, and only then changes it: fills it, and the
+ * key's last word last, or takes that word away. Who looks may hold an entry that another CPU deletes, so a place that has
+ * become free is left alone for BUCKET_REST_MS: until then it stays as it was, but for the key, and nobody reads half of
+ * another's. Two CPUs may put the same key in at once: then one of the places counts, and the other goes with it.
  */
 #ifndef LADON_BUCKET_H
 #define LADON_BUCKET_H
@@ -49,9 +51,11 @@ struct spot {
 
 /**
  * struct bucket - the parts of one: pointers into the maps, or into this process's memory
- * @marks: only bucket_put() needs them
+ * @filter: of all buckets
+ * @marks: NULL, where nobody needs them
  */
 struct bucket {
+	struct ladon_filter *filter;
 	struct ladon_tags *tags;
 	struct ladon_entries *entries;
 	struct ladon_learned_marks *marks;
@@ -124,6 +128,33 @@ static __always_inline __u32 bucket_place(const struct ladon_tags *tags, __u32 t
 	return LADON_PLACES;
 }
 
+/* So is the filter the same size for few entries and many: 64 KB, some of which is always at hand. */
+static __always_inline __u32 filter_at(__u32 tag)
+{
+	return tag / 2 % (sizeof(struct ladon_filter) / sizeof(__u16));
+}
+
+/** filter_may_have() - Return: false: no bucket has the tag */
+static __always_inline bool filter_may_have(const struct ladon_filter *filter, __u32 tag)
+{
+	return *(const volatile __u16 *)&filter->of[filter_at(tag)];
+}
+
+/* One more; or, as @one is -1, one less. 65,535 are more than all tables have of two tags. */
+static __always_inline void filter_count(struct ladon_filter *filter, __u32 tag, __u32 one)
+{
+	bool is_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+	__u32 at = filter_at(tag), shift = at % 2 == is_little ? 16 : 0;
+
+	__sync_fetch_and_add(&filter->words[at / 2], one << shift);
+}
+
+static __always_inline bool bucket_is_of(const struct ladon_learned *learned,
+					 const struct ladon_learned_key *key)
+{
+	return bytes_equal64(&learned->key, key, sizeof(*key) / 8);
+}
+
 /** bucket_find() - Return: the key's entry, and its place; NULL: it has none */
 static __always_inline struct ladon_learned *bucket_find(const struct bucket *bucket,
 							 const struct ladon_learned_key *key,
@@ -131,11 +162,15 @@ static __always_inline struct ladon_learned *bucket_find(const struct bucket *bu
 {
 	struct ladon_learned *learned;
 
+	*place = tag % LADON_PLACES;
+	learned = &bucket->entries->of[*place];
+	if (bucket_is_of(learned, key))
+		return learned;
 	*place = bucket_place(bucket->tags, tag);
 	if (*place >= LADON_PLACES)
 		return NULL;
 	learned = &bucket->entries->of[*place];
-	return bytes_equal64(&learned->key, key, sizeof(*key) / 8) ? learned : NULL;
+	return bucket_is_of(learned, key) ? learned : NULL;
 }
 
 /* Make of a tag another. Return: false: it is not the first any more */
@@ -168,10 +203,12 @@ static __always_inline bool bucket_is_free(const struct bucket *bucket, __u32 pl
 /** bucket_room() - Return: the place that a tag may have; LADON_PLACES: it is another key's, or the bucket is full */
 static __always_inline __u32 bucket_room(const struct bucket *bucket, __u32 tag, __u32 now_ms)
 {
-	__u32 place;
+	__u32 place = tag % LADON_PLACES;
 
 	if (bucket_place(bucket->tags, tag) < LADON_PLACES)
 		return LADON_PLACES;
+	if (bucket_is_free(bucket, place, now_ms))
+		return place;
 	for (place = 0; place < LADON_PLACES; place++)
 		if (bucket_is_free(bucket, place, now_ms))
 			break;
@@ -179,21 +216,29 @@ static __always_inline __u32 bucket_room(const struct bucket *bucket, __u32 tag,
 }
 
 /**
- * bucket_put() - one that bucket_find() did not find
+ * bucket_claim() - a place for one that bucket_find() did not find
  *
- * Return: false: there is no room for it, or another CPU was faster
+ * Return: false: there is no room for it, or another CPU was faster. Else the entry and its marks are the caller's to
+ * write, but for the key, and bucket_publish() is to follow.
  */
-static __always_inline bool bucket_put(const struct bucket *bucket,
-				       const struct ladon_learned *learned,
-				       const struct ladon_marks *marks, __u32 tag, __u32 now_ms)
+static __always_inline bool bucket_claim(const struct bucket *bucket, __u32 tag, __u32 now_ms,
+					 __u32 *place)
 {
-	__u32 place = bucket_room(bucket, tag, now_ms);
+	*place = bucket_room(bucket, tag, now_ms);
+	return *place < LADON_PLACES && bucket_turn(bucket->tags, *place, BUCKET_FREE, BUCKET_BUSY);
+}
 
-	if (place >= LADON_PLACES || !bucket_turn(bucket->tags, place, BUCKET_FREE, BUCKET_BUSY))
-		return false;
-	bucket->entries->of[place] = *learned;
-	bucket->marks->of[place] = *marks;
-	return bucket_turn(bucket->tags, place, BUCKET_BUSY, tag);
+/** bucket_publish() - from here on it is found. Its .key.via is 0, as long as it is nobody's */
+static __always_inline void bucket_publish(const struct bucket *bucket,
+					   const struct ladon_learned_key *key, __u32 tag,
+					   __u32 place)
+{
+	struct ladon_learned *learned = &bucket->entries->of[place];
+
+	__builtin_memcpy(&learned->key, key, offsetof(struct ladon_learned_key, via));
+	filter_count(bucket->filter, tag, 1);
+	__sync_fetch_and_or(&learned->key.via, key->via); /* orders what was written before it */
+	bucket_turn(bucket->tags, place, BUCKET_BUSY, tag);
 }
 
 /** bucket_delete() - nothing, if it is not there */
@@ -206,11 +251,17 @@ static __always_inline void bucket_delete(const struct bucket *bucket,
 
 #pragma GCC unroll 1
 	for (int i = 0; i < 2; i++) { /* two CPUs may have put it in */
-		learned = bucket_find(bucket, key, tag, &place);
-		if (!learned)
+		place = bucket_place(bucket->tags, tag);
+		if (place >= LADON_PLACES)
 			return;
+		learned = &bucket->entries->of[place];
+		if (!bucket_is_of(learned, key) ||
+		    !bucket_turn(bucket->tags, place, tag, BUCKET_BUSY))
+			return;
+		learned->key.via = 0;
 		learned->confirmed_ms = now_ms;
-		bucket_turn(bucket->tags, place, tag, BUCKET_FREE);
+		filter_count(bucket->filter, tag, -1);
+		bucket_turn(bucket->tags, place, BUCKET_BUSY, BUCKET_FREE);
 	}
 }
 

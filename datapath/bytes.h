@@ -52,6 +52,16 @@ static __always_inline bool bytes_equal32(const void *a, const void *b, unsigned
 	return true;
 }
 
+static __always_inline bool bytes_equal16(const void *a, const void *b, unsigned int count)
+{
+	const word16_t *x = a, *y = b;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (x[i] != y[i])
+			return false;
+	return true;
+}
+
 /** bytes_equal64() - the same, of words of eight bytes, which both are aligned to */
 static __always_inline bool bytes_equal64(const void *a, const void *b, unsigned int count)
 {

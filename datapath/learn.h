@@ -347,31 +347,6 @@ static __always_inline bool learn_is_kept(const ctx_t *ctx, const struct passing
 	return (ctx->tc_index & ~CARRIED_COPY) == (CARRIED_MARK | (p->carried + 1));
 }
 
-/*
- * @p: the packet as it leaves
- * @state: of ladon_learned: the MTU, and whose direction it is
- * @learned: its key says how it came in
- */
-static __always_inline void learn_fill(const ctx_t *ctx, const struct passing *p, __u32 state,
-				       struct ladon_learned *learned)
-{
-	const struct ladon_learned_key *leaves = &p->key;
-
-	__builtin_memcpy(learned->saddr, leaves->saddr, sizeof(learned->saddr));
-	__builtin_memcpy(learned->daddr, leaves->daddr, sizeof(learned->daddr));
-	learned->sport = leaves->sport;
-	learned->dport = leaves->dport;
-	__builtin_memcpy(learned->to, p->eth->h_dest, sizeof(learned->to));
-	__builtin_memcpy(learned->from, p->eth->h_source, sizeof(learned->from));
-	learned->ifindex = ctx->ifindex;
-	learned->next = passing_next(p);
-	learned->state = state;
-	if (!bytes_equal32(&learned->key, leaves, sizeof(struct ladon_flow_key) / 4))
-		learned->state |= LADON_LEARNED_NAT;
-	if (ctx->mark || ctx->priority)
-		learned->state |= LADON_LEARNED_MARKED;
-}
-
 static __always_inline bool learned_marks_are(const struct ladon_marks *marks, const ctx_t *ctx)
 {
 	if (!ctx->mark && !ctx->priority)
@@ -379,15 +354,17 @@ static __always_inline bool learned_marks_are(const struct ladon_marks *marks, c
 	return marks && marks->mark == ctx->mark && marks->priority == ctx->priority;
 }
 
-static __always_inline bool learned_is(const struct ladon_learned *a, const struct ladon_learned *b)
+/* Does a packet leave as its entry says? */
+static __always_inline bool learned_is(const ctx_t *ctx, const struct passing *p, __u32 state,
+				       const struct ladon_learned *learned)
 {
-	const __u32 from = offsetof(struct ladon_learned, saddr),
-		    to = offsetof(struct ladon_learned, state);
 	__u32 passing = LADON_LEARNED_ASKED | LADON_LEARNED_RESET | LADON_LEARNED_AHEAD |
 			LADON_LEARNED_QUEUED;
 
-	return bytes_equal32((const __u8 *)a + from, (const __u8 *)b + from, (to - from) / 4) &&
-	       (a->state | passing) == (b->state | passing);
+	return bytes_equal32(learned->saddr, &p->key, sizeof(struct ladon_flow_key) / 4) &&
+	       bytes_equal16(learned->to, p->eth->h_dest, ETH_ALEN / 2) &&
+	       bytes_equal16(learned->from, p->eth->h_source, ETH_ALEN / 2) &&
+	       learned->ifindex == ctx->ifindex && (learned->state | passing) == (state | passing);
 }
 
 /* ---- the whole ---- */
@@ -443,27 +420,17 @@ static __always_inline bool learn_spares(const struct ladon_accelerate *how,
 		learn_spares_address(out->saddr) || learn_spares_address(out->daddr));
 }
 
-static __always_inline void learn_forget(const struct ladon_learned_key *key,
-					 const struct ladon_learned *learned)
-{
-	struct ladon_learned_key twin;
-
-	learned_twin_key(key, learned, &twin);
-	table_delete(key, flow_now_ms());
-	table_delete(&twin, flow_now_ms());
-}
-
 /**
  * struct leaving - a packet that leaves, and what is known of it
  * @p: as it leaves
- * @way: its key says how it came in; the rest is learn_confirm()'s
- * @spot: of that key
+ * @key: how it came in
+ * @spot: of that
  * @is_reply: it answers whoever opened the connection
  * @is_tracked: conntrack's entry is .ct; else it has none, and need have none
  */
 struct leaving {
 	struct passing p;
-	struct ladon_learned way;
+	struct ladon_learned_key key;
 	struct spot spot;
 	struct conntrack ct;
 	const struct dst_entry *dst;
@@ -473,41 +440,104 @@ struct leaving {
 	bool is_tracked;
 };
 
-/*
- * Write down a packet's way, or that it is still the same. One that has changed gets a new place: who is about to use the
- * old one goes the old way. Return: a reason, or NONE
- *
- * @learned, @place: NULL, or its entry and where it is
- */
-static __always_inline __u32 learn_confirm(ctx_t *ctx, struct leaving *l,
-					   struct ladon_learned *learned, __u32 place, __u32 state)
+/* ladon_learned.state, as far as the packet says it */
+static __always_inline __u32 leaving_state(const ctx_t *ctx, const struct sk_buff *skb,
+					   const struct leaving *l)
 {
-	struct ladon_marks marks = { .mark = ctx->mark, .priority = ctx->priority };
-	struct ladon_learned *fresh = &l->way;
+	__u32 state = learn_mtu(skb, l->dst, l->p.is_ip6) << 16;
+
+	if (l->is_reply)
+		state |= LADON_LEARNED_REPLY;
+	if (peer_is_open(skb->dev))
+		state |= LADON_LEARNED_PEER;
+	if (!bytes_equal32(&l->key, &l->p.key, sizeof(struct ladon_flow_key) / 4))
+		state |= LADON_LEARNED_NAT;
+	if (ctx->mark || ctx->priority)
+		state |= LADON_LEARNED_MARKED;
+	return state;
+}
+
+static __always_inline void learn_confirmed(const struct leaving *l, __u32 generation, __u32 now_ms,
+					    struct ladon_learned *learned)
+{
+	learned->confirmed++;
+	learned->generation = generation;
+	learned->confirmed_ms = now_ms;
+	learned->next = passing_next(&l->p);
+}
+
+static __always_inline void learn_fill(const ctx_t *ctx, const struct leaving *l, __u32 state,
+				       const struct ladon_learned *former,
+				       struct ladon_learned *learned)
+{
+	const struct ladon_learned_key *leaves = &l->p.key;
+
+	learned->packets = former ? former->packets : 0;
+	learned->bytes = former ? former->bytes : 0;
+	learned->confirmed = former ? former->confirmed : 0;
+	__builtin_memcpy(learned->saddr, leaves->saddr, sizeof(learned->saddr));
+	__builtin_memcpy(learned->daddr, leaves->daddr, sizeof(learned->daddr));
+	learned->sport = leaves->sport;
+	learned->dport = leaves->dport;
+	__builtin_memcpy(learned->to, l->p.eth->h_dest, sizeof(learned->to));
+	__builtin_memcpy(learned->from, l->p.eth->h_source, sizeof(learned->from));
+	learned->ifindex = ctx->ifindex;
+	learned->state = state;
+}
+
+/*
+ * A flow that is new, or leaves otherwise than it did: that gets another place, and who is about to use the former one
+ * goes the former way.
+ *
+ * @former: its entry; NULL: it had none
+ * Return: a reason, or NONE
+ */
+static __always_inline __u32 learn_anew(const ctx_t *ctx, const struct leaving *l, __u32 state,
+					const struct ladon_learned *former, __u32 generation,
+					__u32 now_ms)
+{
+	struct ladon_learned *learned;
+	struct bucket bucket;
+	__u32 place;
+
+	if (former)
+		table_delete(&l->key, now_ms);
+	if (!table_claim(&l->spot, now_ms, &bucket, &place))
+		return LADON_REASON_UNLEARNED_FULL;
+	learned = &bucket.entries->of[place];
+	learn_fill(ctx, l, state, former, learned);
+	learn_confirmed(l, generation, now_ms, learned);
+	bucket.marks->of[place].mark = ctx->mark;
+	bucket.marks->of[place].priority = ctx->priority;
+	bucket_publish(&bucket, &l->key, l->spot.tag, place);
+	return LADON_REASON_NONE;
+}
+
+/* Write down a packet's way, or that it is still the same. @learned, @place: NULL, or its entry and where it is */
+static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct leaving *l, __u32 state,
+					   struct ladon_learned *learned, __u32 place)
+{
+	__u32 now_ms = flow_now_ms(), generation;
+
+	if (!learned_generation(ctx, l->p.is_ip6, &generation) ||
+	    !learn_is_settled(generation, l->p.is_ip6, now_ms))
+		return LADON_REASON_UNLEARNED_CHANGED;
+	if (!learned || !learned_is(ctx, &l->p, state, learned) ||
+	    !learned_marks_are(table_marks(&l->spot, place), ctx))
+		return learn_anew(ctx, l, state, learned, generation, now_ms);
+	learn_confirmed(l, generation, now_ms, learned);
+	__sync_fetch_and_and(&learned->state, ~(__u32)LADON_LEARNED_ASKED);
+	return LADON_REASON_NONE;
+}
+
+/* Both directions. Ends @l: the twin's key takes the place of its own. */
+static __always_inline void learn_forget(struct leaving *l, const struct ladon_learned *learned)
+{
 	__u32 now_ms = flow_now_ms();
 
-	if (!learned_generation(ctx, l->p.is_ip6, &fresh->generation) ||
-	    !learn_is_settled(fresh->generation, l->p.is_ip6, now_ms))
-		return LADON_REASON_UNLEARNED_CHANGED;
-	learn_fill(ctx, &l->p, state, fresh);
-	if (learned && learned_is(learned, fresh) &&
-	    learned_marks_are(table_marks(&l->spot, place), ctx)) {
-		learned->confirmed++;
-		learned->generation = fresh->generation;
-		learned->confirmed_ms = now_ms;
-		learned->next = fresh->next;
-		__sync_fetch_and_and(&learned->state, ~(__u32)LADON_LEARNED_ASKED);
-		return LADON_REASON_NONE;
-	}
-	if (learned) {
-		fresh->packets = learned->packets;
-		fresh->bytes = learned->bytes;
-		fresh->confirmed = learned->confirmed;
-		table_delete(&l->way.key, now_ms);
-	}
-	fresh->confirmed++;
-	fresh->confirmed_ms = now_ms;
-	return table_put(fresh, &marks, now_ms) ? LADON_REASON_NONE : LADON_REASON_UNLEARNED_FULL;
+	table_delete(&l->key, now_ms);
+	learned_twin_key(&l->p.key, learned, &l->key);
+	table_delete(&l->key, now_ms);
 }
 
 /* By conntrack's entry and the packet. Return: false: they do not belong together */
@@ -519,15 +549,15 @@ static __always_inline bool leaving_trace(const ctx_t *ctx, const struct sk_buff
 	/* of nothing, too: the verifier does not know when .ct is not looked at */
 	conntrack_find(skb_conntrack_at(skb), &l->ct);
 	if (!l->is_tracked) {
-		l->way.key = l->p.key;
-		l->way.key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
+		l->key = l->p.key;
+		l->key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
 		return true;
 	}
 	l->is_reply = (skb->_nfct & CT_POINTER_BITS) >= CT_REPLY;
 	came = l->is_reply ? &l->ct.reply->tuple : &l->ct.original->tuple;
 	leaves = l->is_reply ? &l->ct.original->tuple : &l->ct.reply->tuple;
-	learn_key(came, l->p.is_ip6, &l->way.key);
-	l->way.key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
+	learn_key(came, l->p.is_ip6, &l->key);
+	l->key.via = LADON_VIA(ctx->ingress_ifindex, l->p.key.via);
 	return learn_matches(leaves, &l->p);
 }
 
@@ -585,14 +615,14 @@ static __always_inline __u32 leaving_judge(ctx_t *ctx, const struct sk_buff *skb
 		why = LADON_REASON_UNLEARNED_STATE;
 	}
 	if (timeout_ms)
-		learn_set_timeout(ctx, &l->way.key, timeout_ms);
+		learn_set_timeout(ctx, &l->key, timeout_ms);
 	return why;
 }
 
 /* Return: LADON_REASON_NONE: it is time to learn its flow */
 static __always_inline __u32 leaving_begin(const ctx_t *ctx, const struct leaving *l)
 {
-	if (learn_spares(l->how, &l->way.key, &l->p.key, ctx->mark))
+	if (learn_spares(l->how, &l->key, &l->p.key, ctx->mark))
 		return LADON_REASON_UNLEARNED_SPARED;
 	if (!l->is_tcp || !l->is_tracked || learn_is_liberal(&l->ct))
 		return LADON_REASON_NONE;
@@ -603,7 +633,7 @@ static __always_inline __u32 leaving_begin(const ctx_t *ctx, const struct leavin
 /* One of ladon's own, which the stack forwards: see stack.h */
 static __always_inline bool leaving_is_ours(const struct leaving *l)
 {
-	return l->is_tcp && flow_find((const struct ladon_flow_key *)&l->way.key);
+	return l->is_tcp && flow_find((const struct ladon_flow_key *)&l->key);
 }
 
 /**
@@ -622,11 +652,11 @@ static __always_inline __u32 learn(ctx_t *ctx)
 		return LADON_REASON_NONE;
 	if (!leaving_trace(ctx, skb, &l))
 		return LADON_REASON_NONE;
-	l.spot = table_spot(&l.way.key);
-	learned = table_find(&l.way.key, &l.spot, &place);
+	l.spot = table_spot(&l.key);
+	learned = table_find(&l.key, &l.spot, &place);
 	why = leaving_judge(ctx, skb, &l, learned);
 	if (why && learned)
-		learn_forget(&l.way.key, learned);
+		learn_forget(&l, learned);
 	if (why)
 		return why;
 	if (l.p.flags & (TCP_SYN | TCP_FIN | TCP_RST))
@@ -635,10 +665,7 @@ static __always_inline __u32 learn(ctx_t *ctx)
 		why = leaving_begin(ctx, &l);
 	if (why || (!learned && leaving_is_ours(&l)))
 		return why;
-	return learn_confirm(ctx, &l, learned, place,
-			     learn_mtu(skb, l.dst, l.p.is_ip6) << 16 |
-				     (l.is_reply ? LADON_LEARNED_REPLY : 0) |
-				     (peer_is_open(skb->dev) ? LADON_LEARNED_PEER : 0));
+	return learn_confirm(ctx, &l, leaving_state(ctx, skb, &l), learned, place);
 }
 
 /* ---- and what would be said ---- */

@@ -12,11 +12,20 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bucket.h"
+#include "ctx.h"
 
 /*
- * User space sets the real sizes before it loads the programs, and reads and clears the first two as its own memory:
+ * User space sets the real sizes before it loads the programs, and reads and clears all but the last as its own memory:
  * such maps begin at a page, so a bucket's tags begin at a line, and so do entries.
  */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ladon_filter);
+} ladon_learned_filter SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -52,10 +61,13 @@ static __always_inline struct spot table_spot(const struct ladon_learned_key *ke
 /* Return: false: never */
 static __always_inline bool table_bucket(const struct spot *spot, struct bucket *out)
 {
+	__u32 zero = 0;
+
+	out->filter = bpf_map_lookup_elem(&ladon_learned_filter, &zero);
 	out->tags = bpf_map_lookup_elem(&ladon_learned_tags, &spot->bucket);
 	out->entries = bpf_map_lookup_elem(&ladon_learned_flows, &spot->bucket);
 	out->marks = NULL;
-	return out->tags && out->entries;
+	return out->filter && out->tags && out->entries;
 }
 
 /** table_find() - Return: an entry, and its place; NULL: there is none */
@@ -64,7 +76,9 @@ static __always_inline struct ladon_learned *table_find(const struct ladon_learn
 {
 	struct bucket bucket;
 
-	return table_bucket(spot, &bucket) ? bucket_find(&bucket, key, spot->tag, place) : NULL;
+	if (!table_bucket(spot, &bucket) || !filter_may_have(bucket.filter, spot->tag))
+		return NULL;
+	return bucket_find(&bucket, key, spot->tag, place);
 }
 
 /** table_marks() - of an entry that table_find() found. Return: NULL: never */
@@ -88,27 +102,32 @@ static __always_inline bool table_has_room(const struct spot *spot, __u32 now_ms
 	       bucket_room(&bucket, spot->tag, now_ms) < LADON_PLACES;
 }
 
-/** table_put() - one that table_find() did not find. Return: false: there is no room, or another CPU was faster */
-static __always_inline bool table_put(const struct ladon_learned *learned,
-				      const struct ladon_marks *marks, __u32 now_ms)
+/** table_claim() - a place for one that table_find() did not find: see bucket_claim() */
+static __always_inline bool table_claim(const struct spot *spot, __u32 now_ms,
+					struct bucket *bucket, __u32 *place)
 {
-	struct spot spot = table_spot(&learned->key);
-	struct bucket bucket;
-
-	if (!table_bucket(&spot, &bucket))
+	if (!table_bucket(spot, bucket))
 		return false;
-	bucket.marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot.bucket);
-	return bucket.marks && bucket_put(&bucket, learned, marks, spot.tag, now_ms);
+	bucket->marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot->bucket);
+	return bucket->marks && bucket_claim(bucket, spot->tag, now_ms, place);
 }
 
-/** table_delete() - nothing, if it is not there */
-static __always_inline void table_delete(const struct ladon_learned_key *key, __u32 now_ms)
+/**
+ * table_delete() - nothing, if it is not there
+ *
+ * A global function: the verifier follows it once, and not for each way that leads here, and it has a stack of its own.
+ */
+ctx_global int table_delete(const struct ladon_learned_key *key, __u32 now_ms)
 {
-	struct spot spot = table_spot(key);
 	struct bucket bucket;
+	struct spot spot;
 
+	if (!key)
+		return 0; /* never, but the verifier does not know */
+	spot = table_spot(key);
 	if (table_bucket(&spot, &bucket))
 		bucket_delete(&bucket, key, spot.tag, now_ms);
+	return 0;
 }
 
 #endif

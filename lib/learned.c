@@ -209,7 +209,8 @@ static int object_load(const struct ladon *ladon, struct learned *learned, uint3
 	if (rc == 0)
 		rc = learn_bpf__load(skel);
 	if (rc == 0)
-		rc = table_map(&learned->table, bpf_map__fd(skel->maps.ladon_learned_tags),
+		rc = table_map(&learned->table, bpf_map__fd(skel->maps.ladon_learned_filter),
+			       bpf_map__fd(skel->maps.ladon_learned_tags),
 			       bpf_map__fd(skel->maps.ladon_learned_flows),
 			       skel->rodata->table_buckets, skel->rodata->table_secret);
 	if (rc == 0)

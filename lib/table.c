@@ -38,17 +38,22 @@ static size_t entries_len(const struct table *table)
 	return table->len * sizeof(*table->entries);
 }
 
-int table_map(struct table *table, int tags_fd, int entries_fd, uint32_t len, uint64_t secret)
+int table_map(struct table *table, int filter_fd, int tags_fd, int entries_fd, uint32_t len,
+	      uint64_t secret)
 {
 	int rc;
 
 	*table = (struct table){ .secret = secret, .len = len };
-	rc = map(tags_fd, tags_len(table), (void **)&table->tags);
+	rc = map(filter_fd, sizeof(*table->filter), (void **)&table->filter);
+	if (rc == 0)
+		rc = map(tags_fd, tags_len(table), (void **)&table->tags);
 	return rc < 0 ? rc : map(entries_fd, entries_len(table), (void **)&table->entries);
 }
 
 void table_unmap(struct table *table)
 {
+	if (table->filter)
+		munmap(table->filter, sizeof(*table->filter));
 	if (table->tags)
 		munmap(table->tags, tags_len(table));
 	if (table->entries)
@@ -58,7 +63,8 @@ void table_unmap(struct table *table)
 
 static struct bucket bucket_of(const struct table *table, const struct spot *spot)
 {
-	return (struct bucket){ .tags = &table->tags[spot->bucket],
+	return (struct bucket){ .filter = table->filter,
+				.tags = &table->tags[spot->bucket],
 				.entries = &table->entries[spot->bucket] };
 }
 

@@ -18,6 +18,7 @@
  * @secret: by which keys are hashed
  */
 struct table {
+	struct ladon_filter *filter;
 	struct ladon_tags *tags;
 	struct ladon_entries *entries;
 	uint64_t secret;
@@ -28,11 +29,12 @@ struct table {
 uint64_t table_secret(void);
 
 /**
- * table_map() - map the maps of @tags_fd and @entries_fd, which stay the caller's
+ * table_map() - map the maps of these descriptors, which stay the caller's
  *
  * Return: 0 or a negative errno. table_unmap() then, in either case.
  */
-int table_map(struct table *table, int tags_fd, int entries_fd, uint32_t len, uint64_t secret);
+int table_map(struct table *table, int filter_fd, int tags_fd, int entries_fd, uint32_t len,
+	      uint64_t secret);
 void table_unmap(struct table *table);
 
 /** table_find() - Return: NULL: it is not there */

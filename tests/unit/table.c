@@ -20,24 +20,22 @@
 #define SECRET	0x9e3779b97f4a7c15
 #define LATER	1000000 /* ms: nothing that was done before is recent */
 
-static struct ladon_learned_marks *marks;
-
 static struct table table_new(uint32_t entries)
 {
 	struct table table = { .secret = SECRET, .len = LADON_BUCKETS(entries) };
 
+	table.filter = calloc(1, sizeof(*table.filter));
 	table.tags = calloc(table.len, sizeof(*table.tags));
 	table.entries = calloc(table.len, sizeof(*table.entries));
-	marks = calloc(table.len, sizeof(*marks));
-	assert_true(table.tags && table.entries && marks);
+	assert_true(table.filter && table.tags && table.entries);
 	return table;
 }
 
 static void table_free(struct table *table)
 {
+	free(table->filter);
 	free(table->tags);
 	free(table->entries);
-	free(marks);
 }
 
 /* As a client has them: its ports follow each other, and so do clients. */
@@ -62,8 +60,8 @@ static struct ladon_learned entry_of(uint32_t n, uint32_t now_ms)
 
 static struct bucket bucket_of(const struct table *table, const struct spot *spot)
 {
-	return (struct bucket){ &table->tags[spot->bucket], &table->entries[spot->bucket],
-				&marks[spot->bucket] };
+	return (struct bucket){ table->filter, &table->tags[spot->bucket],
+				&table->entries[spot->bucket], NULL };
 }
 
 /* As datapath/table.h does */
@@ -72,8 +70,14 @@ static bool put(const struct table *table, uint32_t n, uint32_t now_ms)
 	struct ladon_learned learned = entry_of(n, now_ms);
 	struct spot spot = spot_of(&learned.key, table->secret, table->len);
 	struct bucket bucket = bucket_of(table, &spot);
+	uint32_t place;
 
-	return bucket_put(&bucket, &learned, &(struct ladon_marks){ n, 0 }, spot.tag, now_ms);
+	if (!bucket_claim(&bucket, spot.tag, now_ms, &place))
+		return false;
+	memcpy((char *)&bucket.entries->of[place] + sizeof(learned.key),
+	       (char *)&learned + sizeof(learned.key), sizeof(learned) - sizeof(learned.key));
+	bucket_publish(&bucket, &learned.key, spot.tag, place);
+	return true;
 }
 
 static const struct ladon_learned *find(const struct table *table, uint32_t n)
@@ -90,11 +94,13 @@ static void delete (const struct table *table, uint32_t n, uint32_t now_ms)
 	table_delete(table, &key, now_ms);
 }
 
+/* ... but whoever deletes it writes down when, and takes a part of the key away. */
 static bool is_of(const struct ladon_learned *learned, uint32_t n)
 {
-	struct ladon_learned is = *learned; /* whoever deletes it writes down when */
+	struct ladon_learned is = *learned;
 	struct ladon_learned want = entry_of(n, is.confirmed_ms);
 
+	is.key = want.key;
 	return memcmp(&is, &want, sizeof(want)) == 0;
 }
 
@@ -103,6 +109,20 @@ static int count(void *arg, const struct ladon_learned *learned)
 	assert_true(is_of(learned, learned->ifindex));
 	++*(uint32_t *)arg;
 	return 0;
+}
+
+/* The filter has counted what there is. */
+static void check_filter(const struct table *table)
+{
+	struct ladon_filter *want = calloc(1, sizeof(*want));
+
+	assert_non_null(want);
+	for (uint32_t at = 0; at < table->len; at++)
+		for (uint32_t i = 0; i < LADON_PLACES; i++)
+			if (table->tags[at].of[i])
+				want->of[table->tags[at].of[i] / 2]++;
+	assert_memory_equal(table->filter, want, sizeof(*want));
+	free(want);
 }
 
 static uint32_t len(const struct table *table)
@@ -129,7 +149,11 @@ static void check(const struct table *table, uint32_t n, const bool is_in[])
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const struct ladon_learned *learned = find(table, i);
+		struct ladon_learned_key key = key_of(i);
 
+		assert_true(!is_in[i] ||
+			    filter_may_have(table->filter,
+					    spot_of(&key, table->secret, table->len).tag));
 		assert_int_equal(learned != NULL, is_in[i]);
 		assert_true(!learned || is_of(learned, i));
 	}
@@ -147,6 +171,7 @@ static void nearly_all_find_room_in_a_table_that_is_full(void **state)
 	assert_true(in >= ENTRIES - ENTRIES / 200);
 	assert_int_equal(len(&table), in);
 	check(&table, ENTRIES, is_in);
+	check_filter(&table);
 	table_free(&table);
 }
 
@@ -176,6 +201,11 @@ static void what_was_deleted_is_not_found_and_all_else_is(void **state)
 	}
 	check(&table, ENTRIES, is_in);
 	assert_int_equal(len(&table), in);
+	check_filter(&table);
+	for (uint32_t n = 1; n < ENTRIES; n += 2)
+		delete (&table, n, LATER);
+	assert_int_equal(len(&table), 0);
+	check_filter(&table);
 	table_free(&table);
 }
 
@@ -287,10 +317,11 @@ static void a_key_that_two_have_put_in_goes_as_one(void **state)
 	struct spot spot = spot_of(&key, table.secret, table.len);
 
 	(void)state;
-	table.entries->of[3] = table.entries->of[20] = entry_of(5, LATER);
-	assert_true(bucket_turn(table.tags, 3, BUCKET_FREE, spot.tag));
-	assert_true(bucket_turn(table.tags, 20, BUCKET_FREE, spot.tag));
-	assert_ptr_equal(find(&table, 5), &table.entries->of[3]);
+	for (uint32_t place = 3; place < 20; place += 10) {
+		table.entries->of[place] = entry_of(5, LATER);
+		assert_true(bucket_turn(table.tags, place, BUCKET_FREE, spot.tag));
+	}
+	assert_non_null(find(&table, 5));
 	delete (&table, 5, LATER);
 	assert_null(find(&table, 5));
 	assert_int_equal(len(&table), 0);
@@ -300,15 +331,36 @@ static void a_key_that_two_have_put_in_goes_as_one(void **state)
 static void a_place_that_is_being_filled_is_nobodys(void **state)
 {
 	struct table table = table_new(1);
+	struct ladon_learned_key key = key_of(6);
+	uint32_t own = spot_of(&key, table.secret, table.len).tag % LADON_PLACES;
 
 	(void)state;
-	table.entries->of[0] = entry_of(5, LATER);
-	assert_true(bucket_turn(table.tags, 0, BUCKET_FREE, BUCKET_BUSY));
-	assert_false(bucket_turn(table.tags, 0, BUCKET_FREE, 77)); /* another CPU is too late */
+	table.entries->of[own] = entry_of(5, LATER);
+	table.entries->of[own].key.via = 0;
+	assert_true(bucket_turn(table.tags, own, BUCKET_FREE, BUCKET_BUSY));
+	assert_false(bucket_turn(table.tags, own, BUCKET_FREE, 77)); /* another CPU is too late */
 	assert_null(find(&table, 5));
 	assert_int_equal(len(&table), 0);
 	assert_true(put(&table, 6, LATER));
-	assert_true(is_of(&table.entries->of[1], 6));
+	assert_true(is_of(find(&table, 6), 6));
+	assert_true(is_of(&table.entries->of[own], 5));
+	table_free(&table);
+}
+
+/* Most have the place that their key names, and need no tags to be found. */
+static void who_comes_first_has_its_own_place(void **state)
+{
+	struct table table = table_new(ENTRIES);
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++) {
+		struct ladon_learned_key key = key_of(n);
+		struct spot spot = spot_of(&key, table.secret, table.len);
+
+		assert_true(put(&table, n, LATER));
+		assert_ptr_equal(find(&table, n),
+				 &table.entries[spot.bucket].of[spot.tag % LADON_PLACES]);
+	}
 	table_free(&table);
 }
 
@@ -377,6 +429,7 @@ static void whoever_reads_meanwhile_reads_one_entry(void **state)
 		assert_null(wrong);
 	}
 	len(&shared); /* no tag is left that is nobody's */
+	check_filter(&shared);
 	table_free(&shared);
 }
 
@@ -392,6 +445,7 @@ int main(void)
 		cmocka_unit_test(places_that_were_never_used_are_free_whatever_the_clock),
 		cmocka_unit_test(of_two_keys_with_one_tag_the_first_has_it),
 		cmocka_unit_test(a_key_that_two_have_put_in_goes_as_one),
+		cmocka_unit_test(who_comes_first_has_its_own_place),
 		cmocka_unit_test(a_place_that_is_being_filled_is_nobodys),
 		cmocka_unit_test(whoever_reads_meanwhile_reads_one_entry),
 	};
