@@ -8,13 +8,16 @@
  *
  * A key has a bucket, of 32 places, and a tag, which are 16 bits of its hash. It has the place that the tag names, or, if
  * that was another's, some other in the bucket: a line of tags says which. If the bucket is full, or has the tag already,
- * the key gets none. So a tag is there once, and nobody searches on. Most packets that have no entry read neither, as
+ * the key gets none, and nobody searches on. Most packets that have no entry read neither, as
  * long as entries are few: a filter counts how many there are of a tag in all buckets.
  *
  * Who looks takes no lock. Who writes owns a place by making its tag BUSY, and only then changes it: fills it, and the
- * key's last word last, or takes that word away. Who looks may hold an entry that another CPU deletes, so a place that has
- * become free is left alone for BUCKET_REST_MS: until then it stays as it was, but for the key, and nobody reads half of
- * another's. Two CPUs may put the same key in at once: then one of the places counts, and the other goes with it.
+ * key's last word last, or takes that word away first. Who looks may hold an entry that another CPU deletes, so a place that
+ * has become free is left alone for BUCKET_REST_MS: until then it stays as it was, but for the key. Nobody reads half of
+ * another's, unless a CPU stands still for that long with a packet in its hands.
+ *
+ * Two CPUs that do not see each other may put in the same key, or two with one tag. Then one of the places counts, and the
+ * other is cleared away when nobody has used it for a while.
  */
 #ifndef LADON_BUCKET_H
 #define LADON_BUCKET_H
@@ -24,7 +27,7 @@
 #include "abi.h"
 #include "bytes.h"
 
-#define BUCKET_REST_MS 100
+#define BUCKET_REST_MS 1000
 
 /* ladon_tags.of: else it is a key's */
 enum {
@@ -36,8 +39,8 @@ enum {
 /* Tags that stand in one word, which is what is changed at once */
 #define BUCKET_WORD 4
 
-/* A clock that says when a place became free may be ahead of another by a jiffy. */
-#define BUCKET_AHEAD_MS 16
+/* Who reads the clock may be late to use it: a place may seem to become free in the future. */
+#define BUCKET_AHEAD_MS 10000
 
 /**
  * struct spot - where a key has its place, if it has one
@@ -152,7 +155,11 @@ static __always_inline void filter_count(struct ladon_filter *filter, __u32 tag,
 static __always_inline bool bucket_is_of(const struct ladon_learned *learned,
 					 const struct ladon_learned_key *key)
 {
-	return bytes_equal64(&learned->key, key, sizeof(*key) / 8);
+	const word64_t *is = (const void *)&learned->key, *want = (const void *)key;
+	const unsigned int last = sizeof(*key) / sizeof(*is) - 1;
+
+	/* first what is written last */
+	return *(const volatile word64_t *)&is[last] == want[last] && bytes_equal64(is, want, last);
 }
 
 /** bucket_find() - Return: the key's entry, and its place; NULL: it has none */
@@ -181,7 +188,7 @@ static __always_inline bool bucket_turn(struct ladon_tags *tags, __u32 place, __
 	__u64 *word = &tags->words[place / BUCKET_WORD % (LADON_PLACES / BUCKET_WORD)], was, is;
 
 #pragma GCC unroll 1
-	for (int i = 0; i < 2 * BUCKET_WORD; i++) { /* others change their own tags meanwhile */
+	for (int i = 0; i < 32; i++) { /* others change their own tags meanwhile */
 		was = *(volatile __u64 *)word;
 		if ((__u16)(was >> shift) != from)
 			return false;
@@ -192,12 +199,19 @@ static __always_inline bool bucket_turn(struct ladon_tags *tags, __u32 place, __
 	return false;
 }
 
-/* Is a place free, and nobody can be looking at what it was? */
+/* Of one that is free: can nobody be looking at what it was? */
+static __always_inline bool bucket_has_rested(const struct bucket *bucket, __u32 place,
+					      __u32 now_ms)
+{
+	__u32 since_ms = *(const volatile __u32 *)&bucket->entries->of[place].confirmed_ms;
+
+	return now_ms + BUCKET_AHEAD_MS - since_ms >= BUCKET_REST_MS + BUCKET_AHEAD_MS;
+}
+
 static __always_inline bool bucket_is_free(const struct bucket *bucket, __u32 place, __u32 now_ms)
 {
 	return *(const volatile __u16 *)&bucket->tags->of[place] == BUCKET_FREE &&
-	       now_ms + BUCKET_AHEAD_MS - bucket->entries->of[place].confirmed_ms >=
-		       BUCKET_REST_MS + BUCKET_AHEAD_MS;
+	       bucket_has_rested(bucket, place, now_ms);
 }
 
 /** bucket_room() - Return: the place that a tag may have; LADON_PLACES: it is another key's, or the bucket is full */
@@ -225,7 +239,12 @@ static __always_inline bool bucket_claim(const struct bucket *bucket, __u32 tag,
 					 __u32 *place)
 {
 	*place = bucket_room(bucket, tag, now_ms);
-	return *place < LADON_PLACES && bucket_turn(bucket->tags, *place, BUCKET_FREE, BUCKET_BUSY);
+	if (*place >= LADON_PLACES || !bucket_turn(bucket->tags, *place, BUCKET_FREE, BUCKET_BUSY))
+		return false;
+	if (bucket_has_rested(bucket, *place, now_ms))
+		return true;
+	bucket_turn(bucket->tags, *place, BUCKET_BUSY, BUCKET_FREE); /* it was used in between */
+	return false;
 }
 
 /** bucket_publish() - from here on it is found. Its .key.via is 0, as long as it is nobody's */
@@ -237,32 +256,37 @@ static __always_inline void bucket_publish(const struct bucket *bucket,
 
 	__builtin_memcpy(&learned->key, key, offsetof(struct ladon_learned_key, via));
 	filter_count(bucket->filter, tag, 1);
-	__sync_fetch_and_or(&learned->key.via, key->via); /* orders what was written before it */
-	bucket_turn(bucket->tags, place, BUCKET_BUSY, tag);
+	bucket_turn(bucket->tags, place, BUCKET_BUSY, tag); /* orders what was written before it */
+	__sync_fetch_and_or(&learned->key.via, key->via);
 }
 
-/** bucket_delete() - nothing, if it is not there */
-static __always_inline void bucket_delete(const struct bucket *bucket,
-					  const struct ladon_learned_key *key, __u32 tag,
-					  __u32 now_ms)
+/**
+ * bucket_take() - from here on a key is not found
+ *
+ * Return: false: it was not there, or another CPU was faster. Else bucket_free() is to follow.
+ */
+static __always_inline bool bucket_take(const struct bucket *bucket,
+					const struct ladon_learned_key *key, __u32 tag,
+					__u32 *place)
 {
 	struct ladon_learned *learned;
-	__u32 place;
 
-#pragma GCC unroll 1
-	for (int i = 0; i < 2; i++) { /* two CPUs may have put it in */
-		place = bucket_place(bucket->tags, tag);
-		if (place >= LADON_PLACES)
-			return;
-		learned = &bucket->entries->of[place];
-		if (!bucket_is_of(learned, key) ||
-		    !bucket_turn(bucket->tags, place, tag, BUCKET_BUSY))
-			return;
-		learned->key.via = 0;
-		learned->confirmed_ms = now_ms;
-		filter_count(bucket->filter, tag, -1);
-		bucket_turn(bucket->tags, place, BUCKET_BUSY, BUCKET_FREE);
-	}
+	*place = bucket_place(bucket->tags, tag);
+	if (*place >= LADON_PLACES)
+		return false;
+	learned = &bucket->entries->of[*place];
+	if (!bucket_is_of(learned, key) || !bucket_turn(bucket->tags, *place, tag, BUCKET_BUSY))
+		return false;
+	*(volatile __u32 *)&learned->key.via = 0;
+	filter_count(bucket->filter, tag, -1);
+	return true;
+}
+
+/** bucket_free() - @now_ms: read after bucket_take() */
+static __always_inline void bucket_free(const struct bucket *bucket, __u32 place, __u32 now_ms)
+{
+	bucket->entries->of[place].confirmed_ms = now_ms;
+	bucket_turn(bucket->tags, place, BUCKET_BUSY, BUCKET_FREE);
 }
 
 #endif

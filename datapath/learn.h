@@ -501,7 +501,7 @@ static __always_inline __u32 learn_anew(const ctx_t *ctx, const struct leaving *
 	__u32 place;
 
 	if (former)
-		table_delete(&l->key, now_ms);
+		table_delete(&l->key);
 	if (!table_claim(&l->spot, now_ms, &bucket, &place))
 		return LADON_REASON_UNLEARNED_FULL;
 	learned = &bucket.entries->of[place];
@@ -533,11 +533,9 @@ static __always_inline __u32 learn_confirm(ctx_t *ctx, const struct leaving *l, 
 /* Both directions. Ends @l: the twin's key takes the place of its own. */
 static __always_inline void learn_forget(struct leaving *l, const struct ladon_learned *learned)
 {
-	__u32 now_ms = flow_now_ms();
-
-	table_delete(&l->key, now_ms);
+	table_delete(&l->key);
 	learned_twin_key(&l->p.key, learned, &l->key);
-	table_delete(&l->key, now_ms);
+	table_delete(&l->key);
 }
 
 /* By conntrack's entry and the packet. Return: false: they do not belong together */

@@ -156,7 +156,7 @@ static __always_inline enum verdict learned_pass(ctx_t *ctx, struct passing *p,
 	__u32 place;
 
 	*why = LADON_REASON_NOT_TCP;
-	if (ctx_foreign(ctx) || !passing_parse(ctx, p))
+	if (ctx_foreign(ctx) || ctx->ifindex > LADON_VIA_IFINDEX_MAX || !passing_parse(ctx, p))
 		return VERDICT_STACK;
 	if (p->flags)
 		*why = LADON_REASON_NO_FLOW;

@@ -13,6 +13,7 @@
 
 #include "bucket.h"
 #include "ctx.h"
+#include "flow.h"
 
 /*
  * User space sets the real sizes before it loads the programs, and reads and clears all but the last as its own memory:
@@ -113,20 +114,24 @@ static __always_inline bool table_claim(const struct spot *spot, __u32 now_ms,
 }
 
 /**
- * table_delete() - nothing, if it is not there
+ * table_delete() - all of a key that there is: two CPUs may have put it in
  *
  * A global function: the verifier follows it once, and not for each way that leads here, and it has a stack of its own.
  */
-ctx_global int table_delete(const struct ladon_learned_key *key, __u32 now_ms)
+ctx_global int table_delete(const struct ladon_learned_key *key)
 {
 	struct bucket bucket;
 	struct spot spot;
+	__u32 place;
 
 	if (!key)
 		return 0; /* never, but the verifier does not know */
 	spot = table_spot(key);
-	if (table_bucket(&spot, &bucket))
-		bucket_delete(&bucket, key, spot.tag, now_ms);
+	if (!table_bucket(&spot, &bucket))
+		return 0;
+#pragma GCC unroll 1
+	for (int i = 0; i < 4 && bucket_take(&bucket, key, spot.tag, &place); i++)
+		bucket_free(&bucket, place, flow_now_ms());
 	return 0;
 }
 

@@ -516,7 +516,7 @@ static int clear(void *arg, const struct ladon_learned *entry)
 		idle_ms = IDLE_MS;
 	learned->looked++;
 	if ((int32_t)(now_ms - entry->confirmed_ms) > (int32_t)idle_ms)
-		table_delete(&learned->table, &entry->key, now_ms);
+		table_delete(&learned->table, &entry->key, ladon_now_ms);
 	else
 		learned->met++;
 	return 0;
@@ -635,6 +635,8 @@ static int tell(void *arg, const struct ladon_learned *l)
 	const struct ladon_learned *there;
 	struct ladon_learned twin;
 
+	if (!l->key.via)
+		return 0; /* it comes or goes in this very moment */
 	twin_guess(l, &twin);
 	there = table_find(&t->learned->table, &twin.key);
 	if (there && is_reply)

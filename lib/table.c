@@ -78,12 +78,15 @@ const struct ladon_learned *table_find(const struct table *table,
 	return bucket_find(&bucket, key, spot.tag, &place);
 }
 
-void table_delete(const struct table *table, const struct ladon_learned_key *key, uint32_t now_ms)
+void table_delete(const struct table *table, const struct ladon_learned_key *key,
+		  uint64_t (*now)(void))
 {
 	struct spot spot = spot_of(key, table->secret, table->len);
 	struct bucket bucket = bucket_of(table, &spot);
+	uint32_t place;
 
-	bucket_delete(&bucket, key, spot.tag, now_ms);
+	while (bucket_take(&bucket, key, spot.tag, &place))
+		bucket_free(&bucket, place, (uint32_t)now());
 }
 
 static bool is_empty(const struct ladon_tags *tags)

@@ -49,7 +49,8 @@ const struct ladon_learned *table_find(const struct table *table,
 int table_each(const struct table *table, uint32_t from, uint32_t len,
 	       int (*fn)(void *arg, const struct ladon_learned *learned), void *arg);
 
-/** table_delete() - nothing, if it is not there. @now_ms: CLOCK_MONOTONIC, truncated */
-void table_delete(const struct table *table, const struct ladon_learned_key *key, uint32_t now_ms);
+/** table_delete() - all of a key that there is. @now: CLOCK_MONOTONIC, ms */
+void table_delete(const struct table *table, const struct ladon_learned_key *key,
+		  uint64_t (*now)(void));
 
 #endif
