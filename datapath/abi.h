@@ -47,8 +47,7 @@ enum {
 	LADON_FLOW_NO_ECN = 1 << 4,    /* clear ECT, ECE and CWR: not agreed on both legs */
 	LADON_FLOW_STACK = 1 << 5,     /* the stack is to forward, once conntrack knows how */
 	LADON_FLOW_CROSS = 1 << 6,     /* arrives in one address family, leaves in the other */
-	LADON_FLOW_UNCOUNTED =
-		1 << 7, /* client's direction: the source port is none of lib/source.c's */
+	LADON_FLOW_UNCOUNTED = 1 << 7, /* client's direction: the source port is none of lib/source.c's */
 };
 
 /* ladon_entry.state: changed by atomic or/and only */
@@ -313,7 +312,7 @@ struct ladon_dropped {
 enum {
 	LADON_ACCELERATE_TCP = 1 << 0,
 	LADON_ACCELERATE_UDP = 1 << 1,
-	LADON_ACCELERATE_NAMED = 1 << 2,  /* between the interfaces of ladon_accelerated only */
+	LADON_ACCELERATE_NAMED = 1 << 2, /* between the interfaces of ladon_accelerated only */
 	LADON_ACCELERATE_SPARED = 1 << 3, /* not those of addresses in ladon_spared */
 
 	/* as long as .judged is the generation of the rules */

@@ -55,13 +55,11 @@ struct spot {
 /**
  * struct bucket - the parts of one: pointers into the maps, or into this process's memory
  * @filter: of all buckets
- * @marks: NULL, where nobody needs them
  */
 struct bucket {
 	struct ladon_filter *filter;
 	struct ladon_tags *tags;
 	struct ladon_entries *entries;
-	struct ladon_learned_marks *marks;
 };
 
 /**
@@ -102,14 +100,18 @@ static __always_inline __u64 bucket_zeros(__u64 word)
 	return (word - BUCKET_EACH(1)) & ~word & BUCKET_EACH(0x8000);
 }
 
+/* Of the four tags of a word: which, counted from the lowest bits, and the other way round */
+static __always_inline __u32 bucket_lane(__u32 at)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? at : BUCKET_WORD - 1 - at;
+}
+
 /* Of the lowest of those bits: whose it is */
 static __always_inline __u32 bucket_lowest(__u64 zeros)
 {
-	bool is_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
 	__u64 first = (zeros & -zeros) >> 15; /* one of the bits 0, 16, 32 and 48 */
-	__u32 at = first * 0x0000000100020003ULL >> 48;
 
-	return is_little ? at : BUCKET_WORD - 1 - at;
+	return bucket_lane(first * 0x0000000100020003ULL >> 48);
 }
 
 /**
@@ -156,10 +158,12 @@ static __always_inline bool bucket_is_of(const struct ladon_learned *learned,
 					 const struct ladon_learned_key *key)
 {
 	const word64_t *is = (const void *)&learned->key, *want = (const void *)key;
-	const unsigned int last = sizeof(*key) / sizeof(*is) - 1;
 
 	/* first what is written last */
-	return *(const volatile word64_t *)&is[last] == want[last] && bytes_equal64(is, want, last);
+	for (int i = sizeof(*key) / sizeof(*is) - 1; i >= 0; i--)
+		if (*(const volatile word64_t *)&is[i] != want[i])
+			return false;
+	return true;
 }
 
 /** bucket_find() - Return: the key's entry, and its place; NULL: it has none */
@@ -183,8 +187,7 @@ static __always_inline struct ladon_learned *bucket_find(const struct bucket *bu
 /* Make of a tag another. Return: false: it is not the first any more */
 static __always_inline bool bucket_turn(struct ladon_tags *tags, __u32 place, __u32 from, __u32 to)
 {
-	bool is_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-	__u32 at = place % BUCKET_WORD, shift = 16 * (is_little ? at : BUCKET_WORD - 1 - at);
+	__u32 shift = 16 * bucket_lane(place % BUCKET_WORD);
 	__u64 *word = &tags->words[place / BUCKET_WORD % (LADON_PLACES / BUCKET_WORD)], was, is;
 
 #pragma GCC unroll 1
@@ -232,8 +235,8 @@ static __always_inline __u32 bucket_room(const struct bucket *bucket, __u32 tag,
 /**
  * bucket_claim() - a place for one that bucket_find() did not find
  *
- * Return: false: there is no room for it, or another CPU was faster. Else the entry and its marks are the caller's to
- * write, but for the key, and bucket_publish() is to follow.
+ * Return: false: there is no room for it, or another CPU was faster. Else the entry is the caller's to write, but
+ * for the key, and bucket_publish() is to follow.
  */
 static __always_inline bool bucket_claim(const struct bucket *bucket, __u32 tag, __u32 now_ms,
 					 __u32 *place)

@@ -52,20 +52,10 @@ static __always_inline bool bytes_equal32(const void *a, const void *b, unsigned
 	return true;
 }
 
+/** bytes_equal16() - the same, of words of two bytes: as MAC addresses are aligned */
 static __always_inline bool bytes_equal16(const void *a, const void *b, unsigned int count)
 {
 	const word16_t *x = a, *y = b;
-
-	for (unsigned int i = 0; i < count; i++)
-		if (x[i] != y[i])
-			return false;
-	return true;
-}
-
-/** bytes_equal64() - the same, of words of eight bytes, which both are aligned to */
-static __always_inline bool bytes_equal64(const void *a, const void *b, unsigned int count)
-{
-	const word64_t *x = a, *y = b;
 
 	for (unsigned int i = 0; i < count; i++)
 		if (x[i] != y[i])

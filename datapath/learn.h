@@ -497,6 +497,7 @@ static __always_inline __u32 learn_anew(const ctx_t *ctx, const struct leaving *
 					__u32 now_ms)
 {
 	struct ladon_learned *learned;
+	struct ladon_marks *marks;
 	struct bucket bucket;
 	__u32 place;
 
@@ -507,8 +508,11 @@ static __always_inline __u32 learn_anew(const ctx_t *ctx, const struct leaving *
 	learned = &bucket.entries->of[place];
 	learn_fill(ctx, l, state, former, learned);
 	learn_confirmed(l, generation, now_ms, learned);
-	bucket.marks->of[place].mark = ctx->mark;
-	bucket.marks->of[place].priority = ctx->priority;
+	marks = table_marks(&l->spot, place);
+	if (marks) {
+		marks->mark = ctx->mark;
+		marks->priority = ctx->priority;
+	}
 	bucket_publish(&bucket, &l->key, l->spot.tag, place);
 	return LADON_REASON_NONE;
 }
@@ -577,7 +581,8 @@ static __always_inline bool leaving_see(ctx_t *ctx, const struct sk_buff *skb, s
 {
 	__u32 zero = 0, in = ctx->ingress_ifindex;
 
-	if (!bpf_core_field_exists(skb->_nfct) || ctx->vlan_present || in > LADON_VIA_IFINDEX_MAX)
+	if (!bpf_core_field_exists(skb->_nfct) || ctx->vlan_present ||
+	    in > LADON_VIA_IFINDEX_MAX)
 		return false;
 	l->how = bpf_map_lookup_elem(&ladon_accelerate, &zero);
 	l->dst = learn_route(skb);

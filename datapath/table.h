@@ -67,7 +67,6 @@ static __always_inline bool table_bucket(const struct spot *spot, struct bucket 
 	out->filter = bpf_map_lookup_elem(&ladon_learned_filter, &zero);
 	out->tags = bpf_map_lookup_elem(&ladon_learned_tags, &spot->bucket);
 	out->entries = bpf_map_lookup_elem(&ladon_learned_flows, &spot->bucket);
-	out->marks = NULL;
 	return out->filter && out->tags && out->entries;
 }
 
@@ -82,10 +81,10 @@ static __always_inline struct ladon_learned *table_find(const struct ladon_learn
 	return bucket_find(&bucket, key, spot->tag, place);
 }
 
-/** table_marks() - of an entry that table_find() found. Return: NULL: never */
-static __always_inline const struct ladon_marks *table_marks(const struct spot *spot, __u32 place)
+/** table_marks() - of an entry that was found, or is being made. Return: NULL: never */
+static __always_inline struct ladon_marks *table_marks(const struct spot *spot, __u32 place)
 {
-	const struct ladon_learned_marks *marks;
+	struct ladon_learned_marks *marks;
 
 	marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot->bucket);
 	if (!marks)
@@ -107,10 +106,7 @@ static __always_inline bool table_has_room(const struct spot *spot, __u32 now_ms
 static __always_inline bool table_claim(const struct spot *spot, __u32 now_ms,
 					struct bucket *bucket, __u32 *place)
 {
-	if (!table_bucket(spot, bucket))
-		return false;
-	bucket->marks = bpf_map_lookup_elem(&ladon_learned_marks, &spot->bucket);
-	return bucket->marks && bucket_claim(bucket, spot->tag, now_ms, place);
+	return table_bucket(spot, bucket) && bucket_claim(bucket, spot->tag, now_ms, place);
 }
 
 /**

@@ -60,9 +60,10 @@ struct learned {
 	char **interfaces;	/* ended by NULL; NULL: any */
 
 	struct table table;
-	uint32_t at;	 /* the bucket where the walk over it stands, ... */
-	uint32_t looked; /* ... entries that it has looked at, ... */
-	uint32_t met;	 /* ... and those of them that stay */
+	uint32_t at;		/* the bucket where the walk over it stands, ... */
+	uint32_t looked;	/* ... entries that it has looked at, ... */
+	uint32_t met;		/* ... and those of them that stay */
+	uint32_t idle_since_ms; /* those go that were confirmed before that */
 };
 
 /* ---- the object ---- */
@@ -510,12 +511,9 @@ static void rules_look(const struct ladon *ladon, struct learned *learned)
 static int clear(void *arg, const struct ladon_learned *entry)
 {
 	struct learned *learned = arg;
-	uint32_t now_ms = (uint32_t)ladon_now_ms(), idle_ms = 3 * learned->ask_ms;
 
-	if (idle_ms < IDLE_MS)
-		idle_ms = IDLE_MS;
 	learned->looked++;
-	if ((int32_t)(now_ms - entry->confirmed_ms) > (int32_t)idle_ms)
+	if ((int32_t)(learned->idle_since_ms - entry->confirmed_ms) > 0)
 		table_delete(&learned->table, &entry->key, ladon_now_ms);
 	else
 		learned->met++;
@@ -526,9 +524,11 @@ static int clear(void *arg, const struct ladon_learned *entry)
 static bool walk_on(struct learned *learned)
 {
 	uint32_t end = learned->at + BUCKETS_PER_TICK, most = learned->looked + ENTRIES_PER_TICK;
+	uint32_t idle_ms = 3 * learned->ask_ms > IDLE_MS ? 3 * learned->ask_ms : IDLE_MS;
 
 	if (end > learned->table.len)
 		end = learned->table.len;
+	learned->idle_since_ms = (uint32_t)ladon_now_ms() - idle_ms;
 	for (; learned->at < end && learned->looked < most; learned->at++)
 		table_each(&learned->table, learned->at, 1, clear, learned);
 	return learned->at == learned->table.len;

@@ -18,14 +18,12 @@ uint64_t table_secret(void)
 	return secret | 1;
 }
 
-static int map(int fd, size_t len, void **out)
+/* Return: NULL: see errno */
+static void *map(int fd, size_t len)
 {
 	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	if (at == MAP_FAILED)
-		return -errno;
-	*out = at;
-	return 0;
+	return at == MAP_FAILED ? NULL : at;
 }
 
 static size_t tags_len(const struct table *table)
@@ -41,13 +39,11 @@ static size_t entries_len(const struct table *table)
 int table_map(struct table *table, int filter_fd, int tags_fd, int entries_fd, uint32_t len,
 	      uint64_t secret)
 {
-	int rc;
-
 	*table = (struct table){ .secret = secret, .len = len };
-	rc = map(filter_fd, sizeof(*table->filter), (void **)&table->filter);
-	if (rc == 0)
-		rc = map(tags_fd, tags_len(table), (void **)&table->tags);
-	return rc < 0 ? rc : map(entries_fd, entries_len(table), (void **)&table->entries);
+	table->filter = map(filter_fd, sizeof(*table->filter));
+	table->tags = map(tags_fd, tags_len(table));
+	table->entries = map(entries_fd, entries_len(table));
+	return table->filter && table->tags && table->entries ? 0 : -errno;
 }
 
 void table_unmap(struct table *table)
