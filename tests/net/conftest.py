@@ -79,14 +79,16 @@ def pytest_runtest_call(item):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """A failure shows the end of ladond's log and what the counters said."""
+    """A failure shows what ladond said last, where its threads are, which sockets there are and what was counted."""
     outcome = yield
     report = outcome.get_result()
     net = getattr(item, "funcargs", {}).get("net")
     if report.failed and net and net.spaces:
         try:
             for daemon in net.daemons[-1:]:
-                report.sections.append(("ladond", daemon.log()[-6000:]))
+                report.sections.append(("ladond", daemon.log()[-20000:]))
+                report.sections.append(("ladond's threads", daemon.threads()))
+            report.sections.append(("sockets", net.sockets()[-20000:]))
             report.sections.append(("counters", str(net.trouble())))
         except OSError:  # it is closed already
             pass

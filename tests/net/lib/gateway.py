@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """gateway.py - ladond in a namespace: its configuration, its life, and what ladon(8) says of it"""
+import contextlib
+import glob
 import json
 import os
 import re
@@ -139,6 +141,17 @@ class Ladond:
         with open(f"/proc/{self.pid}/stat") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def threads(self):
+        """What each of its threads does, and where in the kernel it waits: for whoever looks into a failure."""
+        out = []
+        for task in sorted(glob.glob(f"/proc/{self.pid}/task/*"), key=lambda path: int(os.path.basename(path))):
+            with contextlib.suppress(OSError):  # it has ended
+                for name in ("comm", "stat", "stack"):
+                    with open(os.path.join(task, name)) as file:
+                        text = file.read()
+                    out.append(text if name != "stat" else "state " + text.rsplit(") ", 1)[1][:1] + "\n")
+        return "".join(out)
 
     def log(self):
         with open(self.log_path, errors="replace") as file:

@@ -371,6 +371,10 @@ class Net:
                 "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv", *also}, (space, counters)
             assert all(counters.get(name, 0) <= most for name in ("TcpRetransSegs", "TcpExtPAWSOldAck"))
 
+    def sockets(self):
+        """All TCP sockets of the three, with what the kernel knows of each: for whoever looks into a failure."""
+        return "".join(f"{s.name}:\n{s.run('ss', '-tanieO').stdout}" for s in self.spaces)
+
     def bpffs(self):
         """A BPF file system of this network's own; the same one at every call."""
         path = os.path.join(self.dir, "bpf")
