@@ -109,7 +109,8 @@ cflags   := -std=gnu11 -D_GNU_SOURCE -DLADON_BUILD -DLADON_VERSION='"$(VERSION)"
 	    -fvisibility=hidden -fPIC -pthread $(warnings)
 sanitize := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 arch     := $(shell $(CC) -dumpmachine 2>/dev/null)
-bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) -Iinclude
+bpfarch  := $(if $(filter x86_64-%,$(arch)),-D__TARGET_ARCH_x86)
+bpfflags := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(subst -pc-,-,$(arch)) $(bpfarch) -Iinclude
 
 lib_libs     := -lbpf -lelf -lz -lmnl
 gateway_libs := -lyaml -ljansson -lsystemd -lcap -lssl -lcrypto -lcrypt -lpcre2-8 -lcares -lnftables

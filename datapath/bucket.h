@@ -154,13 +154,33 @@ static __always_inline void filter_count(struct ladon_filter *filter, __u32 tag,
 	__sync_fetch_and_add(&filter->words[at / 2], one << shift);
 }
 
+/*
+ * What follows is read later than what precedes. x86 reads in order. BPF has no load for that before Linux 6.15, but an
+ * atomic operation that returns something orders all that is around it (Documentation/atomic_t.txt).
+ */
+static __always_inline void bucket_order_reads(void)
+{
+#ifndef __bpf__
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+#elif defined(__TARGET_ARCH_x86)
+	__asm__ volatile("" ::: "memory");
+#else
+	__u64 nobodys = 0;
+
+	__sync_lock_test_and_set(&nobodys, 1);
+#endif
+}
+
 static __always_inline bool bucket_is_of(const struct ladon_learned *learned,
 					 const struct ladon_learned_key *key)
 {
 	const word64_t *is = (const void *)&learned->key, *want = (const void *)key;
+	int i = sizeof(*key) / sizeof(*is) - 1;
 
-	/* first what is written last */
-	for (int i = sizeof(*key) / sizeof(*is) - 1; i >= 0; i--)
+	if (*(const volatile word64_t *)&is[i] != want[i]) /* it is written last */
+		return false;
+	bucket_order_reads();
+	while (i-- > 0)
 		if (*(const volatile word64_t *)&is[i] != want[i])
 			return false;
 	return true;
