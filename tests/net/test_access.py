@@ -232,7 +232,7 @@ def test_a_full_disk_stops_nothing(net):
 
     until(lambda: ladon.stats()["access_log"]["lost"] == 5, "five lines lost")
     assert ladon.stats()["access_log"]["written"] == 0
-    assert "access-log /dev/full: No space left on device; lines are lost" in ladon.log()
+    ladon.wait_said("access-log /dev/full: No space left on device; lines are lost")
 
 
 def test_text_has_the_same_keys_in_the_same_places(net):
@@ -252,7 +252,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_at_the_start(net):
     ladon = net.ladond(CONFIG.format(log="/nowhere/log", format="json", more=""), wait=False)
 
     assert ladon.process.wait(20) == 1
-    assert "access-log /nowhere/log: No such file or directory" in ladon.log()
+    ladon.wait_said("access-log /nowhere/log: No such file or directory")
 
 
 def test_without_an_access_log_nothing_is_remembered(net):

@@ -158,7 +158,7 @@ def test_a_vlan_device_that_leaves_the_tags_in(net):
 
     assert ladon.reasons()["no_interface"] == 2
     assert ladon.connections()["handed_off"] == 0
-    assert "interface client0v10: left alone: it leaves VLAN tags in packets" in ladon.log()
+    ladon.wait_said("interface client0v10: left alone: it leaves VLAN tags in packets")
     assert nobody_resets(net)
 
 
@@ -251,7 +251,7 @@ def test_a_bond_below_a_vlan_fails_over(net):
 
     assert (first.busy(), second.busy()) == ((False, False), (True, True))
     assert wire.ttls() == {63}
-    assert "interface backend1: left alone: its packets are the bond's" in ladon.log()
+    ladon.wait_said("interface backend1: left alone: its packets are the bond's")
 
 
 def test_a_bond_fails_over_in_mid_transfer(net):
@@ -339,7 +339,7 @@ def test_a_client_in_another_vrf(net):
         talk(net, family)
 
     assert ladon.reasons() == {"vrf": 2}
-    assert "interface client0: left alone: it is in another VRF than ladon" in ladon.log()
+    ladon.wait_said("interface client0: left alone: it is in another VRF than ladon")
     assert nobody_resets(net)
 
 

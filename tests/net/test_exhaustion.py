@@ -291,7 +291,7 @@ def test_without_descriptors_clients_wait_and_live_connections_go_on(net):
     stats = ladon.stats()  # there is always a descriptor for ladon(8)
     assert stats["shortage"] == {"now": True, "count": 1}
     assert stats["connections"]["accepted"] <= 3  # a worker may have been faster than ladon(8) at its descriptor
-    assert "Too many open files" in ladon.log()
+    ladon.wait_said("Too many open files")
     assert ladon.command("stats").returncode == 0
     limit.lift()
 
@@ -300,7 +300,7 @@ def test_without_descriptors_clients_wait_and_live_connections_go_on(net):
     live.talk(4)
     until(lambda: said(ladon, BEGUN, OVER) == [1, 1], "it is said that it is over")
     assert ladon.stats()["shortage"] == {"now": False, "count": 1}
-    assert " 0 clients were turned away" in ladon.log()
+    ladon.wait_said(" 0 clients were turned away")
     assert ladon.reasons() == {"handoff_off": 6}
     assert ladon.connections()["closed"] == 0
     assert net.gateway.counter("TcpOutRsts") == 0  # those who waited have repeated what they said
@@ -358,7 +358,7 @@ def test_a_client_for_whom_there_is_no_socket_in_time_is_turned_away(net):
 
     is_answered(speak(net))
     until(lambda: said(ladon, BEGUN, OVER) == [1, 1], "it is said that it is over")
-    assert " 1 clients were turned away" in ladon.log()
+    ladon.wait_said(" 1 clients were turned away")
     assert ladon.reasons() == {"no_descriptor": 1}
     assert ladon.ask("pool show")["pools"][0]["backends"][0]["failed"] == 0
 
@@ -405,7 +405,7 @@ def test_a_call_that_fails_for_want_of_something_is_made_again(net, call, error,
         for sock in waiting:
             is_answered(sock)
     until(lambda: said(ladon, BEGUN, OVER) == [1, 1], "it is said that it is over")
-    assert words in ladon.log()
+    ladon.wait_said(words)
     assert ladon.connections()["closed"] == 0
     assert ladon.ask("pool show")["pools"][0]["backends"][0]["failed"] == 0
 
@@ -523,7 +523,7 @@ def test_a_backend_that_cannot_be_connected_to_is_passed_over(net, prepare, resu
     with Strace(ladon) as strace:
         is_answered(speak(net))
         assert results_of(strace, "connect")[:len(results)] == results
-    assert f"connect: 10.0.2.3:8080: {words}" in ladon.log()
+    ladon.wait_said(f"connect: 10.0.2.3:8080: {words}")
     backends = ladon.ask("pool show")["pools"][0]["backends"]
     assert [backend["failed"] for backend in backends] == [1, 0]
     assert ladon.reasons().keys() <= {"slow_connect"}

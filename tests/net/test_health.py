@@ -202,7 +202,7 @@ def test_a_script_decides(net, tmp_path):
 
     ill.write_text(f"{BACKENDS[0]}\n")
     assert wait_for(ladon, FIRST, "sick")["check"] == "script: exit status 1: no quorum"
-    assert "sick after 2 checks: script: exit status 1: no quorum" in ladon.log()
+    ladon.wait_said("sick after 2 checks: script: exit status 1: no quorum")
     assert who_answers(net) == b"2"
     assert backend(ladon, SECOND)["health"] == "well"
     ill.write_text("none\n")

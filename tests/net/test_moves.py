@@ -369,7 +369,7 @@ def test_default_routes_from_advertisements_stay(net):
     assert "proto ra" in run("ip", "-6", "-n", net.gateway.name, "route")
     assert forwarding(net)["ipv6", "lo"] == "0"
     assert forwarding(net)["ipv4", "lo"] != "0"
-    assert "router advertisements" in ladon.log()
+    ladon.wait_said("router advertisements")
     assert ends.connect(net.client, GATEWAY)
 
 

@@ -136,11 +136,11 @@ def test_srv_records_are_backends(net, dns):
 
     dns.names[service] = None
     until(lambda: sources(ladon)[f"srv:{service}"]["lookups_failed"], "the look-up fails")
-    assert "srv:_echo._tcp.example.org: no name server answers" in ladon.log()
+    ladon.wait_said("srv:_echo._tcp.example.org: no name server answers")
     assert where(net) == BACKENDS[0]
     dns.names[service] = [(0, 0, 0, ".")]
     until(lambda: not names_of(ladon), "there is no such service")
-    assert "says that there is no such service" in ladon.log()
+    ladon.wait_said("says that there is no such service")
     dns.names[service] = [(0, 0, 8080, "two.example.org")]
     until(lambda: names_of(ladon) == {"two.example.org:8080": "up"}, "there is again")
     assert sources(ladon) == {f"srv:{service}": {"source": f"srv:{service}", "told": True, "lookups_failed": 0}}
@@ -187,7 +187,7 @@ def test_a_file_of_backends(net, dns, tmp_path):
         assert where(net) == BACKENDS6[0]
     listed.unlink()
     until(lambda: "No such file" in ladon.log(), "it is said that it is gone")
-    assert "keeping the backends that it named before" in ladon.log()
+    ladon.wait_said("keeping the backends that it named before")
     listed.write_text(f"{one}\n")
     until(lambda: where(net) == BACKENDS[0], "it is well again")
     goes_on(first)

@@ -173,7 +173,7 @@ def test_max_flows(net):
     is_refused(net)
 
     ladon.wait_reason("backends_full")
-    assert "no backend of pool only may have another flow" in ladon.log()
+    ladon.wait_said("no backend of pool only may have another flow")
     held[1][0].close()
     until(lambda: backends(ladon)[join(held[1][1], 8080)]["state"] == "up", "its end has been heard")
     assert where(net) == held[1][1]
@@ -188,7 +188,7 @@ def test_who_fails_is_ejected_and_comes_back(net):
     until(lambda: where(net) == BACKENDS[1] and backends(ladon)[FIRST]["state"] == "ejected", "it is ejected")
     state = backends(ladon)
     assert state[FIRST]["failed"] == 2 and 0 < state[FIRST]["ejected_ms"] <= 1000
-    assert f"pool only: {FIRST} is ejected for 1000 ms" in ladon.log()
+    ladon.wait_said(f"pool only: {FIRST} is ejected for 1000 ms")
     assert ladon.reasons("closed") == {}
     until(lambda: where(net) and f"{FIRST} is ejected for 2000 ms" in ladon.log(), "one failure ejects it again")
     serve(net, BACKENDS[0])
@@ -270,7 +270,7 @@ def test_down_resets_if_the_pool_says_so(net, at, servers):
 
     assert set_state(ladon, texts[0], "down")["state"] == "down"
 
-    assert "when-down: reset 1 handed-off flows and 1 relayed connections" in ladon.log()
+    ladon.wait_said("when-down: reset 1 handed-off flows and 1 relayed connections")
     assert ladon.reasons()["went_down"] == 1
     for held in (handed_off, relayed):
         is_cut(held[servers[0]])
@@ -311,7 +311,7 @@ def test_when_all_are_down_clients_are_refused(net):
     is_refused(net)
 
     ladon.wait_reason("backends_down")
-    assert "no backend of pool only is up" in ladon.log()
+    ladon.wait_said("no backend of pool only is up")
     set_state(ladon, SECOND, "up")
     assert where(net) == BACKENDS[1]
 

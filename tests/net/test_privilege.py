@@ -102,7 +102,7 @@ def test_started_without_rights_it_stays_who_it_is(net):
     ladon = net.ladond(ONE_POOL + "user: root\n", user="nobody")
 
     assert rights(ladon) == {(NOBODY, NOTHING, NOTHING, 0, 0, 1)}
-    assert "user: to become root takes root's rights; going on as user 65534" in ladon.log()
+    ladon.wait_said("user: to become root takes root's rights; going on as user 65534")
 
 
 def test_a_log_in_a_directory_of_root_s_is_the_user_s(net):
@@ -125,7 +125,7 @@ def test_an_unknown_account_is_refused(net, setting, complaint):
     ladon = net.ladond(ONE_POOL + setting, wait=False)
 
     assert ladon.process.wait(20) == 1
-    assert complaint in ladon.log()
+    ladon.wait_said(complaint)
 
 
 def test_the_capabilities_of_the_shipped_unit_suffice(net):

@@ -145,7 +145,8 @@ def test_a_slow_connect_is_handed_off_later(net):
     with ends.connect(net.client) as sock:
         chat(sock)
         assert lost() == 1
-        assert ladon.reasons() == {"slow_connect": 1}
+        assert ladon.reasons()["slow_connect"] == 1
+        assert set(ladon.reasons()) <= {"slow_connect", "busy"}  # it tries again every 200 ms, and they may still talk
         ladon.wait_handed_off(1, 20)
         carried = ladon.relayed_bytes()
         chat(sock)

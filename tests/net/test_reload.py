@@ -172,7 +172,7 @@ def test_what_cannot_be_had_changes_nothing(net, config, says):
     assert says in done.stderr, done.stderr
     if says.startswith(":"):
         assert done.stderr.startswith(f"ladon: {ladon.config}:"), done.stderr
-    assert "reload: refused" in ladon.log()
+    ladon.wait_said("reload: refused")
     assert who_answers(net) == b"1"
     assert is_refused(net, 8083)
     ladon.wait_gone()
@@ -208,7 +208,7 @@ def test_a_file_that_the_user_cannot_read(net):
     with open("/proc/sys/kernel/overflowuid") as file:
         nobody = file.read().strip()
     ladon = net.ladond(one_pool(FIRST, more="user: nobody\n"))
-    assert f"cannot be read by user {nobody}: Permission denied; a reload will be refused" in ladon.log()
+    ladon.wait_said(f"cannot be read by user {nobody}: Permission denied; a reload will be refused")
 
     done = ladon.command("reload")
 

@@ -75,7 +75,7 @@ def test_cut(net, at, first, second):
     done = ladon.reload(pools(second))
 
     assert done.returncode == 0, done.stderr
-    assert "removed-backends: cut 1 handed-off flows and 1 relayed connections" in ladon.log()
+    ladon.wait_said("removed-backends: cut 1 handed-off flows and 1 relayed connections")
     for pair in (flows, relayed):  # the backends take turns
         is_cut(pair[0])
         goes_on(pair[1])
@@ -123,7 +123,7 @@ def test_after_a_time(net):
 
     assert ladon.reload(one_pool("10.0.2.4:1", more=later)).returncode == 0
 
-    assert "2 addresses are in no pool any more; what goes on with them is cut after 2 s" in ladon.log()
+    ladon.wait_said("2 addresses are in no pool any more; what goes on with them is cut after 2 s")
     ends.ask(first)
     ends.ask(second)
     until(lambda: ladon.reload(one_pool(SECOND, more=later)).returncode == 0 and len(ladon.flows()) == 1,
@@ -158,7 +158,7 @@ def test_after_a_restart_with_a_smaller_file(net):
 
     ladon = net.ladond(one_pool(SECOND, more=CUT))
 
-    assert "removed-backends: cut 1 handed-off flows" in ladon.log()
+    ladon.wait_said("removed-backends: cut 1 handed-off flows")
     is_cut(cut)
     goes_on(kept)
 
@@ -174,7 +174,7 @@ def test_a_name_that_is_not_found_yet_may_be_anybody(net):
 
     assert ladon.reload(one_pool("web.internal:8080", more=CUT)).returncode == 0
 
-    assert "removed-backends: nothing is cut before all names have been found" in ladon.log()
+    ladon.wait_said("removed-backends: nothing is cut before all names have been found")
     ends.ask(cut)
     ends.ask(kept)
     net.gateway.hosts(f"{BACKENDS[1]} web.internal")

@@ -304,7 +304,7 @@ def test_the_rule_comes_back_and_goes_with_ladon(net):
     net.gateway.ip("rule add pref 100 lookup 200")
     net.gateway.ip("route add default via 10.0.2.2 table 200")
     ladon = net.ladond(CONFIG + "    user: nobody\n")
-    assert "src_valid_mark=0" in ladon.log()
+    ladon.wait_said("src_valid_mark=0")
     assert "IPv4 backends answer is lost; see ip rule" in ladon.log() and "IPv6 backends" not in ladon.log()
     made = left_over(net)
     assert len(made) == 4
@@ -328,7 +328,7 @@ def test_the_first_such_pool_takes_a_restart(net):
 def test_without_privileges_it_does_not_start(net):
     ladon = net.ladond(CONFIG, user="nobody", wait=False)
     assert ladon.process.wait(10) == 1
-    assert "source transparent: not without the handoff's programs" in ladon.log()
+    ladon.wait_said("source transparent: not without the handoff's programs")
 
 
 def test_a_neighbour_does_not_answer(net):

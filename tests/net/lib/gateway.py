@@ -207,6 +207,10 @@ class Ladond:
         until(lambda: self.reasons().get(word, 0) >= count, f"reason {word}; {self.reasons()}",
               seconds)
 
+    def wait_said(self, words, seconds=10):
+        """What ladon(8) shows may be there before the log says it."""
+        until(lambda: words in self.log(), f"the log says: {words}", seconds)
+
     def wait_still(self, read, seconds=10):
         """Wait until read() says the same for a quarter of a second. Return: that value."""
         seen, since = read(), time.monotonic()
