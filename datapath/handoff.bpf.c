@@ -55,6 +55,8 @@ struct {
 #define IP4_AND_TCP_BYTES 40
 #define IP6_AND_TCP_BYTES 60
 
+#define LOOKS 4 /* at two numbers of a socket that do not stand still */
+
 /* One of the two sockets, measured. */
 struct side {
 	struct tcp_sock *tp;
@@ -221,10 +223,31 @@ static __always_inline __u32 side_way(struct side *s)
 	return s->hop < LADON_HOPS ? LADON_REASON_NONE : LADON_REASON_TABLE_FULL;
 }
 
+/*
+ * Has its peer been told that anything has come which is yet to be forwarded?
+ *
+ * Both numbers grow when a segment comes (net/ipv4/tcp_input.c: tcp_rcv_nxt_update()). What comes on another CPU
+ * between the two reads seems to have been acknowledged, and is not, when they are read again.
+ */
+static __always_inline bool side_has_acked(struct side *s)
+{
+	const struct tcp_sock *tp = s->tp;
+	__u64 unacked;
+
+	for (int i = 0; i < LOOKS; i++) {
+		unacked = tp->bytes_received - s->guard->base;
+		barrier();
+		s->pending = tp->rcv_nxt - s->next;
+		barrier();
+		if (s->pending <= unacked)
+			return false;
+	}
+	return true;
+}
+
 static __always_inline __u32 side_measure(struct side *s, __u32 read)
 {
 	struct tcp_sock *tp = s->tp;
-	__u64 unacked;
 	__u32 reason;
 
 	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state != TCP_ESTABLISHED_STATE)
@@ -241,10 +264,8 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read)
 
 	if (!side_is_guarded(s) && !side_hush(s))
 		return LADON_REASON_ACKED;
-	unacked = tp->bytes_received - s->guard->base;
 	s->next = tp->copied_seq - read;
-	s->pending = tp->rcv_nxt - s->next;
-	if (s->pending > unacked ||
+	if (side_has_acked(s) ||
 	    (!side_is_guarded(s) && BPF_CORE_READ(tp, out_of_order_queue.rb_node)))
 		return LADON_REASON_ACKED;
 	s->room = side_room(tp);

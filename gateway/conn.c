@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -214,8 +215,10 @@ void conn_run(struct conn *c)
 		const struct step *step = &steps[c->state];
 		int rc = step->run(c);
 
-		if (rc == -EAGAIN)
-			return; /* the loop brings us back here */
+		if (rc == -EAGAIN) { /* the loop brings us back here */
+			assert(timer_is_set(&c->timer));
+			return;
+		}
 		if (rc == -ECANCELED) {
 			c->state = CONN_DONE;
 			break;

@@ -4,8 +4,8 @@
  *
  * Its life is the table in conn.c. A step returns 0 when it is done, -EAGAIN to
  * be called again when something happened (a socket, or the connection's one
- * timer), and any other negative errno to go the other way. -ECANCELED ends the
- * connection at once: there is nobody left to serve or to tell.
+ * timer, which is always set then), and any other negative errno to go the other way.
+ * -ECANCELED ends the connection at once: there is nobody left to serve or to tell.
  *
  * Sockets are watched edge-triggered: watch.ready collects what epoll said, and
  * whoever reads or writes until the kernel has no more takes the bit away.

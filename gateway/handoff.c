@@ -67,13 +67,12 @@ static void handoff_done(struct conn *c, uint32_t flow)
 		leavers_again(c->worker);
 }
 
-int handoff_try(struct conn *c)
+bool handoff_try(struct conn *c)
 {
 	const struct listener *listener = c->listener;
 	struct backend *backend = c->backend;
 	struct ladon_handoff how = LADON_HANDOFF_INIT;
 	uint32_t ticket;
-	int rc;
 
 	how.front_data = c->first.bytes;
 	how.front_len = c->first.len;
@@ -92,12 +91,11 @@ int handoff_try(struct conn *c)
 	/* Held, and counted first: the flow may have ended before the call returns. */
 	backend_hold(backend);
 	atomic_fetch_add(&backend->flows_handed_off, 1);
-	rc = ladon_handoff(c->worker->gateway->ladon, c->front.fd, c->back.fd, &how);
-	if (rc == 0) {
+	if (ladon_handoff(c->worker->gateway->ladon, c->front.fd, c->back.fd, &how) == 0) {
 		ends_left(c, ticket, how.front_rtt_us, how.back_rtt_us);
 		handoff_done(c, how.id);
 		backend_drop(backend);
-		return 0;
+		return true;
 	}
 	ends_stayed(c, ticket);
 	atomic_fetch_sub(&backend->flows_handed_off, 1);
@@ -105,11 +103,11 @@ int handoff_try(struct conn *c)
 	assert(how.reason > LADON_REASON_NONE && how.reason < LADON_REASON_COUNT);
 	c->relayed = how.reason;
 	conn_debug(c, "handoff: refused: %s", ladon_reason_text(how.reason));
-	return rc;
+	return false;
 }
 
 int conn_handoff(struct conn *c)
 {
 	c->relayed = c->obstacle ? c->obstacle : c->loud;
-	return c->relayed ? -EOPNOTSUPP : handoff_try(c);
+	return c->relayed || !handoff_try(c) ? -EOPNOTSUPP : 0;
 }

@@ -199,7 +199,7 @@ static int relay_retry(struct conn *c)
 	if (relay->in.ended || relay->out.ended)
 		return -EAGAIN;
 	if (relay_is_quiet(c)) {
-		if (handoff_try(c) == 0)
+		if (handoff_try(c))
 			return 0;
 		if (!handoff_may_pass(c))
 			return -EAGAIN;

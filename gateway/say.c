@@ -108,8 +108,8 @@ static int say_begin(struct conn *c)
 	int rc = kept_send(&c->introduction, c->back.fd);
 	uint32_t front_ms, back_ms;
 
-	if (rc < 0)
-		return connect_failed(c, rc);
+	if (rc < 0) /* -EAGAIN: of a socket that has sent nothing yet: the kernel has no memory for it */
+		return connect_failed(c, rc == -EAGAIN ? -ENOBUFS : rc);
 	hush_again(c);
 	rc = answer(c);
 	if (rc < 0 || c->obstacle || c->loud)

@@ -115,6 +115,23 @@ def test_the_client_speaks_first(net):
     net.only_repetitions()
 
 
+def test_a_header_that_is_not_acknowledged_is_not_waited_for(net):
+    """A refused handoff is relayed at once, whatever the reason, and handed off when that has passed."""
+    ladon = net.ladond(config(pool=", send-proxy: v2"))
+    server = ends.Server(net.backend, lambda s: (read_v2(s)[0][0], ends.echo(s)), port=9000)
+    lost = net.gateway.lose("tcp sport 9000 tcp flags & (syn | fin | rst | psh | ack) == ack meta length 52")
+    with ends.connect(net.client) as sock:
+        sock.settimeout(5)
+        sock.sendall(b"word")
+        assert ends.receive_exactly(sock, 4) == b"word"
+        assert ladon.reasons()["unacked"] == 1 and lost() >= 1
+        lost.stop()
+        ladon.wait_handed_off(1, 20)
+        sock.sendall(b"more")
+        assert ends.receive_exactly(sock, 4) == b"more"
+    assert server.result() == (CLIENT, 8)
+
+
 def test_a_relayed_connection_begins_with_it_too(net):
     net.ladond(config(pool=", send-proxy: v1", listener=", handoff: no"))
     server = ends.Server(net.backend, lambda s: (read_v1(s)[2], ends.echo(s)), port=9000)
