@@ -66,6 +66,7 @@ struct side {
 	__u32 pending; /* read by ladon and not forwarded, or not yet read */
 	__u32 room;    /* bytes that can be sent at once */
 	__u32 clock;   /* TSval: what the peer has heard last, or what it would be now */
+	__u32 heard;   /* TSval: what the peer has said last */
 	__u32 hop;     /* where its peer is, see hop.h */
 	__u32 route_gen;
 	__u32 mode; /* of the guard, before */
@@ -224,7 +225,7 @@ static __always_inline __u32 side_way(struct side *s)
 }
 
 /*
- * Has its peer been told that anything has come which is yet to be forwarded?
+ * Has its peer been told that anything has come which is yet to be forwarded? Notes how much that is.
  *
  * Both numbers grow when a segment comes (net/ipv4/tcp_input.c: tcp_rcv_nxt_update()). What comes on another CPU
  * between the two reads seems to have been acknowledged, and is not, when they are read again.
@@ -270,6 +271,7 @@ static __always_inline __u32 side_measure(struct side *s, __u32 read)
 		return LADON_REASON_ACKED;
 	s->room = side_room(tp);
 	s->clock = side_clock(tp);
+	s->heard = tp->rx_opt.ts_recent; /* once: what both directions are moved by must be the same */
 	return LADON_REASON_NONE;
 }
 
@@ -315,8 +317,8 @@ static __always_inline void entry_fill(struct ladon_entry *e, const struct side 
 	e->d_ack = to->next - from->tp->write_seq;
 	if (side_has_ts(from)) {
 		e->what |= LADON_FLOW_TS;
-		e->d_tsval = to->clock - from->tp->rx_opt.ts_recent;
-		e->d_tsecr = to->tp->rx_opt.ts_recent - from->clock;
+		e->d_tsval = to->clock - from->heard;
+		e->d_tsecr = to->heard - from->clock;
 	}
 	if (!side_has_sack(to))
 		e->what |= LADON_FLOW_NO_SACK;
