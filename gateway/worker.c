@@ -68,7 +68,7 @@ static void worker_review(struct worker *worker)
 		enum ladon_reason why = LADON_REASON_NONE;
 
 		next = c->next;
-		if (c->state == CONN_BEGIN || c->state == CONN_RELAY)
+		if (c->state == CONN_SAY || c->state == CONN_BEGIN || c->state == CONN_RELAY)
 			why = removed_why(worker->gateway->removed, &c->to);
 		if (why)
 			conn_expel(c, why); /* its backend is gone, or down */

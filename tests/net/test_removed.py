@@ -54,6 +54,23 @@ def by_port(*listeners, more=""):
             + "pools:\n" + "".join(f"- {{name: p{port}, backends: ['{to}']}}\n" for port, to in listeners) + more)
 
 
+def test_cut_before_its_header_was_heard(net):
+    """It is connected, and waits for the acknowledgement: it has a backend, too."""
+    def pools(backend):
+        return (f"listeners:\n- {{listen: '0.0.0.0:8080', pool: only}}\n"
+                f"pools:\n- {{name: only, backends: ['{backend}'], send-proxy: v2}}\n{CUT}")
+
+    gone = ends.Server(net.backend, hear_reset)
+    lost = net.gateway.lose("tcp sport 8080 tcp flags & (syn | fin | rst | psh | ack) == ack meta length 52")
+    ladon = net.ladond(pools(FIRST))
+    with ends.connect(net.client) as sock:
+        until(lost, "the header's acknowledgement is lost")
+        assert ladon.reload(pools(SECOND)).returncode == 0
+        hear_reset(sock)
+    gone.result()
+    assert ladon.reasons() == {"removed": 1}
+
+
 @pytest.mark.parametrize("at, first, second", [(GATEWAY, *BACKENDS[:2]), (GATEWAY6, *BACKENDS6[:2])],
                          ids=("ipv4", "ipv6"))
 def test_cut(net, at, first, second):
