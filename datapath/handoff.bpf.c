@@ -15,7 +15,7 @@
  *
  * Only the caller's thread moves copied_seq and write_seq, so those stand
  * still. rcv_nxt, bytes_received and ts_recent may move under our eyes, on
- * another CPU; the order of reads below is chosen so that this is harmless.
+ * another CPU: the first two are read until they agree, and the last is read once.
  *
  * Pointers that only lead on are read by BPF_CORE_READ(): for each plain load of one the
  * verifier of newer kernels looks through all of the kernel's types for a name, on every way

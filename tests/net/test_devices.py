@@ -347,7 +347,7 @@ def test_an_interface_changes_its_vrf(net):
     """ladond leaves it, and comes back to it."""
     ladon = net.ladond(DUAL)
     enslave(net, "client0")
-    until(lambda: "interface client0: left alone" in ladon.log(), "ladond is off it")
+    ladon.wait_said("interface client0: left alone")
     assert "ladon_ingress" not in run("tc", "-n", net.gateway.name, "filter", "show", "dev", "client0", "ingress")
     assert "clsact" not in run("tc", "-n", net.gateway.name, "qdisc", "show", "dev", "client0")
     net.gateway.ip("link set client0 nomaster")

@@ -280,7 +280,7 @@ def test_random_destinations(net):
         dnat to numgen random mod 2 map { 0 : 10.0.2.2, 1 : 10.0.2.3 };
     }
     }""")
-    until(lambda: "table nat, chain pre: numgen" in ladon.log(), "it says why")
+    ladon.wait_said("table nat, chain pre: numgen")
 
 
 def test_rules_that_change_while_they_are_read(net):
@@ -313,7 +313,7 @@ def test_the_old_iptables(net, user):
     sender = Sender(net)
     until_dropped(ladon, sender)
     legacy_table(net)
-    until(lambda: "left to it: tables of the old iptables" in ladon.log(), "it says why")
+    ladon.wait_said("left to it: tables of the old iptables")
 
     def one_comes():
         counted = reached(net)

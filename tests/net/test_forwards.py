@@ -193,7 +193,7 @@ def test_what_is_forwarded_goes_on_without_its_forward(net):
             ends.ask(sock)
     net.backend.wait_acknowledged()  # for a moment nothing is translated, and what comes then is reset
     net.gateway.nft("flush ruleset")
-    until(lambda: "made again" in ladon.log(), "made again")
+    ladon.wait_said("made again")
     for sock in socks:
         ends.ask(sock)
 
@@ -230,7 +230,7 @@ def test_the_first_forward_may_come_later(net):
     assert refused(net.client, GATEWAY, 81)
     assert ladon.command("forward", "add", f"{GATEWAY}:82", "to", f"{BACKENDS[0]}:8080").returncode == 0
     net.gateway.nft("flush ruleset")
-    until(lambda: "made again" in ladon.log(), "made again")
+    ladon.wait_said("made again")
     assert ask_tcp(net.client, GATEWAY, 82)[1] == "8080"
 
 
@@ -319,7 +319,7 @@ def test_new_flows_are_counted(net):
     ask_tcp(net.client, GATEWAY, 81)
     assert counts() == [1, 1, 3, 2, 4, 4, 0]
     net.gateway.nft("flush ruleset")
-    until(lambda: "made again" in ladon.log(), "made again")
+    ladon.wait_said("made again")
     ask_tcp(net.client, GATEWAY, 5001)
     assert counts() == [1, 1, 3, 2, 5, 4, 0]
 
@@ -347,7 +347,7 @@ def test_ten_thousand_forwards(net):
     assert ask_tcp(net.client, GATEWAY, 80) == [CLIENT, "8080"]
     started = time.monotonic()
     net.gateway.nft("flush ruleset")
-    until(lambda: "made again" in ladon.log(), "made again")
+    ladon.wait_said("made again")
     print(f"made again: {time.monotonic() - started:.2f} s")
     assert ask_tcp(net.client, "192.0.39.15", 80) == [CLIENT, "8080"]
     assert ladon.log().count("made again") == 1
@@ -365,7 +365,7 @@ def test_it_works_as_another_user(net):
     net.forward()
     ladon = net.ladond(config(both(80, 8080)) + "user: nobody\n")
     net.gateway.nft("flush ruleset")
-    until(lambda: "made again" in ladon.log(), "made again")
+    ladon.wait_said("made again")
     assert "dnat" in table(net)
 
 

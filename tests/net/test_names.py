@@ -183,10 +183,10 @@ def test_a_file_of_backends(net, dns, tmp_path):
     for bad, what in ((f"{one}\n10.0.2.3\n", 'line 2: "10.0.2.3" has no port'), ("", "there is no backend"),
                       (f"{one} weight=0\n", 'line 1: weight="0" will not do')):
         listed.write_text(bad)
-        until(lambda: what in ladon.log(), "it is said what is wrong")
+        ladon.wait_said(what)
         assert where(net) == BACKENDS6[0]
     listed.unlink()
-    until(lambda: "No such file" in ladon.log(), "it is said that it is gone")
+    ladon.wait_said("No such file")
     ladon.wait_said("keeping the backends that it named before")
     listed.write_text(f"{one}\n")
     until(lambda: where(net) == BACKENDS[0], "it is well again")

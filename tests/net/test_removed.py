@@ -195,7 +195,7 @@ def test_a_name_that_is_not_found_yet_may_be_anybody(net):
     ends.ask(cut)
     ends.ask(kept)
     net.gateway.hosts(f"{BACKENDS[1]} web.internal")
-    until(lambda: "removed-backends: cut 1 handed-off flows" in ladon.log(), "the name is found", 20)
+    ladon.wait_said("removed-backends: cut 1 handed-off flows", 20)
     is_cut(cut)
     goes_on(kept)
 

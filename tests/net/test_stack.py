@@ -257,7 +257,7 @@ def test_what_conntrack_refuses_is_killed(net, error):
         strace = Strace(ladon, f"{name}:error={error}:when={number}")
         with ends.connect(net.client) as refused:
             refused.sendall(b"first bytes")
-            until(lambda: "conntrack refused it: " in ladon.log(), "the flow is killed")
+            ladon.wait_said("conntrack refused it: ")
             strace.close()
             with pytest.raises(ConnectionResetError):
                 refused.sendall(b"anybody there?")
@@ -310,7 +310,7 @@ def test_a_flushed_ruleset_gets_its_nat_chain_back(net):
 
         net.gateway.nft("flush ruleset")
 
-        until(lambda: "nft table inet ladon was deleted; made again" in ladon.log(), "made again")
+        ladon.wait_said("nft table inet ladon was deleted; made again")
         ends.ask(sock)
     assert "g" not in net.trouble()
 
@@ -415,7 +415,7 @@ def test_without_memory_for_its_last_step_a_flow_is_given_to_the_stack_later(net
     with Strace(ladon, "bpf:error=ENOMEM:when=4+"):  # after the rule, the set of limits, and the handoff
         sock = ends.connect(net.client)
         ends.ask(sock)
-        until(lambda: "conntrack refused it: Cannot allocate memory; trying again" in ladon.log(), "it is said")
+        ladon.wait_said("conntrack refused it: Cannot allocate memory; trying again")
     with sock:
         def forwarded():
             ends.ask(sock)

@@ -310,7 +310,7 @@ def test_the_rule_comes_back_and_goes_with_ladon(net):
     assert len(made) == 4
     net.gateway.ip("rule del pref 2768", "route flush table 2768")
     until(lambda: left_over(net) == made, "made again")
-    until(lambda: "was deleted; made again" in ladon.log(), "and said")
+    ladon.wait_said("was deleted; made again")
     ladon.stop()
     assert left_over(net) == made
     net.gateway.run(os.path.join(BUILD, "ladond"), "--cleanup", "-c", ladon.config)

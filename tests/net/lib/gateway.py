@@ -144,14 +144,16 @@ class Ladond:
 
     def threads(self):
         """What each of its threads does, and where in the kernel it waits: for whoever looks into a failure."""
-        out = []
+        def read(task, name):
+            with open(os.path.join(task, name)) as file:
+                return file.read()
+
+        out = ""
         for task in sorted(glob.glob(f"/proc/{self.pid}/task/*"), key=lambda path: int(os.path.basename(path))):
             with contextlib.suppress(OSError):  # it has ended
-                for name in ("comm", "stat", "stack"):
-                    with open(os.path.join(task, name)) as file:
-                        text = file.read()
-                    out.append(text if name != "stat" else "state " + text.rsplit(") ", 1)[1][:1] + "\n")
-        return "".join(out)
+                name, state = read(task, "stat").split("(", 1)[1].rsplit(") ", 1)
+                out += f"{name}: {state[0]}\n" + read(task, "stack")
+        return out
 
     def log(self):
         with open(self.log_path, errors="replace") as file:
