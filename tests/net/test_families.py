@@ -114,8 +114,7 @@ def test_mixes_of_options(net, crossing, client, backend):
 def test_loss(net, crossing):
     net.offload(tso=False, gso=False)
     ladon = net.ladond(config(crossing))
-    lost = [space.lose(f"tcp {port} 8080 tcp flags ! syn", percent=1)  # who is slow to connect to is relayed
-            for space, port in ((net.backend, "dport"), (net.client, "sport"))]
+    lost = net.lossy()
 
     exchange(net, crossing)
 

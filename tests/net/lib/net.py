@@ -348,6 +348,14 @@ class Net:
         self.gateway.sysctl("net.ipv4.ip_forward", int(on))
         self.gateway.sysctl("net.ipv6.conf.all.forwarding", int(on))
 
+    def lossy(self, percent=1):
+        """client and backend lose so many of the segments that come in, but no SYN: whoever is slow to connect is relayed.
+
+        Return: what Space.lose() returns, of both.
+        """
+        return [space.lose(f"tcp {port} 8080 tcp flags ! syn", percent=percent)
+                for space, port in ((self.backend, "dport"), (self.client, "sport"))]
+
     def trouble(self):
         """Per namespace, the counters that should have stayed zero."""
         return {s.name[-1]: t for s in self.spaces if (t := s.trouble())}
