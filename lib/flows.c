@@ -282,9 +282,8 @@ static bool pair_say_killed(struct ladon *ladon, const struct pair *p)
 	return client || backend;
 }
 
-/* As ladon_flow_kill(). @dead_client: for LADON_END_DEAD, which of the two is */
-static int pair_kill(struct ladon *ladon, const struct pair *p, enum ladon_end why,
-		     bool dead_client)
+/* As ladon_flow_kill(). @by_client: whose LADON_END_DEAD or LADON_END_RESET it is */
+static int pair_kill(struct ladon *ladon, const struct pair *p, enum ladon_end why, bool by_client)
 {
 	enum ladon_flow_state state = pair_state(p);
 	int rc;
@@ -296,7 +295,7 @@ static int pair_kill(struct ladon *ladon, const struct pair *p, enum ladon_end w
 		return rc;
 	untrack(ladon, p->c2b); /* or a new connection of the client's would be the flow's */
 	pair_say_killed(ladon, p);
-	tell(ladon, p, why, dead_client);
+	tell(ladon, p, why, by_client);
 	return 0;
 }
 
@@ -334,6 +333,19 @@ int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front)
 	int rc = pair_read(ladon, front, &c2b, &p);
 
 	return rc < 0 ? rc : pair_kill(ladon, &p, LADON_END_KILLED, false);
+}
+
+void flows_was_reset(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,
+		     bool by_client)
+{
+	struct ladon_entry c2b;
+	struct pair p;
+
+	if (pair_read(ladon, front, &c2b, &p) < 0 || c2b.id != id)
+		return;
+	if (pair_kill(ladon, &p, LADON_END_RESET, by_client) == 0)
+		ladon_say(ladon, LADON_LEVEL_DEBUG, "flow %u: reset in the moment of its handoff",
+			  id);
 }
 
 void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,

@@ -8,6 +8,8 @@
  * moment send it on instead. That moment costs nobody anything: the flow is in use,
  * and a shadow says nothing of its own (datapath/quiet.h). They are in TCP_REPAIR
  * already, so whoever kills the process cannot make them speak either.
+ *
+ * A RST is not repeated: if that is what the socket has heard, the flow is killed.
  */
 #include "leave.h"
 
@@ -122,13 +124,28 @@ static void repair(const struct leaving *leaving, int mode)
 	setsockopt(leaving->in.to, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof(mode));
 }
 
-/* What was on its way through the stack when the flow began has come. */
-static void late(struct ladon *ladon, struct leaving *leaving)
+/* Has a RST been heard? One that follows a FIN is EPIPE (net/ipv4/tcp_input.c, tcp_reset()). */
+static bool was_reset(const struct pollfd *ready)
 {
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return ready->revents & POLLERR &&
+	       getsockopt(ready->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
+	       (error == ECONNRESET || error == EPIPE);
+}
+
+/* What was on its way through the stack when the flow began has come: to the front, the back or both. */
+static void late(struct ladon *ladon, struct leaving *leaving, const struct pollfd ready[2])
+{
+	bool client = was_reset(&ready[0]), backend = was_reset(&ready[1]);
+
 	leaving->in.all_read = leaving->out.all_read = false;
 	carry(&leaving->in);
 	carry(&leaving->out);
 	leaving_settle(ladon, leaving);
+	if (client || backend)
+		flows_was_reset(ladon, &leaving->req.front, leaving->req.id, client);
 }
 
 /* Return: how many of the 2 * @len have something to read, or ended */
@@ -173,7 +190,7 @@ static void vanish_all(struct ladon *ladon, struct leaving *leaving, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (n && (ready[2 * i].revents || ready[2 * i + 1].revents)) {
 			repair(&leaving[i], TCP_REPAIR_OFF_NO_WP);
-			late(ladon, &leaving[i]);
+			late(ladon, &leaving[i], &ready[2 * i]);
 			repair(&leaving[i], TCP_REPAIR_ON);
 		}
 		fds[2 * i] = leaving[i].in.from;

@@ -202,6 +202,10 @@ void flows_tick(struct ladon *ladon);
 /** flows_kill_one() - as ladon_flow_kill(), by the key of the client's direction */
 int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front);
 
+/** flows_was_reset() - of flow @id's two ends one is no more, as its RST told a socket: the other is told */
+void flows_was_reset(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,
+		     bool by_client);
+
 /** flows_untracked() - conntrack's entry with these two directions is gone: kill its flow, if any */
 void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
 		     const struct ladon_flow_key *back);

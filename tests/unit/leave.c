@@ -30,6 +30,7 @@
 
 static uint64_t now_ms;
 static int settled, forgotten;
+static const char *reset_by;
 
 uint64_t ladon_now_ms(void)
 {
@@ -54,6 +55,16 @@ void conntrack_forget(struct conntrack *ct, const struct ladon_flow_key *front,
 	assert_int_equal(front->sport, 1);
 	assert_int_equal(back->sport, 2);
 	forgotten++;
+}
+
+void flows_was_reset(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,
+		     bool by_client)
+{
+	(void)ladon;
+	assert_int_equal(front->sport, 1);
+	assert_int_equal(id, 7);
+	assert_null(reset_by);
+	reset_by = by_client ? "client" : "backend";
 }
 
 /* ---- set-up ---- */
@@ -93,6 +104,7 @@ static void ends_open(struct ends *e)
 	e->leaving.in.all_read = e->leaving.out.all_read = true;
 	e->leaving.req.front.sport = 1;
 	e->leaving.req.back.sport = 2;
+	e->leaving.req.id = 7;
 }
 
 static void ends_close(const struct ends *e)
@@ -112,6 +124,7 @@ static int each_test(void **state)
 	memset(&ladon, 0, sizeof(ladon));
 	now_ms = 1000;
 	settled = forgotten = 0;
+	reset_by = NULL;
 	leavers = ladon_leavers_new(&ladon);
 	return leavers ? 0 : -1;
 }
@@ -240,6 +253,68 @@ static void test_nothing_follows_a_gap(void **state)
 	ends_close(&e);
 }
 
+static void reset(int fd)
+{
+	struct linger at_once = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(fd);
+}
+
+/* A RST is not repeated; what came before it is carried. */
+static void test_a_reset_is_told(void **state)
+{
+	static const char *const by[] = { "client", "backend" };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct ends e;
+		int one, other;
+
+		ends_open(&e);
+		one = i ? e.server : e.client;
+		other = i ? e.client : e.server;
+		leavers_add(leavers, &e.leaving);
+		say(one, "goodbye");
+		reset(one);
+		now_ms += 2;
+		ladon_leavers_run(leavers);
+		assert_heard(other, "goodbye");
+		assert_string_equal(reset_by, by[i]);
+		reset_by = NULL;
+		close(other);
+	}
+	ladon_leavers_free(leavers);
+}
+
+/* After its FIN it is another error. */
+static void test_a_reset_after_a_fin_is_told(void **state)
+{
+	struct ends e;
+
+	(void)state;
+	ends_open(&e);
+	shutdown(e.server, SHUT_WR);
+	say(e.back, "unread");
+	leavers_add(leavers, &e.leaving);
+	close(e.server);
+	ladon_leavers_free(leavers);
+	assert_string_equal(reset_by, "backend");
+	close(e.client);
+}
+
+static void test_who_only_closes_has_not_reset(void **state)
+{
+	struct ends e;
+
+	(void)state;
+	ends_open(&e);
+	leavers_add(leavers, &e.leaving);
+	ends_close(&e);
+	ladon_leavers_free(leavers);
+	assert_null(reset_by);
+}
+
 static void test_one_more_than_fit_makes_them_all_leave(void **state)
 {
 	struct ends e[65];
@@ -306,6 +381,9 @@ int main(void)
 		cmocka_unit_test_setup(test_it_follows_first_bytes_that_are_on_their_way, each_test),
 		cmocka_unit_test_setup(test_what_finds_no_room_is_not_waited_for, each_test),
 		cmocka_unit_test_setup(test_nothing_follows_a_gap, each_test),
+		cmocka_unit_test_setup(test_a_reset_is_told, each_test),
+		cmocka_unit_test_setup(test_a_reset_after_a_fin_is_told, each_test),
+		cmocka_unit_test_setup(test_who_only_closes_has_not_reset, each_test),
 		cmocka_unit_test_setup(test_one_more_than_fit_makes_them_all_leave, each_test),
 		cmocka_unit_test_setup(test_conntrack_forgets_what_it_knew, each_test),
 		cmocka_unit_test_setup(test_others_stay_open, each_test),
