@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -108,11 +109,13 @@ def test_who_ended_it_and_how(net, handoff, end, first):
 def test_the_duration_is_from_accept_to_the_last_packet(net):
     """A closed flow lingers for a second, which is none of its life."""
     log = Log(net)
+    began = time.monotonic()
     client, backend = talk(net)
     client.close()
     backend.close()
+    ended = time.monotonic()
 
-    assert log.line()["duration_ms"] < 900
+    assert log.line()["duration_ms"] < (ended - began) * 1000 + 500  # the last packets may take a moment
 
 
 def test_one_that_was_handed_off_later_says_why(net):
@@ -172,14 +175,14 @@ def test_a_killed_flow(net):
 
 
 def test_an_idle_flow(net):
-    log = Log(net, "timeouts: {idle: 300ms}")
+    log = Log(net, "timeouts: {idle: 1s}")
     client, backend = talk(net)
     with client, backend:
         log.ladon.wait_handed_off()
 
         line = log.line()
         assert has(line, how="handoff", end="idle", by="ladon", **KNOWN)
-        assert line["duration_ms"] >= 300
+        assert line["duration_ms"] >= 1000
 
 
 def test_relayed_connections_that_a_stop_cuts(net):

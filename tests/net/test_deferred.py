@@ -71,10 +71,10 @@ def test_the_last_segment_of_the_handshake_is_lost(net, gateway, backend, one_po
                          address=backend)
     with ends.connect(net.client, gateway) as sock:
         ladon.wait_handed_off()
-        assert lost() == 1
         sock.sendall(say)
         assert ends.receive_exactly(sock, len(hear)) == hear
         assert server.result() == say
+    assert lost() == 1
     assert net.client.counter("TcpOutRsts") == net.backend.counter("TcpOutRsts") == 0
     assert "TcpExtTSEcrRejected" not in net.backend.trouble()
     if first == "client":

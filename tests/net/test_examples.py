@@ -463,6 +463,7 @@ def test_proxy_chain(net, start):
         heard[join(client, me)] = tlvs[UNIQUE_ID]
     assert len(set(heard.values())) == 4
     net.only_repetitions()
+    all_handed_off(first)
     assert {b["backend"]: b["handed_off"] for b in backends(first).values()} == \
         {"198.51.100.2:8443": 2, "[2001:db8:51::2]:8443": 2}
     for ladon, network in ((first, far), (second, net)):

@@ -612,7 +612,7 @@ def test_the_gateway_resets_what_conntrack_does_not_take_up(net):
     moving.point(1)
     moving.ended(4)
     assert [is_reset(sock) for sock in moving.tcp] == [True, True]
-    assert net.gateway.counter("TcpOutRsts") == 2
+    assert net.gateway.counter("TcpOutRsts") >= 2  # whoever repeats its word is told again
     assert [ask() for ask in moving.asks] == [BACKENDS[1], BACKENDS6[1]]
 
 

@@ -205,6 +205,7 @@ def test_source_ports_are_used_again_after_a_rest(net):
         visit()
     assert sorted(ports[:8]) == list(range(20000, 20008))
     assert ladon.reasons() == {"no_port": 1}
+    ladon.wait_handed_off(8)
     deadline = time.monotonic() + 20
     while ladon.connections()["handed_off"] == 8:
         assert time.monotonic() < deadline

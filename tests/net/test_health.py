@@ -76,6 +76,7 @@ def test_a_backend_that_stops_is_avoided_until_it_is_back(net):
 
         assert who_answers(net) == b"1"
         assert backend(ladon, FIRST)["times_sick"] == 1
+    ladon.wait_said(f"health: {FIRST}: pool only: well after 2 checks")
     log = ladon.log()
     assert log.count(f"health: {FIRST}: pool only: sick after 2 checks: connect: Connection refused") == 1
     assert log.count(f"health: {FIRST}: pool only: well after 2 checks") == 1

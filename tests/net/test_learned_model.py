@@ -156,13 +156,17 @@ class World:
         self.net.backend.ip(f"link set eth0 address 02:00:00:00:01:{self.macs:02x}")
         self._neighbours()
 
+    def quiet(self, flows):
+        """Nothing is under way: an acknowledgement that is late, and lost in one of the two worlds only, would be repeated for."""
+        until(lambda: not any(ends.unacknowledged(sock) for flow in flows if flow.tcp for sock in self.socks[flow.number]),
+              "all was acknowledged")
+
     def flush(self, flow):
         """Conntrack forgets a flow. By nothing is that told; a route makes all ask again.
 
         An acknowledgement that is late would be the backend's, and find nobody: it is waited for.
         """
-        if flow.tcp:
-            until(lambda: not any(ends.unacknowledged(sock) for sock in self.socks[flow.number]), "all was acknowledged")
+        self.quiet([flow])
         protocol = "tcp" if flow.tcp else "udp"
         done = self.net.gateway.run("conntrack", "-D", "-p", protocol, "-f", "ipv6" if ":" in flow.client else "ipv4",
                                     "--orig-port-src", str(flow.port + 10000))
@@ -268,7 +272,7 @@ class World:
             return not all_of_tcp or not any(self.owed.values())
 
         self.behind_all()
-        until(listen, f"TCP has brought all; {self.owed}")
+        until(listen, f"TCP has brought all; {self.owed}", 30)  # it may have been kept waiting for as long as that
         errors, self.errors = self.errors, set()
         streams = {flow.number for flow in flows if flow.tcp}
         return {key: [b"".join(said)] if key[0] in streams else said for key, said in heard.items()}, errors
@@ -349,6 +353,7 @@ class Model:
     def block(self):
         self.obstacle = self.dice.choice(list(OBSTACLES))
         self.tell("block:", self.obstacle)
+        self.each("quiet", self.flows)
         self.each("change", OBSTACLES[self.obstacle][0])
 
     def clear(self):

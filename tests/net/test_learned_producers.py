@@ -19,6 +19,13 @@ def fast(ladon):
     return sorted(flow["by"] for flow in ladon.ask("flow show")["flows"] if flow["packets_in"] and flow["packets_out"])
 
 
+def hand_off(ladon, socks):
+    """A word on each. One that is late is handed off when its ends are silent for a moment."""
+    for sock in socks:
+        ends.ask(sock)
+    ladon.wait_handed_off(len(socks), 20)
+
+
 def say_all(socks, servers, seen):
     """Much on all connections at once."""
     for sock in socks:
@@ -68,8 +75,10 @@ pools:
                 udp.ask()
             return fast(first) == ["forward"] * 2 + ["learned"] * 4 and fast(second) == ["handoff"] * 2 + ["learned"] * 4
 
+        hand_off(second, socks[:2])
+        carried = second.relayed_bytes()
         until(all_are_fast, "each in its own way")
-        assert second.relayed_bytes() == 0
+        assert second.relayed_bytes() == carried
         first.kill9()
         second.kill9()
         say_all(socks, servers, (GATEWAY_BACK, GATEWAY_BACK6, FAR_GATEWAY_BACK, FAR_GATEWAY_BACK6))
@@ -105,6 +114,7 @@ forwards:
             ends.ask(sock)
         return fast(ladon) == ["handoff"] * 2 + ["learned"] * 2
 
+    hand_off(ladon, socks[::2])
     until(all_are_fast, "each in its own way")
     handoffs = {(flow["listener"], flow["client"]) for flow in ladon.ask("flow show")["flows"] if flow["by"] == "handoff"}
     assert handoffs == {(join(gateway, 9090), join(*sock.getsockname()[:2])) for (_, gateway, _, _), sock in zip(families, socks[::2])}

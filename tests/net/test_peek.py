@@ -73,7 +73,7 @@ def test_post_quantum_and_larger_hellos(net, size):
 
     started = time.monotonic()
     assert echoed(net, [tls.hello("example.org", size=size)])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # without: 20 s, the time limit
     assert ladon.connections()["closed"] == 0
 
 

@@ -185,8 +185,8 @@ def test_who_fails_is_ejected_and_comes_back(net):
     serve(net, BACKENDS[1])
     ladon = net.ladond(config(FIRST, SECOND, eject={"failures": 2, "for": "1s"}))
 
-    until(lambda: where(net) == BACKENDS[1] and backends(ladon)[FIRST]["state"] == "ejected", "it is ejected")
-    state = backends(ladon)
+    state = until(lambda: where(net) == BACKENDS[1] and (b := backends(ladon))[FIRST]["state"] == "ejected" and b,
+                  "it is ejected")
     assert state[FIRST]["failed"] == 2 and 0 < state[FIRST]["ejected_ms"] <= 1000
     ladon.wait_said(f"pool only: {FIRST} is ejected for 1000 ms")
     assert ladon.reasons("closed") == {}
@@ -283,6 +283,7 @@ def test_down_resets_if_the_pool_says_so(net, at, servers):
     goes_on(again[servers[1]])
     set_state(ladon, texts[0], "down")
     is_cut(again[servers[0]])
+    ladon.wait_said("when-down: reset 0 handed-off flows and 1 relayed connections")
     assert ladon.log().count("info: when-down: reset") == 2
     until(lambda: backends(ladon)[texts[0]]["flows"] == 0, "all counts are right")
 

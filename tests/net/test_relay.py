@@ -30,7 +30,7 @@ def relayed_both_ways(net, ladon, reason, gateway=GATEWAY, backend=BACKENDS[0], 
     assert server.result() == ends.expected(SIZE, 2)
     assert ladon.reasons() == {reason: 1}
     assert ladon.connections()["relayed"] == 1
-    assert ladon.relayed_bytes() == 2 * SIZE
+    until(lambda: ladon.relayed_bytes() == 2 * SIZE, "all bytes are counted")
     assert net.client.trouble() == {}
     ladon.wait_gone()
 
@@ -138,6 +138,7 @@ def test_a_relay_that_is_never_quiet_says_so(net):
 
 def test_a_slow_connect_is_handed_off_later(net):
     """The backend's first SYN is lost, so the client waits a second; what it said is acknowledged by ladon."""
+    net.client.repeat_after(700)  # less than that second, so that a missing acknowledgement is seen
     lost = net.backend.lose("tcp dport 8080 tcp flags & syn == syn", once=True)
     ladon = net.ladond(ONE_POOL)
     ends.Server(net.backend, ends.echo)
@@ -248,8 +249,8 @@ def test_an_idle_relay_is_closed(net):
     ladon = net.ladond(ONE_POOL + NO_HANDOFF + "timeouts: {idle: 300ms}\n")
     ends.Server(net.backend, ends.echo)
     with ends.connect(net.client) as sock:
-        chat(sock)
         started = time.monotonic()
+        chat(sock)
         assert sock.recv(1) == b""
         assert 0.2 < time.monotonic() - started < 3
     ladon.wait_reason("idle")

@@ -147,6 +147,7 @@ def test_after_a_time(net):
           "the flow to the first backend is cut", 10)
     is_cut(first)
     goes_on(second)
+    ladon.wait_said("removed-backends: cut 1 ")
     assert ladon.log().count("removed-backends: cut 1 ") == 1
 
 

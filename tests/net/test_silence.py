@@ -80,7 +80,7 @@ class Logged:
 # ---- limits ----
 
 def test_each_listener_has_its_own_limit(net):
-    ladon = net.ladond(TWO_LISTENERS.format(first="idle: 500ms", more=""))
+    ladon = net.ladond(TWO_LISTENERS.format(first="idle: 1500ms", more=""))
     short, short_back = ends.meet(net, ladon)
     long, long_back = ends.meet(net, ladon, port=8081)
     with short, short_back, long, long_back:
@@ -101,8 +101,7 @@ def test_a_half_closed_flow_has_another_limit(net):
         assert front.recv(1) == b""
         until(lambda: len(ladon.flows()) == 1, "it has ended")
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            front.sendall(b"too late")
-            front.sendall(b"too late")
+            until(lambda: front.sendall(b"too late"), "it is told")
         is_told(back)
         chat(other, other_back)
 
@@ -313,7 +312,7 @@ def test_probes_and_resets_cross(net, at, backend, config):
         is_told(back)
     no_flow_is_left(ladon)
     # Who has just answered may be asked a second time, by the other half of the circle: see probe.h.
-    assert all(counters.keys() <= {"TcpExtPAWSOldAck"} for counters in net.trouble().values())
+    assert net.trouble() == {}
 
 
 def test_both_ends_are_told_by_a_daemon_that_cuts(net):

@@ -33,7 +33,7 @@ def a_flow_of_days(net, days, config):
 def test_a_flow_that_was_silent_for_days_is_forgotten(net, days):
     sock, ladon = a_flow_of_days(net, days, ONE_POOL)
     with sock:
-        until(lambda: ladon.ask("flow show")["flows"] == [], "the idle flow is gone", 5)
+        until(lambda: ladon.ask("flow show")["flows"] == [], "the idle flow is gone")
 
 
 @pytest.mark.parametrize("days", [1, 24.8, 24.9, 29.9])

@@ -90,9 +90,13 @@ def test_a_reload_changes_what_is_known(net, ladon):
 SILENCE = 0.3
 
 
+def silence_of(time):
+    return CONFIG.replace("first-bytes: 20s", f"first-bytes: 20s, silence: {time}")
+
+
 @pytest.fixture
 def patient(net, ladon):
-    ladon.reload(CONFIG.replace("first-bytes: 20s", f"first-bytes: 20s, silence: {round(SILENCE * 1000)}ms"))
+    ladon.reload(silence_of(f"{round(SILENCE * 1000)}ms"))
     return ladon
 
 
@@ -106,7 +110,8 @@ def test_a_silent_client_hears_its_server(net, patient, address):
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_who_speaks_in_time_is_listened_to(net, patient, name):
+def test_who_speaks_in_time_is_listened_to(net, ladon, name):
+    ladon.reload(silence_of("5s"))
     first = WORDS[name][0]
     with ends.connect(net.client, port=443) as sock:
         sock.sendall(first)

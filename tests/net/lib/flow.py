@@ -65,6 +65,8 @@ class Flow:
         ends.ask(self.sock)
         self.ladon.wait_handed_off(before + 1)
         ends.ask(self.sock)
+        for space in (net.client, net.backend):  # or what a test does next may cost an acknowledgement
+            space.wait_acknowledged()
 
     def finish(self):
         with self.sock:
