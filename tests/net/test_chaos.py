@@ -119,6 +119,7 @@ def test_random_events(net, faults):
     if "loss" in faults:
         for end in (net.client, net.backend, net.gateway):
             end.lose("meta l4proto tcp", percent=1)
+            end.repeat_after(200)  # as the kernel would: more happens
     deadline = time.monotonic() + SECONDS
     killer = ends.spawn(kill_again_and_again, net, ladon, chaos, dice, deadline) if "kills" in faults else None
 
