@@ -312,38 +312,35 @@ static int pair_read(struct ladon *ladon, const struct ladon_flow_key *key, stru
 	return rc == 0 && p->b2c.id != c2b->id ? -ENOENT : rc;
 }
 
-int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
-{
-	struct ladon_flow_key key;
-	struct ladon_entry c2b;
-	struct pair p;
-	int rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
-
-	if (rc == 0)
-		rc = pair_read(ladon, &key, &c2b, &p);
-	if (rc == 0 && c2b.id != flow->id)
-		rc = -ENOENT;
-	return rc < 0 ? rc : pair_kill(ladon, &p, LADON_END_KILLED, false);
-}
-
-int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front)
+static int kill_one(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,
+		    enum ladon_end why, bool by_client)
 {
 	struct ladon_entry c2b;
 	struct pair p;
 	int rc = pair_read(ladon, front, &c2b, &p);
 
-	return rc < 0 ? rc : pair_kill(ladon, &p, LADON_END_KILLED, false);
+	if (rc == 0 && c2b.id != id)
+		rc = -ENOENT;
+	return rc < 0 ? rc : pair_kill(ladon, &p, why, by_client);
+}
+
+int ladon_flow_kill(struct ladon *ladon, const struct ladon_flow *flow)
+{
+	struct ladon_flow_key key;
+	int rc = socket_key(-1, &flow->client.sa, &flow->listener.sa, &key);
+
+	return rc < 0 ? rc : flows_kill_one(ladon, &key, flow->id);
+}
+
+int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id)
+{
+	return kill_one(ladon, front, id, LADON_END_KILLED, false);
 }
 
 void flows_was_reset(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,
 		     bool by_client)
 {
-	struct ladon_entry c2b;
-	struct pair p;
-
-	if (pair_read(ladon, front, &c2b, &p) < 0 || c2b.id != id)
-		return;
-	if (pair_kill(ladon, &p, LADON_END_RESET, by_client) == 0)
+	if (kill_one(ladon, front, id, LADON_END_RESET, by_client) == 0)
 		ladon_say(ladon, LADON_LEVEL_DEBUG, "flow %u: reset in the moment of its handoff",
 			  id);
 }
@@ -358,7 +355,7 @@ void flows_untracked(struct ladon *ladon, const struct ladon_flow_key *front,
 	    !(c2b.state & LADON_STATE_STACK))
 		return;
 	key = entry_twin_key(&c2b);
-	if (memcmp(&key, back, sizeof(key)) == 0 && flows_kill_one(ladon, front) == 0)
+	if (memcmp(&key, back, sizeof(key)) == 0 && flows_kill_one(ladon, front, c2b.id) == 0)
 		ladon_say(ladon, LADON_LEVEL_DEBUG, "flow %u: conntrack forgot it: killed", c2b.id);
 }
 

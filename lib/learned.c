@@ -482,11 +482,12 @@ static uint64_t cpu_ms(void)
 
 static int rules_read(struct learned *learned, struct judgement *out)
 {
-	uint64_t began_ms = cpu_ms();
+	uint64_t began_ms;
 	int rc;
 
 	if (ladon_now_ms() < learned->rules_next_ms)
 		return 0;
+	began_ms = cpu_ms();
 	rc = rules_judge(learned->rules, out);
 	learned->rules_next_ms = ladon_now_ms() + RULES_PAUSE * (cpu_ms() - began_ms);
 	return rc;

@@ -199,8 +199,8 @@ int flows_open(struct ladon *ladon);
 void flows_close(struct ladon *ladon);
 void flows_tick(struct ladon *ladon);
 
-/** flows_kill_one() - as ladon_flow_kill(), by the key of the client's direction */
-int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front);
+/** flows_kill_one() - as ladon_flow_kill(), by the key of the client's direction and the flow's id */
+int flows_kill_one(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id);
 
 /** flows_was_reset() - of flow @id's two ends one is no more, as its RST told a socket: the other is told */
 void flows_was_reset(struct ladon *ladon, const struct ladon_flow_key *front, uint32_t id,

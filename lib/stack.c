@@ -290,7 +290,7 @@ void stack_take(struct ladon *ladon, const struct ladon_flow_key *front,
 
 	if (rc == 0)
 		return;
-	killed = flows_kill_one(ladon, front);
+	killed = flows_kill_one(ladon, front, id);
 	if (killed < 0 && killed != -ENOENT) /* it must not stay: flows_tick() sees to it */
 		atomic_store(&ladon->unfinished, true);
 	conntrack_forget(ladon->conntrack, front, back); /* if it has not */
