@@ -14,7 +14,7 @@ import pytest
 
 from lib import ends, tls, wire
 from lib.ends import meet
-from lib.flow import loose
+from lib.flow import loose, second_link
 from lib.gateway import FAMILIES, one_pool
 from lib.net import BACKENDS, CLIENT, ESTABLISHED, GATEWAY, SYN_SENT, until
 
@@ -405,10 +405,7 @@ def test_a_client_that_is_kept_back_hears_when_the_daemon_ends(net):
 
 def test_a_reset_that_passed_before_the_flow_is_told(net):
     """Only a socket that is about to vanish has heard it. Here, since the backend's packets come by a link that ladon does not see."""
-    loose(net)
-    net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}", "link set eth1 up",
-                   "addr add 10.0.5.2/24 dev eth1")
-    net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1")
+    second_link(net)
     net.backend.ip("route add 10.0.2.9 via 10.0.5.9 dev eth1")
     loose(net)
     ladon = net.ladond(ONE_POOL + "interfaces: [client0, backend0]\naccess-log: {to: stderr}\n")

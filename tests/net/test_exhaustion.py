@@ -32,7 +32,6 @@ pools:
   - {name: only, backends: ["10.0.2.2:8080"]}
 """
 PATIENT = "timeouts: {connect: 30s}\n"
-HASTY = "timeouts: {connect: 500ms}\n"
 BEGUN = "nobody is accepted until there is more"
 OVER = "there is enough again"
 
@@ -219,9 +218,7 @@ class Live:
 
     def talk(self, seed):
         for sock in self.socks:
-            speaker = ends.spawn(ends.send, sock, 200_000, seed)
-            assert ends.receive(sock, 200_000) == ends.expected(200_000, seed)
-            speaker.result(30)
+            assert ends.swap(sock, 200_000, seed) == ends.expected(200_000, seed)
 
 
 class Limit:
@@ -473,9 +470,7 @@ def test_without_memory_for_bpf_a_connection_is_relayed(net, failing, ends_as):
         until(lambda: ends.unacknowledged(sock) == 0, "what the client said is acknowledged")
         assert ("bpf", "ENOMEM") in strace.results()
     with sock:
-        speaker = ends.spawn(ends.send, sock, 500_000, 3)
-        assert ends.receive(sock, 500_000) == ends.expected(500_000, 3)
-        speaker.result(30)
+        assert ends.swap(sock, 500_000, 3) == ends.expected(500_000, 3)
         until(lambda: ladon.connections()[ends_as], f"{ends_as}: {ladon.connections()}")
         chat(sock)
     assert ladon.reasons().keys() <= {"no_kernel_memory", "busy"}
@@ -612,9 +607,7 @@ def test_without_memory_clients_wait_and_live_connections_go_on(net):
     until(lambda: has_met(ladon), f"it is said; {len(crowd)} clients")
     assert "memory" in ladon.command("stats").stderr
     for sock in socks:
-        speaker = ends.spawn(ends.send, sock, 200_000, 1)
-        assert ends.receive(sock, 200_000) == ends.expected(200_000, 1)
-        speaker.result(30)
+        assert ends.swap(sock, 200_000, 1) == ends.expected(200_000, 1)
     resource.prlimit(ladon.pid, resource.RLIMIT_DATA, before)
 
     with ends.connect(net.client) as sock:

@@ -94,9 +94,7 @@ class Run:
             ends.ask(sock)
         if self.ladon:
             until(lambda: ends.ask(sock) or self.is_fast(name), f"{name} is learned")
-        speaker = ends.spawn(ends.send, sock, BULK)
-        assert ends.receive(sock, BULK) == ends.expected(BULK)
-        speaker.result(30)
+        assert ends.swap(sock, BULK) == ends.expected(BULK)
         self.word(name, sock)
 
     def is_fast(self, name):

@@ -25,7 +25,7 @@ import time
 import pytest
 
 from lib import ends
-from lib.flow import loose
+from lib.flow import loose, second_link
 from lib.learned import LINUX_LEARNS, why
 from lib.net import (BACKENDS, BACKENDS6, CLIENT, CLIENT6, GATEWAY, GATEWAY6, GATEWAY_BACK, GATEWAY_BACK6, run, until)
 
@@ -106,9 +106,7 @@ class World:
     def _still(self):
         """Nothing happens at its own time, or elsewhere."""
         net = self.net
-        net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}", "link set eth1 up",
-                       "addr add 10.0.5.2/24 dev eth1", "addr add fd00:5::2/64 dev eth1 nodad")
-        net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1", "addr add fd00:5::9/64 dev backend1 nodad")
+        second_link(net)
         loose(net)
         for space in net.spaces:
             run("ip", "netns", "exec", space.name, "sh", "-c", "for f in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 0 > $f; done")

@@ -18,22 +18,12 @@ import time
 import pytest
 
 from lib import ends
-from lib.flow import BOTH, SIZE, Flow, Way, loose
+from lib.flow import BOTH, SIZE, Flow, Way, loose, second_link
 from lib.gateway import BUILD
 from lib.net import GATEWAY, run, until
 
 MOVED_MAC = "02:00:00:00:02:22"
 families = pytest.mark.parametrize("family", BOTH, ids=("ipv4", "ipv6"))
-
-
-def second_link(net):
-    """backend1 on the gateway, eth1 on the backend; nothing is routed there yet."""
-    net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}",
-                   "link set eth1 up", "addr add 10.0.5.2/24 dev eth1", "addr add fd00:5::2/64 dev eth1 nodad")
-    net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1",
-                   "addr add fd00:5::9/64 dev backend1 nodad")
-    net.backend.keep_order("eth1")
-    net.gateway.keep_order("backend1")
 
 
 def to_second(net, family):

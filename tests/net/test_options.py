@@ -29,19 +29,19 @@ def turn(space, settings):
         space.sysctl(f"net.ipv4.{name}", value)
 
 
-def both_ways(net, at=GATEWAY, backend=BACKENDS[0], size=SIZE):
-    """size bytes each way at once through ladon. Return: the options that client and backend agreed on."""
+def both_ways(net, at=GATEWAY, backend=BACKENDS[0]):
+    """SIZE bytes each way at once through ladon. Return: the options that client and backend agreed on."""
     def talk(sock):
         ends.answer(sock)
-        return ends.exchange(sock, size, say=1), ends.tcp_info(sock)[1]
+        return ends.exchange(sock, SIZE, say=1), ends.tcp_info(sock)[1]
 
     server = ends.Server(net.backend, talk, address=backend)
     with ends.connect(net.client, at) as sock:
         options = ends.tcp_info(sock)[1]
         ends.ask(sock)
-        assert ends.exchange(sock, size, say=2) == ends.expected(size, 1)
+        assert ends.exchange(sock, SIZE, say=2) == ends.expected(SIZE, 1)
     heard, behind = server.result()
-    assert heard == ends.expected(size, 2)
+    assert heard == ends.expected(SIZE, 2)
     return options, behind
 
 

@@ -115,11 +115,9 @@ def test_rules_count_every_byte(net):
     size = 4 * ends.MB
 
     def talk(sock):
-        """Half an exchange that ends when the client does: a flow that has ended is not shown for long."""
+        """It ends when the client does: a flow that has ended is not shown for long."""
         ends.answer(sock)
-        speaker = ends.spawn(ends.send, sock, size, 1)
-        ends.receive(sock, size)
-        speaker.result(30)
+        ends.swap(sock, size, 1)
         return sock.recv(1)
 
     ladon, server = gateway(net, talk=talk)
@@ -133,9 +131,7 @@ def test_rules_count_every_byte(net):
                     flow["bytes_out"] - net.gateway.named_count("fw", "to_client")[1])
 
         missed = ladon.wait_still(both)
-        speaker = ends.spawn(ends.send, sock, size, 2)
-        ends.receive(sock, size)
-        speaker.result(30)
+        ends.swap(sock, size, 2)
         assert all(abs(now - before) <= 120 for now, before in zip(ladon.wait_still(both), missed))
     assert server.result() == b""
 

@@ -138,6 +138,14 @@ def exchange(sock, size, say=0):
     return heard
 
 
+def swap(sock, size, say=0):
+    """As exchange(), but neither ends: so much is said, and so much heard."""
+    speaker = spawn(send, sock, size, say)
+    heard = receive(sock, size)
+    speaker.result(60)
+    return heard
+
+
 def ask(sock):
     """The client's half of a greeting: a word there, and back. Then nothing is ladon's to say any more."""
     sock.sendall(WORD)

@@ -25,6 +25,16 @@ def loose(net):
         space.sysctl("net.ipv6.conf.default.keep_addr_on_down", 1)
 
 
+def second_link(net):
+    """backend1 on the gateway, eth1 on the backend; nothing is routed there yet."""
+    net.backend.ip(f"link add eth1 type veth peer name backend1 netns {net.gateway.name}",
+                   "link set eth1 up", "addr add 10.0.5.2/24 dev eth1", "addr add fd00:5::2/64 dev eth1 nodad")
+    net.gateway.ip("link set backend1 up", "addr add 10.0.5.9/24 dev backend1",
+                   "addr add fd00:5::9/64 dev backend1 nodad")
+    net.backend.keep_order("eth1")
+    net.gateway.keep_order("backend1")
+
+
 def packets(space, device):
     """(received, sent) so far: segments, as the device counts them."""
     stats = json.loads(run("ip", "-n", space.name, "-j", "-s", "link", "show", device))[0]["stats64"]
